@@ -1,0 +1,22 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+
+def best_device() -> str:
+    """``cuda``, ``mps`` or ``cpu``, whichever is there, in that order."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def half_precision(device: str) -> torch.dtype | None:
+    """The half precision that the device computes in at speed, or None where it would only emulate it."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if kind == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
+    return None

@@ -1,0 +1,365 @@
+"""Encoders: any `transformers` speech encoder, shipped, local or from the hub, and two controls, as one function.
+
+An `Encoder` takes utterances and gives every layer's frames. Layers are named as the book names them: ``cnn`` (output of
+the convolutional feature encoder), ``0`` (what enters the transformer), ``1`` to ``L`` (output of each block). Layer ``L``
+is `transformers`' ``last_hidden_state``: after the final layer norm where an encoder has one, which ``hidden_states[-1]``
+is not in transformers 5.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairlib.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED = Path(__file__).parent / "assets" / "encoders"
+RANDOM_SEED = 0
+LOGMEL = {"mels": 80, "window_s": 0.025, "step_s": 0.010, "stacked": 2, "floor": 1e-6}
+
+# Padding reaches these encoders' transformers only through a mask that they obey everywhere, so that a batch gives the
+# features of one utterance at a time. The other families are run utterance by utterance: data2vec stacks positional
+# convolutions that leak across the mask, SEW pools over time, w2v-BERT convolves inside its blocks.
+_BATCHED = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
+_CONVOLUTIONAL = _BATCHED | {"data2vec-audio", "sew"}
+_SUPPORTED = _CONVOLUTIONAL | {"wav2vec2-bert", "whisper"}
+
+
+class EncoderError(ValueError):
+    """An encoder cannot be found, loaded, or is not a speech encoder; the message names it and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded encoder: call ``encoder.layers_of(utterances)``.
+
+    ``layers_of`` takes a list of 16 kHz mono arrays ``[samples]`` and returns ``{layer: [frames of each utterance]}``, each
+    a float32 tensor ``[T, D]`` on the encoder's device. T and D may differ between layers (SEW squeezes time).
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    fingerprint: str
+    device: str
+    dtype: str
+    layers_of: Callable[[list[np.ndarray]], dict[str, list[torch.Tensor]]] = field(repr=False)
+    model: torch.nn.Module | None = field(default=None, repr=False)
+
+
+def shipped_encoders() -> list[str]:
+    """Names of the encoders that come with the package."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob("*/config.json"))
+
+
+def load_encoder(name: str, device: str | None = None, dtype: str | None = None) -> Encoder:
+    """Load an encoder by name.
+
+    Args:
+        name: a shipped encoder (``pocket-hubert``), a folder in the `transformers` format, a hub id
+            (``facebook/hubert-base-ls960``), ``random:<any of these>`` (same architecture, untrained) or ``logmel``.
+        device: ``cuda``, ``mps``, ``cpu``; the best there is by default.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; half precision on CUDA by default, else float32.
+
+    Raises:
+        EncoderError: the encoder is not found, is of a family without speech layers, or its weights do not fit it.
+
+    Example:
+        >>> encoder = load_encoder("logmel")
+        >>> encoder.layers_of([np.zeros(16000, np.float32)])["logmel"][0].shape
+        torch.Size([50, 160])
+    """
+    import torch
+
+    from fairlib.devices import best_device, half_precision
+
+    device = device or best_device()
+    if dtype is None:
+        # On a processor half precision would gain little in inference and cost reproducibility between machines.
+        dtype = str(half_precision(device)).removeprefix("torch.") if device.startswith("cuda") else "float32"
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise EncoderError(f"Unknown precision {dtype!r}: choose float32, bfloat16 or float16.")
+    fingerprint = encoder_fingerprint(name)
+    if name == "logmel":
+        return Encoder(name, ("logmel",), fingerprint, device, "float32", _logmel(device))
+
+    folder = encoder_folder(name.removeprefix("random:"))
+    model = _load_model(folder, untrained=name.startswith("random:")).to(device, getattr(torch, dtype)).eval()
+    family = model.config.model_type
+    if family == "whisper":
+        layers, run = _whisper(model, folder)
+    elif family == "wav2vec2-bert":
+        layers, run = _w2v_bert(model, folder)
+    else:
+        layers, run = _convolutional(model, folder)
+
+    @torch.inference_mode()
+    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        return run(utterances)
+
+    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model)
+
+
+def encoder_folder(name: str) -> Path:
+    """The folder that holds an encoder's files; downloads a hub id's configuration and weights on first use.
+
+    Raises:
+        EncoderError: no such encoder, or the hub does not answer.
+    """
+    for folder in (SHIPPED / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    if Path(name).is_dir():
+        raise EncoderError(f"{name} holds no config.json: give a folder in the transformers format.")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        known = [*shipped_encoders(), "logmel"]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise EncoderError(
+            f"There is no encoder {name!r}.{hint} Shipped: {', '.join(known)}; or give a folder, a hub id such as "
+            "facebook/hubert-base-ls960, or random:<encoder>."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        wanted = ["*config.json", "*.safetensors", "*.safetensors.index.json"]
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        if not any(folder.glob("*.safetensors")):
+            # Older checkpoints: a pickle, of which torch reads tensors only (weights_only).
+            folder = Path(snapshot_download(name, allow_patterns=["*config.json", "pytorch_model*"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise EncoderError(
+            f"{name} cannot be fetched from the model hub ({reason}): check the id and the network."
+        ) from None
+    if not (folder / "config.json").is_file():
+        raise EncoderError(f"{name} on the model hub holds no config.json: it is not a transformers checkpoint.")
+    return folder
+
+
+def encoder_fingerprint(name: str) -> str:
+    """A hash of everything in the encoder that changes its features: configuration and weights. Loads no model."""
+    digest = hashlib.sha256()
+    if name == "logmel":
+        digest.update(json.dumps(LOGMEL, sort_keys=True).encode())
+        return digest.hexdigest()
+    untrained = name.startswith("random:")
+    folder = encoder_folder(name.removeprefix("random:"))
+    files = [folder / "config.json", folder / "preprocessor_config.json"]
+    if untrained:
+        digest.update(f"random weights, seed {RANDOM_SEED}".encode())
+    else:
+        files += _weight_files(folder)
+    for file in files:
+        if file.is_file():
+            digest.update(file.name.encode() + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise EncoderError(f"{folder} holds no weights: model.safetensors (or pytorch_model.bin) is needed.")
+    return files
+
+
+def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
+    import torch
+    from transformers import AutoConfig, AutoModel, WhisperModel
+
+    try:
+        family = json.loads((folder / "config.json").read_text()).get("model_type")
+    except json.JSONDecodeError as error:
+        raise EncoderError(f"{folder / 'config.json'} is not valid JSON: {error}.") from None
+    if family not in _SUPPORTED:
+        raise EncoderError(
+            f"{folder} is a {family or 'nameless'} model, not a supported speech encoder: choose one of the families "
+            f"{', '.join(sorted(_SUPPORTED))}."
+        )
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    model_class = WhisperModel if family == "whisper" else AutoModel
+    if untrained:
+        # The seed is set in a fork, so that loading a control leaves the caller's random numbers alone.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            model = model_class._from_config(config) if family == "whisper" else AutoModel.from_config(config)
+    else:
+        _weight_files(folder)
+        try:
+            model, report = model_class.from_pretrained(
+                folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            )
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise EncoderError(f"The weights in {folder} do not fit its config.json: {reason}") from None
+        # The mask embedding serves pretraining only; everything else missing would be random numbers in disguise.
+        missing = [key for key in report["missing_keys"] if "masked_spec_embed" not in key]
+        if missing:
+            raise EncoderError(
+                f"The weights in {folder} lack {len(missing)} tensors, {missing[0]} first: it is incomplete."
+            )
+    return model.get_encoder() if family == "whisper" else model
+
+
+def _record_layers(blocks: torch.nn.ModuleList, kept: dict[str, torch.Tensor]) -> None:
+    """Hook the transformer's blocks, so that a forward pass leaves its layers in ``kept``."""
+
+    def entering(_module, arguments, keywords):
+        kept["0"] = arguments[0] if arguments else keywords["hidden_states"]
+
+    blocks[0].register_forward_pre_hook(entering, with_kwargs=True)
+    for number, block in enumerate(blocks, start=1):
+
+        def leaving(_module, _arguments, output, layer=str(number)):
+            kept[layer] = output[0] if isinstance(output, tuple) else output
+
+        block.register_forward_hook(leaving)
+
+
+def _convolutional(model, folder: Path):
+    """wav2vec 2.0 and its relatives: exact convolutions per utterance, then the transformer, batched where that is exact."""
+    import torch
+
+    normalise = _normalises(folder, default=getattr(model.config, "feat_extract_norm", "layer") == "layer")
+    blocks = model.encoder.layers
+    layers = ("cnn", "0", *(str(n) for n in range(1, len(blocks) + 1)))
+    kept: dict[str, torch.Tensor] = {}
+    _record_layers(blocks, kept)
+
+    def project(features: torch.Tensor) -> torch.Tensor:
+        if model.config.model_type == "sew":  # SEW normalises and projects in the model itself
+            features = model.layer_norm(features)
+            return model.feature_projection(features) if model.project_features else features
+        projected = model.feature_projection(features)
+        return projected[0] if isinstance(projected, tuple) else projected
+
+    def transform(projected: list[torch.Tensor]) -> dict[str, list[torch.Tensor]]:
+        lengths = [len(p) for p in projected]
+        batch = torch.nn.utils.rnn.pad_sequence(projected, batch_first=True)
+        mask = None
+        if min(lengths) < max(lengths):
+            positions = torch.arange(max(lengths), device=batch.device)
+            mask = positions[None] < torch.tensor(lengths, device=batch.device)[:, None]
+        kept[layers[-1]] = model.encoder(batch, attention_mask=mask).last_hidden_state
+        if mask is None:  # SEW's squeezed layers have lengths of their own
+            return {layer: list(kept[layer].float()) for layer in layers[1:]}
+        return {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers[1:]}
+
+    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        cnn = []
+        for audio in utterances:
+            waveform = torch.from_numpy(_normalised(audio) if normalise else audio)
+            waveform = waveform.to(model.device, model.dtype, non_blocking=True)
+            cnn.append(model.feature_extractor(waveform[None])[0].T)
+        projected = [project(features[None])[0] for features in cnn]
+        whole_batch = model.config.model_type in _BATCHED
+        parts = [transform(part) for part in ([projected] if whole_batch else [[p] for p in projected])]
+        result = {layer: [frames for part in parts for frames in part[layer]] for layer in layers[1:]}
+        kept.clear()
+        return {"cnn": [features.float() for features in cnn], **result}
+
+    return layers, run
+
+
+def _whisper(model, folder: Path):
+    """Whisper's encoder, a supervised contrast: 30 s windows, of which the frames that hold speech are kept."""
+    import torch
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+    layers = ("cnn", "0", *(str(n) for n in range(1, len(model.layers) + 1)))
+    kept: dict[str, torch.Tensor] = {}
+    _record_layers(model.layers, kept)
+
+    def stem(_module, _arguments, output):
+        kept["cnn"] = torch.nn.functional.gelu(output).transpose(1, 2)
+
+    model.conv2.register_forward_hook(stem)
+
+    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        longest = max(len(audio) for audio in utterances) / SAMPLE_RATE
+        if longest > extractor.chunk_length:
+            raise EncoderError(
+                f"Whisper hears at most {extractor.chunk_length} s; an utterance of {longest:.1f} s was given."
+            )
+        features = extractor(utterances, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+        kept[layers[-1]] = model(features.to(model.device, model.dtype)).last_hidden_state
+        lengths = [-(-len(audio) // 320) for audio in utterances]
+        result = {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers}
+        kept.clear()
+        return result
+
+    return layers, run
+
+
+def _w2v_bert(model, folder: Path):
+    """w2v-BERT 2.0: filter banks instead of convolutions on the waveform, so there is no layer ``cnn``."""
+    from transformers import SeamlessM4TFeatureExtractor
+
+    extractor = SeamlessM4TFeatureExtractor()
+    layers = tuple(str(n) for n in range(len(model.encoder.layers) + 1))
+    kept: dict[str, torch.Tensor] = {}
+    _record_layers(model.encoder.layers, kept)
+
+    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        result: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
+        for audio in utterances:
+            features = extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+            frames = int(features.attention_mask.sum())
+            output = model(features.input_features[:, :frames].to(model.device, model.dtype))
+            kept[layers[-1]] = output.last_hidden_state
+            for layer in layers:
+                result[layer].append(kept[layer][0].float())
+        kept.clear()
+        return result
+
+    return layers, run
+
+
+def _logmel(device: str):
+    """Log-mel energies, two 10 ms frames side by side, so that a frame lasts 20 ms as the encoders' do."""
+    import torch
+    from torchaudio.transforms import MelSpectrogram
+
+    step = round(LOGMEL["step_s"] * SAMPLE_RATE)
+    mel = MelSpectrogram(
+        SAMPLE_RATE,
+        n_fft=512,
+        win_length=round(LOGMEL["window_s"] * SAMPLE_RATE),
+        hop_length=step,
+        n_mels=LOGMEL["mels"],
+    ).to(device)
+
+    @torch.inference_mode()
+    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        frames = []
+        for audio in utterances:
+            log = (mel(torch.from_numpy(audio).to(device)) + LOGMEL["floor"]).log().T
+            pairs = len(log) // LOGMEL["stacked"]
+            frames.append(log[: pairs * LOGMEL["stacked"]].reshape(pairs, -1))
+        return {"logmel": frames}
+
+    return layers_of
+
+
+def _normalised(audio: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance, as wav2vec 2.0's feature extractor does it."""
+    return ((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)).astype(np.float32)
+
+
+def _normalises(folder: Path, default: bool) -> bool:
+    """Whether the checkpoint wants normalised waveforms; it says so in preprocessor_config.json, if it has one."""
+    file = folder / "preprocessor_config.json"
+    return json.loads(file.read_text()).get("do_normalize", default) if file.is_file() else default

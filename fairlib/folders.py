@@ -1,0 +1,13 @@
+"""Where fairlib keeps what it makes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """``$FAIRLIB_CACHE``, or the user's cache folder: synthetic speech, alignments, layer features, computed outcomes."""
+    return Path(os.environ.get("FAIRLIB_CACHE") or platformdirs.user_cache_dir("fairlib")).expanduser().absolute()

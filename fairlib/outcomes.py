@@ -1,0 +1,130 @@
+"""Outcomes: the tidy table from which every number in the book derives, and the store that keeps it.
+
+One row per encoder, layer, task, unit, probe, seed and utterance. A store entry holds one seed of one probe on one encoder and
+corpus, in a Parquet file whose metadata carries its key: everything that changes the result. Entries are written to a
+temporary name and renamed; a damaged entry counts as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from fairlib.folders import cache_folder
+
+PUBLISHED = Path(__file__).parent / "assets" / "outcomes"
+
+# The version of the method, part of every key. Raise a task's number when a change alters its outcomes; the tests recompute
+# a small study and fail when results move while these stand still.
+METHOD = {"sid": 1, "asr": 1, "phone": 1}
+
+COLUMNS = {
+    "encoder": "string", "layer": "string", "task": "string", "unit": "string", "probe": "string", "seed": "int64",
+    "corpus": "string", "utterance_id": "string", "speaker_id": "string", "errors": "int64", "length": "int64",
+    "substitutions": "int64", "deletions": "int64", "insertions": "int64", "predicted": "string", "duration_s": "float64",
+}  # fmt: skip
+
+
+def store_folder() -> Path:
+    """Where computed outcomes are kept: ``$FAIRLIB_STORE``, or a folder in the user's cache."""
+    return Path(os.environ.get("FAIRLIB_STORE") or cache_folder() / "outcomes")
+
+
+def entry_name(key: dict) -> str:
+    """A file name that a person can read and that changes with anything in the key.
+
+    Example:
+        >>> entry_name({"task": "sid", "encoder": "random:pocket-hubert", "corpus": "synthetic", "seed": 0})
+        'sid-random-pocket-hubert-synthetic-seed0-5f6aeb5eb1d7.parquet'
+    """
+    digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:12]
+    encoder = re.sub(r"[^A-Za-z0-9.]+", "-", key["encoder"]).strip("-")
+    return f"{key['task']}-{encoder}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
+
+
+def read_outcomes(key: dict) -> pd.DataFrame | None:
+    """The stored outcomes of exactly this key, or None. ``attrs["stored"]`` holds what the entry says of itself."""
+    for folder in (PUBLISHED, store_folder()):
+        path = folder / entry_name(key)
+        if path.exists():
+            entry = _read(path)
+            if entry is not None and _canonical(entry.attrs["stored"]["key"]) == _canonical(key):
+                return entry
+    return None
+
+
+def read_published(key: dict) -> pd.DataFrame | None:
+    """The published outcomes of a key that says nothing of the corpora's fingerprints: what a reader without audio needs."""
+    stem = entry_name(key).rsplit("-", 1)[0]
+    for path in sorted(PUBLISHED.glob(f"{stem}-*.parquet")):
+        entry = _read(path)
+        if entry is None:
+            continue
+        without = {name: value for name, value in entry.attrs["stored"]["key"].items() if name not in _FINGERPRINTS}
+        if _canonical(without) == _canonical(key):
+            return entry
+    return None
+
+
+_FINGERPRINTS = ("corpus_fingerprint", "extra_fingerprints")
+
+
+def write_outcomes(outcomes: pd.DataFrame, key: dict, about: dict) -> Path:
+    """Store outcomes under their key; ``about`` (device, duration, versions) is kept with them but is not part of the key.
+
+    Raises:
+        ValueError: a column is missing, or errors, lengths or identifiers are not what an outcome can be.
+    """
+    check_outcomes(outcomes)
+    path = store_folder() / entry_name(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pandas(outcomes, preserve_index=False)
+    table = table.replace_schema_metadata(
+        {**table.schema.metadata, b"fairlib": _canonical({"key": key, **about}).encode()}
+    )
+    temporary = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    temporary.replace(path)
+    return path
+
+
+def check_outcomes(outcomes: pd.DataFrame) -> None:
+    """Refuse a table that is not outcomes, in one sentence.
+
+    Raises:
+        ValueError: names the column or the row.
+    """
+    missing = [column for column in COLUMNS if column not in outcomes]
+    if missing:
+        raise ValueError(f"Outcomes need the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}.")
+    bad = outcomes[(outcomes["errors"] < 0) | (outcomes["length"] <= 0) | outcomes["speaker_id"].isna()]
+    if len(bad):
+        row = bad.iloc[0]
+        raise ValueError(
+            f"Utterance {row.utterance_id} has {row.errors} errors in {row.length} units by speaker {row.speaker_id}: "
+            "errors must be 0 or more, lengths 1 or more, speakers named."
+        )
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
+        stored = json.loads(table.schema.metadata[b"fairlib"])
+        outcomes = table.to_pandas()
+    except (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"{path} is damaged ({error}) and will be computed again.", stacklevel=3)
+        return None
+    outcomes.attrs = {"stored": stored}
+    return outcomes
+
+
+def _canonical(value: dict) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
