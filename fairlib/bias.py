@@ -1,7 +1,7 @@
 """Bias: errors of speaker groups and the gaps between them, layer by layer, with intervals that resample speakers.
 
-Speakers, not utterances, are the sample: one person's utterances share a voice, a microphone and a room. The same resampled
-speakers serve every layer and encoder, so that their estimates can be compared in pairs.
+Speakers, not utterances, are the sample: one person's utterances share a voice, a microphone and a room. The same
+resampled speakers serve every layer and encoder, so that their estimates can be compared in pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import pandas as pd
 from fairlib.corpora import SPEAKER_COLUMNS
 
 SCALES = ("difference", "ratio", "log_odds")
+
+# The group that the other one is set against, where there are two. Fixed beforehand: an order that followed the
+# results would turn every gap positive.
+REFERENCE = {"sex": "male", "age_group": "adult", "group": "clear"}
 CELL = ["encoder", "task", "unit", "probe", "layer"]
 
 
@@ -68,11 +72,11 @@ def group_errors(outcomes: pd.DataFrame, by: str, resamples: int = 2000, confide
 def group_bias(outcomes: pd.DataFrame, by: str, resamples: int = 2000, confidence: float = 0.95) -> pd.DataFrame:
     """Gaps between speaker groups at every layer, on three scales side by side.
 
-    ``difference`` is the first group's error less the second's, ``ratio`` the first over the second, ``log_odds`` the natural
-    logarithm of the odds ratio. No one of them will do: with the same odds ratio everywhere, a ratio rises as errors fall, and a
-    difference is largest near 45 % error. With two groups there is one contrast, the group with the larger error first (over all
-    layers); with more, each group against all others. Ratios and odds add half an error to each side, so that a cell without
-    errors stays finite; odds of an error rate of 1 or more are missing.
+    ``difference`` is the first group's error less the second's, ``ratio`` the first over the second, ``log_odds`` the
+    natural logarithm of the odds ratio. No one of them will do: with the same odds ratio everywhere, a ratio rises as
+    errors fall, and a difference is largest near 45 % error. With two groups there is one contrast, against the group
+    of `REFERENCE` (or else the last by name); with more, each group against all others. Ratios and odds add half an
+    error to each side, so that a cell without errors stays finite; odds of an error rate of 1 or more are missing.
 
     Args, Raises:
         as `group_errors`.
@@ -82,9 +86,8 @@ def group_bias(outcomes: pd.DataFrame, by: str, resamples: int = 2000, confidenc
         ``estimate, low, high, n_speakers_a, n_speakers_b, n_utterances``.
     """
     rows = []
-    order = _larger_error_first(outcomes, by)
     for cells, groups, sample in _samples(outcomes, by, resamples):
-        names = [name for name in order if name in groups]
+        names = sorted(groups, key=lambda name: (name == REFERENCE.get(by), name))
         if len(names) == 2:
             contrasts = [(names[0], names[1], [names[1]])]
         else:
@@ -117,12 +120,6 @@ def _gap(scale: str, errors_a, lengths_a, errors_b, lengths_b) -> np.ndarray:
         return np.log(odds[0]) - np.log(odds[1])
 
 
-def _larger_error_first(outcomes: pd.DataFrame, by: str) -> list[str]:
-    _check(outcomes, by)
-    sums = outcomes.groupby(by)[["errors", "length"]].sum()
-    return list((sums["errors"] / sums["length"]).sort_values(ascending=False, kind="stable").index)
-
-
 def _interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     tail = (1 - confidence) / 2
     return tuple(np.quantile(values, [tail, 1 - tail], axis=0))
@@ -147,19 +144,19 @@ def _samples(outcomes: pd.DataFrame, by: str, resamples: int):
         if (counts >= 2).sum() < 2:
             raise BiasError(
                 f"Comparing {by} needs two groups with two speakers each; there are "
-                + ", ".join(f"{n} {name}" for name, n in counts.items())
+                + ", ".join(f"{n} {name}" for name, n in counts.sort_index().items())
                 + "."
             )
         sums = part.groupby(["speaker_id", "layer"])[["errors", "length"]].sum().unstack("layer")
         layers = layer_order(part["layer"])
         cells = part[CELL].drop_duplicates().set_index("layer").loc[layers].reset_index()[CELL]
         groups, sample = {}, {}
-        for name in sorted(counts.index[counts >= 2]):
+        for number, name in enumerate(sorted(counts.index[counts >= 2])):
             members = people.index[people == name].sort_values()
             errors = sums.loc[members, "errors"][layers].to_numpy(float)
             lengths = sums.loc[members, "length"][layers].to_numpy(float)
-            # The seed depends on nothing, the order of speakers on their names: every encoder meets the same resamples.
-            draws = np.random.default_rng(0).multinomial(
+            # Seed and order of speakers depend on names alone: every encoder meets the same resamples.
+            draws = np.random.default_rng([0, number]).multinomial(
                 len(members), [1 / len(members)] * len(members), size=resamples
             )
             weights = np.vstack([np.ones(len(members)), draws])

@@ -1,9 +1,9 @@
 """Encoders: any `transformers` speech encoder, shipped, local or from the hub, and two controls, as one function.
 
-An `Encoder` takes utterances and gives every layer's frames. Layers are named as the book names them: ``cnn`` (output of
-the convolutional feature encoder), ``0`` (what enters the transformer), ``1`` to ``L`` (output of each block). Layer ``L``
-is `transformers`' ``last_hidden_state``: after the final layer norm where an encoder has one, which ``hidden_states[-1]``
-is not in transformers 5.
+An `Encoder` takes utterances and gives every layer's frames. Layers are named as the book names them: ``cnn`` (output
+of the convolutional feature encoder), ``0`` (what enters the transformer), ``1`` to ``L`` (output of each block). Layer
+``L`` is `transformers`' ``last_hidden_state``: after the final layer norm where an encoder has one, which
+``hidden_states[-1]`` is not in transformers 5.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class EncoderError(ValueError):
 class Encoder:
     """A loaded encoder: call ``encoder.layers_of(utterances)``.
 
-    ``layers_of`` takes a list of 16 kHz mono arrays ``[samples]`` and returns ``{layer: [frames of each utterance]}``, each
-    a float32 tensor ``[T, D]`` on the encoder's device. T and D may differ between layers (SEW squeezes time).
+    ``layers_of`` takes a list of 16 kHz mono arrays ``[samples]`` and returns ``{layer: [frames of each utterance]}``,
+    each a float32 tensor ``[T, D]`` on the encoder's device. T and D may differ between layers (SEW squeezes time).
     """
 
     name: str
@@ -194,7 +194,8 @@ def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
         # The seed is set in a fork, so that loading a control leaves the caller's random numbers alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(RANDOM_SEED)
-            model = model_class._from_config(config) if family == "whisper" else AutoModel.from_config(config)
+            make = WhisperModel._from_config if family == "whisper" else AutoModel.from_config
+            model = make(config, dtype=torch.float32)
     else:
         _weight_files(folder)
         try:
@@ -229,7 +230,7 @@ def _record_layers(blocks: torch.nn.ModuleList, kept: dict[str, torch.Tensor]) -
 
 
 def _convolutional(model, folder: Path):
-    """wav2vec 2.0 and its relatives: exact convolutions per utterance, then the transformer, batched where that is exact."""
+    """wav2vec 2.0 and its relatives: convolutions per utterance, then the transformer, batched where that is exact."""
     import torch
 
     normalise = _normalises(folder, default=getattr(model.config, "feat_extract_norm", "layer") == "layer")

@@ -1,4 +1,5 @@
-"""Extraction: every layer of every utterance in one forward pass, written in shards that a stopped run does not lose."""
+"""Extraction: every layer of every utterance in one forward pass, written in shards that a stopped run does not
+lose."""
 
 from __future__ import annotations
 
@@ -64,8 +65,8 @@ def extract(encoder: Encoder, corpus: pd.DataFrame, folder: str | Path, pooled: 
     if len(short):
         row = short.iloc[0]
         raise ValueError(
-            f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder needs: "
-            "leave it out of the corpus."
+            f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
+            "needs: leave it out of the corpus."
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Outcomes: the tidy table from which every number in the book derives, and the store that keeps it.
 
-One row per encoder, layer, task, unit, probe, seed and utterance. A store entry holds one seed of one probe on one encoder and
-corpus, in a Parquet file whose metadata carries its key: everything that changes the result. Entries are written to a
-temporary name and renamed; a damaged entry counts as absent.
+One row per encoder, layer, task, unit, probe, seed and utterance. A store entry holds one seed of one probe on one
+encoder and corpus, in a Parquet file whose metadata carries its key: everything that changes the result. Entries are
+written to a temporary name and renamed; a damaged entry counts as absent.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from fairlib.folders import cache_folder
 
 PUBLISHED = Path(__file__).parent / "assets" / "outcomes"
 
-# The version of the method, part of every key. Raise a task's number when a change alters its outcomes; the tests recompute
-# a small study and fail when results move while these stand still.
+# The version of the method, part of every key. Raise a task's number when a change alters its outcomes; the tests
+# recompute a small study and fail when results move while these stand still.
 METHOD = {"sid": 1, "asr": 1, "phone": 1}
 
 COLUMNS = {
     "encoder": "string", "layer": "string", "task": "string", "unit": "string", "probe": "string", "seed": "int64",
     "corpus": "string", "utterance_id": "string", "speaker_id": "string", "errors": "int64", "length": "int64",
-    "substitutions": "int64", "deletions": "int64", "insertions": "int64", "predicted": "string", "duration_s": "float64",
+    "substitutions": "int64", "deletions": "int64", "insertions": "int64", "predicted": "string", "duration_s":
+    "float64",
 }  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def entry_name(key: dict) -> str:
 
     Example:
         >>> entry_name({"task": "sid", "encoder": "random:pocket-hubert", "corpus": "synthetic", "seed": 0})
-        'sid-random-pocket-hubert-synthetic-seed0-5f6aeb5eb1d7.parquet'
+        'sid-random-pocket-hubert-synthetic-seed0-efcefb213102.parquet'
     """
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:12]
     encoder = re.sub(r"[^A-Za-z0-9.]+", "-", key["encoder"]).strip("-")
@@ -62,7 +63,7 @@ def read_outcomes(key: dict) -> pd.DataFrame | None:
 
 
 def read_published(key: dict) -> pd.DataFrame | None:
-    """The published outcomes of a key that says nothing of the corpora's fingerprints: what a reader without audio needs."""
+    """The published outcomes of a key without the corpora's fingerprints: what a reader without audio needs."""
     stem = entry_name(key).rsplit("-", 1)[0]
     for path in sorted(PUBLISHED.glob(f"{stem}-*.parquet")):
         entry = _read(path)
@@ -78,7 +79,8 @@ _FINGERPRINTS = ("corpus_fingerprint", "extra_fingerprints")
 
 
 def write_outcomes(outcomes: pd.DataFrame, key: dict, about: dict) -> Path:
-    """Store outcomes under their key; ``about`` (device, duration, versions) is kept with them but is not part of the key.
+    """Store outcomes under their key; ``about`` (device, duration, versions) is kept with them but is not part of the
+    key.
 
     Raises:
         ValueError: a column is missing, or errors, lengths or identifiers are not what an outcome can be.

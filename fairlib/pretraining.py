@@ -24,7 +24,7 @@ import torch
 import torchaudio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm import tqdm
-from transformers import HubertConfig, HubertModel
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from fairlib.audio import SAMPLE_RATE, read_audio
 
@@ -378,6 +378,8 @@ def _replace(path: Path, write) -> None:
 def _save_encoder(encoder: HubertModel, recipe: Recipe, speech: Speech, log: list, output: Path) -> Path:
     folder = output / "encoder"
     encoder.half().save_pretrained(folder)
+    # Trained on waveforms as they are: whoever loads the encoder must not normalise them.
+    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(folder)
     record = {
         "recipe": recipe.model_dump(),
         "steps": log[-1][0],

@@ -1,11 +1,11 @@
 """Probes: what can be read from each layer, and with how many errors. All layers' probes are trained at the same time.
 
-Three tasks: who speaks (`probe_speakers`: linear softmax on mean and deviation over time), what is said (`probe_characters`: CTC on
-frames, linear or with a small context head), and which phone sounds (`probe_phones`: linear softmax on force-aligned frames).
-Each returns outcomes (see `fairlib.outcomes`), from the store if they are there.
+Three tasks: who speaks (`probe_speakers`: linear softmax on mean and deviation over time), what is said
+(`probe_characters`: CTC on frames, linear or with a small context head), and which phone sounds (`probe_phones`: linear
+softmax on force-aligned frames). Each returns outcomes (see `fairlib.outcomes`), from the store if they are there.
 
-The layers' probes share batches and an optimiser but no parameters, and the optimiser (Adam, with gradients clipped probe by
-probe) treats every parameter for itself: a stack of probes learns what each would have learned alone.
+The layers' probes share batches and an optimiser but no parameters, and the optimiser (Adam, with gradients clipped
+probe by probe) treats every parameter for itself: a stack of probes learns what each would have learned alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHARACTER_PROBE = {
     "passes": 10, "seconds_per_batch": 64.0, "learning_rate": 2e-3, "warm_up": 0.05, "clip": 5.0,
     "width": 128, "kernel": 5, "stride": 2,
 }  # fmt: skip
-PHONE_PROBE = {"passes": 4, "frames_per_batch": 4096, "learning_rate": 2e-3, "l2": 1e-5}
+PHONE_PROBE = {"steps": 1500, "frames_per_batch": 4096, "learning_rate": 5e-3, "l2": 1e-5}
 
 # Two to three hours of one corpus are too few for a character probe; these corpora lend it their transcribed speech.
 EXTRA_TRAINING_SPEECH = {"speechocean762": ("librispeech",)}
@@ -47,8 +47,8 @@ class ProbeError(ValueError):
 def probe_speakers(encoder: str, corpus: str | pd.DataFrame, seeds: int = 5, force: bool = False) -> pd.DataFrame:
     """Speaker identification from every layer: a linear softmax over all speakers, on pooled embeddings.
 
-    Each seed holds out a quarter of each speaker's utterances. Speakers with fewer than four utterances are left out, with a
-    warning.
+    Each seed holds out a quarter of each speaker's utterances. Speakers with fewer than four utterances are left out,
+    with a warning.
 
     Args:
         encoder: a name that `load_encoder` takes.
@@ -96,8 +96,8 @@ def probe_characters(
 ) -> pd.DataFrame:
     """Speech recognition from every layer: CTC over characters, greedy decoding.
 
-    Trained on the corpus's train split (and the corpora of `EXTRA_TRAINING_SPEECH`), tested on its test split; the two share no
-    speaker. A corpus without these splits is divided by speaker, a quarter of them for testing.
+    Trained on the corpus's train split (and the corpora of `EXTRA_TRAINING_SPEECH`), tested on its test split; the two
+    share no speaker. A corpus without these splits is divided by speaker, a quarter of them for testing.
 
     Args:
         probe: ``linear``, or ``context``: two convolutions over 0.3 s.
@@ -153,8 +153,8 @@ _CONTEXT_ONLY = ("width", "kernel", "stride")
 def probe_phones(encoder: str, corpus: str | pd.DataFrame, seeds: int = 1, force: bool = False) -> pd.DataFrame:
     """Phone classification from every layer: a linear softmax on frames whose phones come from forced alignment.
 
-    Splits as `probe_characters`, without extra speech. Silence is left out; utterances that the aligner gives up on are counted
-    on standard error and left out.
+    Splits as `probe_characters`, without extra speech. Silence is left out; utterances that the aligner gives up on are
+    counted on standard error and left out.
 
     Returns:
         Outcomes in unit ``phone``: wrong and all frames of each test utterance.
@@ -182,9 +182,8 @@ def probe_phones(encoder: str, corpus: str | pd.DataFrame, seeds: int = 1, force
         matrices = [np.concatenate(frames)[voiced].astype(np.float32) for frames in frame_lists]
         train = split[owner] == "train"
         predicted = fit_softmax(
-            matrices, codes, train, device=loaded.device, learning_rate=PHONE_PROBE["learning_rate"], l2=PHONE_PROBE["l2"],
-            steps=PHONE_PROBE["passes"] * (int(train.sum()) // PHONE_PROBE["frames_per_batch"] + 1),
-            batch=PHONE_PROBE["frames_per_batch"], seed=seed,
+            matrices, codes, train, device=loaded.device, learning_rate=PHONE_PROBE["learning_rate"],
+            l2=PHONE_PROBE["l2"], steps=PHONE_PROBE["steps"], batch=PHONE_PROBE["frames_per_batch"], seed=seed,
         )  # fmt: skip
         tables = []
         for layer, guess in zip(features.layers, predicted):
@@ -203,8 +202,8 @@ def _stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute
     """Outcomes of every seed: published, stored, or computed now and stored."""
     name = corpus if isinstance(corpus, str) else _name(corpus)
     key = {
-        "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": encoder_fingerprint(encoder), "corpus": name,
-        "extra": list(extra), "settings": settings, "method": METHOD[task],
+        "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": encoder_fingerprint(encoder), "corpus":
+        name, "extra": list(extra), "settings": settings, "method": METHOD[task],
     }  # fmt: skip
     if isinstance(corpus, str) and not force:
         entries = [read_published({**key, "seed": seed}) for seed in range(seeds)]

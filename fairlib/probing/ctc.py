@@ -93,7 +93,8 @@ def fit_ctc(
 class CTCStack(torch.nn.Module):
     """CTC heads of all layers as grouped convolutions: one group a layer, nothing shared.
 
-    Linear: one frame to character scores. Context: a convolution that halves the frame rate, a second one, then the scores.
+    Linear: one frame to character scores. Context: a convolution that halves the frame rate, a second one, then the
+    scores.
     """
 
     def __init__(self, widths, outputs, means, scales, context, width, kernel, stride):
@@ -136,7 +137,7 @@ class CTCStack(torch.nn.Module):
 
 
 def _same_rate(frames: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-    """Give every layer the longest layer's frames: SEW's squeezed layers are repeated, edges that differ by a frame are cut."""
+    """Give every layer the frames of the longest: SEW's squeezed ones are repeated, a missing frame is made up."""
     longest = [max(len(layer[row]) for layer in frames) for row in range(len(frames[0]))]
     return [
         [

@@ -16,8 +16,8 @@ def fit_softmax(
 ) -> list[np.ndarray]:  # fmt: skip
     """Fit one multinomial logistic regression a layer, all at once, and predict every row.
 
-    Features are standardised on the training rows. Adam from zero weights with a cosine schedule, on all training rows or on
-    random batches.
+    Features are standardised on the training rows. Adam from zero weights with a cosine schedule, on all training rows
+    or on random batches.
 
     Args:
         matrices: per layer, ``[rows, D]``; D may differ.
@@ -62,7 +62,7 @@ def fit_softmax(
 
 
 def _stack_standardised(matrices: list[np.ndarray], train: np.ndarray) -> np.ndarray:
-    """``[L, rows, widest D]``, zero mean and unit variance on the training rows; narrower layers are filled with zeros."""
+    """``[L, rows, widest D]``, zero mean and unit variance on the training rows; narrower layers end in zeros."""
     stacked = np.zeros((len(matrices), len(train), max(m.shape[1] for m in matrices)), np.float32)
     for index, matrix in enumerate(matrices):
         mean, deviation = matrix[train].mean(axis=0), matrix[train].std(axis=0)

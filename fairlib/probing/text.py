@@ -28,8 +28,8 @@ def count_errors(references: list[str], hypotheses: list[str], unit: str) -> pd.
     """Errors of each utterance by jiwer's alignment, in characters (``char``) or words (``word``).
 
     Example:
-        >>> count_errors(["A CAT"], ["A BAT S"], "word")[["errors", "length", "substitutions", "insertions"]].values.tolist()
-        [[2, 2, 1, 1]]
+        >>> count_errors(["A CAT"], ["A BAT S"], "word")[["errors", "length", "substitutions",
+        "insertions"]].values.tolist() [[2, 2, 1, 1]]
     """
     import jiwer
 

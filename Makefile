@@ -1,0 +1,28 @@
+.PHONY: book test notebooks clean
+
+python := .venv/bin/python
+
+book: .venv/ready        ## build the book into _build/html
+	$(python) -m fairlib.cli book
+
+test: .venv/ready        ## run the tests
+	$(python) -m ruff check .
+	OMP_NUM_THREADS=1 $(python) -m pytest -n 2
+
+notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
+	$(python) -c "from fairlib.chapters import write_pairs; print(*write_pairs(), sep='\n')"
+
+clean:                   ## remove what was built; .venv and _runs stay
+	rm -rf _build .pytest_cache .ruff_cache
+
+# Everything lives in .venv. Made by the first Python that is new enough; 3.11 is the one tested most.
+.venv/ready: pyproject.toml constraints.txt
+	@for python in $(PYTHON) python3.11 python3.13 python3.12 python3 python; do \
+		if [ -x $(python) ]; then break; fi; \
+		if $$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+			>/dev/null 2>&1; then $$python -m venv .venv && break; fi; \
+	done; \
+	test -x $(python) || { echo "No Python from 3.11 to 3.13 with venv was found:" \
+		"install one, or say make book PYTHON=/path/to/python." >&2; exit 1; }
+	$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@touch $@

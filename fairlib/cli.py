@@ -1,0 +1,226 @@
+"""The command line: ``fairlib --help``.
+
+A mistake in what was asked for is answered with one sentence and exit status 2; work that failed, with one
+sentence and exit status 1. Heavy packages are imported inside the commands that need them, so that help and
+mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperGroup
+
+from fairlib import chapters
+
+app = typer.Typer(
+    name="fairlib",
+    help="Where do self-supervised speech models become unfair? Run the book's chapters, and their parts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class _ChapterGroup(TyperGroup):
+    """Chapters as commands; an unknown one is answered with the nearest name."""
+
+    def get_command(self, ctx, cmd_name):
+        return super().get_command(ctx, cmd_name) or chapters.parameters(cmd_name)
+
+
+runs = typer.Typer(
+    cls=_ChapterGroup,
+    help="Run a chapter with its own parameters (fairlib run CHAPTER --help lists them).",
+    no_args_is_help=True,
+)
+app.add_typer(runs, name="run")
+
+
+class Task(StrEnum):
+    """What a probe reads from the layers."""
+
+    speakers = "speakers"
+    characters = "characters"
+    phones = "phones"
+
+
+@app.command("chapters")
+def list_chapters() -> None:
+    """List the chapters that can be run."""
+    for chapter in chapters.chapters().values():
+        print(f"{chapter.name:24}{chapter.title}")
+
+
+@app.command()
+def corpora() -> None:
+    """List the corpora, and which of them are found under FAIRLIB_DATA."""
+    from fairlib.corpora import CORPUS_NAMES, CorpusError, load_corpus
+
+    for name in CORPUS_NAMES:
+        if name == "synthetic":
+            print(f"{name:16}made on first use, no data needed; groups by {', '.join(chapters.GROUPS[name])}")
+            continue
+        try:
+            table = load_corpus(name, on_error="skip")
+        except CorpusError as error:
+            print(f"{name:16}not found. {error}")
+            continue
+        recorded = [column for column in chapters.GROUPS[name] if column in table]
+        groups = [column for column in recorded if table[column].nunique() > 1]
+        print(
+            f"{name:16}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
+            f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(groups) or 'nothing recorded'}"
+        )
+
+
+@app.command()
+def encoders() -> None:
+    """List the encoders that need no download."""
+    from fairlib.encoders import shipped_encoders
+
+    for name in shipped_encoders():
+        print(f"{name:32}shipped with the package")
+        print(f"{'random:' + name:32}control: the same architecture, untrained")
+    print(f"{'logmel':32}control: a plain spectrogram, no encoder at all")
+    print("Any folder or hub id in the transformers format works too, such as facebook/hubert-base-ls960.")
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, or a TOML file")],
+    output: Annotated[Path, typer.Option(help="folder for the encoder and its checkpoints")],
+) -> None:
+    """Pretrain an encoder from a recipe; a stopped pretraining goes on from its last checkpoint."""
+    from fairlib.pretraining import pretrain
+
+    print(pretrain(recipe, output))
+
+
+@app.command()
+def probe(
+    task: Annotated[Task, typer.Argument(help="what to read from the layers")],
+    encoder: Annotated[str, typer.Option(help="shipped name, hub id, folder, logmel, or random:<encoder>")],
+    corpus: Annotated[str, typer.Option(help="corpus name, see fairlib corpora")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="probe trainings")] = None,
+    force: Annotated[bool, typer.Option("--force", help="compute again, whatever is stored")] = False,
+) -> None:
+    """Probe every layer of an encoder and keep the outcomes in the store, where chapters find them."""
+    import fairlib
+
+    probes = {
+        Task.speakers: "probe_speakers",
+        Task.characters: "probe_characters",
+        Task.phones: "probe_phones",
+    }
+    settings: dict[str, Any] = {"force": force} | ({} if seeds is None else {"seeds": seeds})
+    outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
+    origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
+    print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")
+    for (unit, layer), rows in outcomes.groupby(["unit", "layer"], sort=False):
+        print(f"  {unit:8}{layer:8}{rows['errors'].sum() / rows['length'].sum():7.1%}")
+
+
+@app.command()
+def book(
+    output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.BUILD / "html",
+) -> None:
+    """Build the book; chapters whose code and data have not changed are not executed again."""
+    print(chapters.build_book(output))
+
+
+def _add_run_command(chapter: chapters.Chapter) -> None:
+    """Make ``fairlib run CHAPTER`` from the chapter's declaration: an option for each parameter."""
+    fields = chapter.parameters.model_fields
+
+    def run(ctx: typer.Context, **_: object) -> None:
+        given = {
+            name: str(value)
+            for name, value in ctx.params.items()
+            if ctx.get_parameter_source(name).name == "COMMANDLINE"
+        }
+        # What no option is called: let the chapter's own check answer, it knows the nearest name.
+        given |= {word.lstrip("-").split("=")[0].replace("-", "_"): "" for word in ctx.args[:1]}
+        chosen = chapters.check(chapter.name, given, as_text=True)
+        folder = chapters.run(chapter.name, chosen.model_dump(), chosen.force)
+        print(folder)
+
+    options = []
+    for name, field in fields.items():
+        # All but switches are taken as text, so that the chapter's own check is the only one.
+        kind = bool if field.annotation is bool else str
+        flag = f"--{name.replace('_', '-')}"
+        option = typer.Option(flag, help=field.description, metavar=_kind(field.annotation))
+        options.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=kind(field.default),
+                annotation=Annotated[kind, option],
+            )
+        )
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([context, *options])
+    run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
+    runs.command(
+        chapter.name,
+        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )(run)
+
+
+def _kind(annotation: Any) -> str | None:
+    """How a parameter's values are shown in the help."""
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return {int: "INTEGER", str: "TEXT"}.get(annotation)
+
+
+for _each in chapters.chapters().values():
+    _add_run_command(_each)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 1 (the work failed) or 2 (the request was wrong).
+
+    Example:
+        >>> main(["chapters"])
+        speaker-identification  Speaker identification, layer by layer
+        speech-recognition      Speech recognition, layer by layer
+        0
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _status(lambda: app(args=arguments, prog_name="fairlib", standalone_mode=False))
+    except KeyboardInterrupt:
+        return _complain("stopped; what was computed so far is kept.", 130)
+
+
+def _status(call: Callable[[], Any]) -> int:
+    try:
+        status = call()
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the command line's own complaints: a missing option, say
+            message = error.format_message().replace("Value error, ", "")
+            return _complain(message, 2) if message else 2
+        if isinstance(error, ValueError) and type(error).__module__.startswith("fairlib"):
+            return _complain(str(error), 2)
+        if isinstance(error, RuntimeError) and type(error).__module__.startswith("fairlib"):
+            return _complain(str(error), 1)
+        raise
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"fairlib: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,659 @@
+"""Findings: what a run says about a claim, by a criterion that was written down before the run.
+
+A finding holds the claim, the criterion, the evidence, the verdict and the sentence that states it. The
+chapters print these sentences; they contain no result of their own. All functions here are pure: tables in,
+words out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fairlib.bias import layer_order
+
+SATURATED = 0.6
+FIRST_LAYERS = ("cnn", "0")
+
+SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
+
+PEOPLE = {
+    ("age_group", "child"): "children",
+    ("age_group", "adult"): "adults",
+    ("sex", "female"): "speakers recorded as female",
+    ("sex", "male"): "speakers recorded as male",
+}
+
+BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
+BEGINS_CRITERION = (
+    "A layer counts as biased for a contrast when the 95 % speaker-bootstrap interval of the log odds ratio"
+    " of error excludes zero. The claim is supported if both of the first layers, cnn and 0, are biased;"
+    " contradicted if a later layer is biased but not both of these; inconclusive otherwise. The intervals"
+    " are not adjusted for the number of layers."
+)
+WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
+WHOSE_CRITERION = (
+    "A layer's gap counts as larger than a control's when both have the same sign and their 95 % intervals do"
+    " not overlap. The claim is supported if at one biased layer or more the gap is larger than log-mel's and"
+    " larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the same sign,"
+    " its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise. Intervals"
+    " that do not overlap ask for more than a paired test would; paired differences between encoders come in"
+    " a later edition."
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim, judged.
+
+    Attributes:
+        claim: what was asked, as a statement that can be wrong.
+        criterion: the rule of judgement, fixed before the results.
+        verdict: "supported", "contradicted" or "inconclusive".
+        sentence: the finding in words, with its numbers.
+        evidence: the rows the verdict rests on (layer, estimate, low, high, ...).
+    """
+
+    claim: str
+    criterion: str
+    verdict: str
+    sentence: str
+    evidence: list[dict] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.verdict not in ("supported", "contradicted", "inconclusive"):
+            raise ValueError(f"verdict is {self.verdict!r}; it must be supported, contradicted or inconclusive.")
+
+
+# ---- words ----
+
+
+def encoder_label(encoder: str) -> str:
+    """Short name of an encoder for people: controls by what they are, folders and hub ids by their last part.
+
+    Example:
+        >>> [encoder_label(name) for name in ("logmel", "random:pocket-hubert", "facebook/hubert-base-ls960")]
+        ['log-mel', 'untrained twin', 'hubert-base-ls960']
+    """
+    if encoder == "logmel":
+        return "log-mel"
+    if encoder.startswith("random:"):
+        return "untrained twin"
+    return encoder.rstrip("/").rsplit("/", 1)[-1]
+
+
+def people(by: str, group: str) -> str:
+    """What to call the speakers of a group: people, named by what the corpus records.
+
+    Example:
+        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "others")
+        ('children', 'speakers with accent “scottish”', 'all other speakers')
+    """
+    if group in ("others", "other", "rest", "all others"):
+        return "all other speakers"
+    if by == "group":  # only in the synthetic corpus
+        return f"voices of group “{group}”"
+    return PEOPLE.get((by, group), f"speakers with {by.replace('_', ' ')} “{group}”")
+
+
+def percent(value: float) -> str:
+    """A share as a percentage, with a digit more where it is small.
+
+    Example:
+        >>> percent(0.1234), percent(0.0123), percent(float("nan"))
+        ('12\\xa0%', '1.2\\xa0%', 'unknown')
+    """
+    if not np.isfinite(value):
+        return "unknown"
+    digits = 1 if abs(value) < 0.0995 else 0
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
+    """Estimate and interval, signed.
+
+    Example:
+        >>> interval(0.5, 0.25, 0.75)
+        '+0.50 [+0.25, +0.75]'
+    """
+    return " ".join((_number(estimate, digits), f"[{_number(low, digits)}, {_number(high, digits)}]"))
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
+
+
+def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
+    """Name the chosen layers, runs of neighbours shortened.
+
+    Example:
+        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"])
+        'cnn to 1 and 4'
+    """
+    runs: list[list[str]] = []
+    for place, layer in enumerate(layers):
+        if layer not in chosen:
+            continue
+        if runs and layers[place - 1] == runs[-1][-1]:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    names = [
+        (" to ".join((run[0], run[-1])) if len(run) > 2 else " and ".join(run) if len(runs) == 1 else ", ".join(run))
+        for run in runs
+    ]
+    return listing(names)
+
+
+def _layers(layers: Sequence[str], chosen: Sequence[str]) -> str:
+    kind = {0: "no layer", 1: "layer "}.get(len(chosen), "layers ")
+    return kind + (spans(layers, chosen) if len(chosen) else "")
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words as an English list.
+
+    Example:
+        >>> listing(["a", "b", "c"]), listing([])
+        ('a, b and c', 'none')
+    """
+    words = list(words)
+    if not words:
+        return "none"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+# ---- tables ----
+
+
+def controls(encoder: str) -> list[str]:
+    """Encoders to set beside this one: its untrained twin and log-mel, where they make sense.
+
+    Example:
+        >>> controls("pocket-hubert"), controls("logmel")
+        (['random:pocket-hubert', 'logmel'], [])
+    """
+    if encoder == "logmel":
+        return []
+    return ["logmel"] if encoder.startswith("random:") else [f"random:{encoder}", "logmel"]
+
+
+def contrasts(bias: pd.DataFrame) -> list[str]:
+    """The contrasts of a bias table, in its order."""
+    return list(dict.fromkeys(bias["contrast"]))
+
+
+def mean_error(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Error over all speakers (errors / length) of each encoder and layer: encoder, unit, layer, error."""
+    total = outcomes.groupby(["encoder", "unit", "layer"], sort=False, observed=True)[["errors", "length"]].sum()
+    return (total["errors"] / total["length"]).rename("error").reset_index()
+
+
+def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = SATURATED) -> pd.DataFrame:
+    """The table with a column `saturated`: true where the layer's error over all speakers is above the limit.
+
+    Where nearly everything is wrong for everybody, a gap between groups means little.
+    """
+    error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
+    keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])
+    return table.assign(saturated=(error.reindex(keys) > limit).to_numpy())
+
+
+def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
+    """Rows of one encoder, contrast and scale in the order of the layers, with `biased`: the interval
+    excludes no gap.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    rows = bias[(bias["encoder"] == encoder) & (bias["contrast"] == contrast) & (bias["scale"] == scale)]
+    if rows.empty:
+        raise ValueError(f"the bias table has no row for encoder {encoder!r}, contrast {contrast!r}, scale {scale!r}.")
+    if rows["layer"].duplicated().any():
+        raise ValueError("the bias table holds several rows per layer: filter it to one task, unit and probe first.")
+    rows = rows.set_index("layer").loc[layer_order(rows["layer"].unique())].reset_index()
+    neutral = 1.0 if scale == "ratio" else 0.0
+    return rows.assign(biased=(rows["low"] > neutral) | (rows["high"] < neutral))
+
+
+def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """One row per encoder and layer: each group's error and the three gap scales, as text for reading: the
+    value and, on a second line, its interval."""
+    rows = []
+    for encoder in dict.fromkeys(bias["encoder"]):
+        scales = {
+            scale: gaps(bias, encoder, contrast, scale).set_index("layer")
+            for scale in ("difference", "ratio", "log_odds")
+        }
+        mine = errors[errors["encoder"] == encoder]
+        for layer in scales["log_odds"].index:
+            row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
+            for record in mine[mine["layer"] == layer].itertuples():
+                error = percent(record.error), percent(record.low), percent(record.high)
+                row[f"error, {record.group}"] = _two_lines(*error)
+            points = scales["difference"].loc[layer, ["estimate", "low", "high"]].astype(float) * 100
+            row["difference, points"] = _two_lines(*(_number(point, 1) for point in points))
+            ratio = scales["ratio"].loc[layer, ["estimate", "low", "high"]].astype(float)
+            row["ratio"] = _two_lines(*(_number(point, 2).lstrip("+") for point in ratio))
+            odds = scales["log_odds"].loc[layer, ["estimate", "low", "high"]].astype(float)
+            row["log odds ratio"] = _two_lines(*(_number(point, 2) for point in odds))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _two_lines(estimate: str, low: str, high: str) -> str:
+    return f"{estimate}\n{low} to {high}"
+
+
+# ---- judgements ----
+
+
+def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
+    """Judge claim C1, "biased from the very first layers on", for one encoder, task and contrast by
+    `BEGINS_CRITERION`.
+
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe. A column `saturated` is mentioned
+            where present.
+
+    Example:
+        >>> rows = [("x", "cnn", 1.0, 0.5, 1.5), ("x", "0", 0.8, 0.2, 1.4), ("x", "1", 0.1, -0.4, 0.6)]
+        >>> bias = pd.DataFrame(rows, columns=["encoder", "layer", "estimate", "low", "high"])
+        >>> bias = bias.assign(contrast="b vs a", by="group", scale="log_odds")
+        >>> where_bias_begins(bias, "x", "b vs a").verdict
+        'supported'
+    """
+    rows = gaps(bias, encoder, contrast)
+    by, name = str(rows["by"].iloc[0]), encoder_label(encoder)
+    first, second = _sides(by, contrast)
+    layers = list(rows["layer"])
+    biased = list(rows.loc[rows["biased"], "layer"])
+    known = list(rows.loc[np.isfinite(rows["low"]) & np.isfinite(rows["high"]), "layer"])
+    start = [layer for layer in FIRST_LAYERS if layer in biased]
+    later = [layer for layer in biased if layer not in FIRST_LAYERS]
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        evidence = rows[["encoder", "layer", "contrast", "estimate", "low", "high", "biased"]].to_dict("records")
+        return Finding(BEGINS_CLAIM, BEGINS_CRITERION, verdict, sentence + _saturation_note(rows), evidence)
+
+    missing = [layer for layer in FIRST_LAYERS if layer not in known]
+    if missing:
+        return finding(
+            "inconclusive",
+            f"Undecided: {name} gives no gap with an interval at {listing(missing)} to judge by.",
+        )
+    at = "; ".join(
+        f"{layer} {interval(*rows.set_index('layer').loc[layer, ['estimate', 'low', 'high']].astype(float))}"
+        for layer in FIRST_LAYERS
+    )
+    if len(start) == len(FIRST_LAYERS):
+        sentence = (
+            f"From the first layers on: in {name} they already differ for {first} against {second} (log odds"
+            f" ratio of error, {at}), and {_fares(rows, first, second)} at {len(biased)} of {len(layers)}"
+            f" layers ({spans(layers, biased)})."
+        )
+        return finding("supported", sentence)
+    if later:
+        sentence = (
+            f"Not from the first layers on: in {name} these do not both show a gap between {first} and"
+            f" {second} (log odds ratio of error, {at}), yet {_fares(rows, first, second)} at"
+            f" {_layers(layers, biased)}."
+        )
+        return finding("contradicted", sentence)
+    only = f" beyond {listing(start)}" if start else ""
+    sentence = (
+        f"Undecided: in {name} no layer{only} shows a gap between {first} and {second} that this many"
+        f" speakers could tell from none (log odds ratio of error, {at})."
+    )
+    return finding("inconclusive", sentence)
+
+
+def whose_gap(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
+    """Judge by `WHOSE_CRITERION` whether the gap is the encoder's own, against log-mel and the untrained
+    twin.
+
+    Controls that the table does not hold cannot be compared with, and the verdict is then inconclusive.
+    """
+    rows = gaps(bias, encoder, contrast)
+    name = encoder_label(encoder)
+
+    def finding(verdict: str, sentence: str, evidence: pd.DataFrame | None = None) -> Finding:
+        records = [] if evidence is None else evidence.to_dict("records")
+        return Finding(WHOSE_CLAIM, WHOSE_CRITERION, verdict, sentence, records)
+
+    here = set(bias.loc[bias["contrast"] == contrast, "encoder"])
+    twin_name = f"random:{encoder}"
+    lacking = [encoder_label(control) for control in ("logmel", twin_name) if control not in here]
+    if lacking:
+        return finding(
+            "inconclusive",
+            f"Whose gap it is stays open: there is nothing from {listing(lacking)} to compare with.",
+        )
+    if not rows["biased"].any():
+        return finding(
+            "inconclusive",
+            f"With no gap shown in {name}, there is none to trace to the encoder or to the signal.",
+        )
+    mel = gaps(bias, "logmel", contrast).iloc[0]
+    twin = gaps(bias, twin_name, contrast).set_index("layer")
+    layers = list(rows["layer"])
+    above_mel = [row.layer for row in rows.itertuples() if row.biased and _larger(row, mel)]
+    below_mel = [row.layer for row in rows.itertuples() if _larger(mel, row)]
+    above_twin = [
+        row.layer
+        for row in rows.itertuples()
+        if row.biased and row.layer in twin.index and _larger(row, twin.loc[row.layer])
+    ]
+    both = [layer for layer in above_mel if layer in above_twin]
+    side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
+    evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index()])[
+        ["encoder", "layer", "contrast", "estimate", "low", "high"]
+    ]
+    mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
+    twins = (
+        f"against its untrained twin the gap is larger at {_layers(layers, above_twin)}" if above_twin
+        else "at no layer is it larger than its untrained twin's"
+    )  # fmt: skip
+    if both:
+        sentence = (
+            f"In part at least it is the encoder's own: at {_layers(layers, both)} the gap is larger than both"
+            f" controls' ({mel_gap})."
+        )
+        return finding("supported", sentence, evidence)
+    less = f"; at {_layers(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
+    if mel["biased"] and np.sign(mel["estimate"]) == side and not above_mel:
+        sentence = (
+            f"The signal brings it along: {mel_gap}, at no layer is the gap of {name} larger than that{less},"
+            f" and {twins}."
+        )
+        return finding("contradicted", sentence, evidence)
+    more = (
+        f"larger than log-mel's at {_layers(layers, above_mel)}"
+        if above_mel
+        else "not told apart from log-mel's at any layer"
+    )
+    sentence = f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
+    return finding("inconclusive", sentence, evidence)
+
+
+def _larger(one, other) -> bool:
+    """Same sign, and the intervals do not overlap, `one` further from zero."""
+    get = lambda row, key: float(row[key]) if isinstance(row, pd.Series) else float(getattr(row, key))  # noqa: E731
+    if get(one, "estimate") >= 0:
+        return get(other, "estimate") >= 0 and get(one, "low") > get(other, "high")
+    return get(other, "estimate") <= 0 and get(one, "high") < get(other, "low")
+
+
+def _sides(by: str, contrast: str) -> tuple[str, str]:
+    first, _, second = contrast.partition(" vs ")
+    return people(by, first), people(by, second or "others")
+
+
+def _fares(rows: pd.DataFrame, first: str, second: str) -> str:
+    signs = set(np.sign(rows.loc[rows["biased"], "estimate"]))
+    if signs == {1.0}:
+        return f"{first} have the higher error"
+    if signs == {-1.0}:
+        return f"{first} have the lower error"
+    return f"{first} and {second} differ, in both directions,"
+
+
+def _saturation_note(rows: pd.DataFrame) -> str:
+    if "saturated" not in rows or not rows["saturated"].any():
+        return ""
+    saturated = list(rows.loc[rows["saturated"], "layer"])
+    rests = any(layer in saturated for layer in FIRST_LAYERS)
+    return (
+        f" (Beware: at {_layers(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
+        f" speakers, and a gap there means little{'; the verdict rests on it in part' if rests else ''}.)"
+    )
+
+
+# ---- sentences that say what a chart shows ----
+
+
+def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """A chart title that states which group errs more, and at how many layers, estimate by estimate."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = _sides(str(rows["by"].iloc[0]), contrast)
+    higher, n = int((rows["estimate"] > 0).sum()), len(rows)
+    what = {"sid": "are misidentified", "asr": "are misrecognised"}.get(str(rows["task"].iloc[0]), "are misheard")
+    if higher * 2 >= n:
+        return f"{_capital(first)} {what} more often than {second} at {higher} of {n} layers"
+    return f"{_capital(first)} {what} less often than {second} at {n - higher} of {n} layers"
+
+
+def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """A chart title that states where the interval of the gap excludes zero."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = _sides(str(rows["by"].iloc[0]), contrast)
+    layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
+    if not biased:
+        return f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
+    if len(biased) == len(layers):
+        return f"Every layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
+    return f"{encoder_label(encoder)} shows a gap between {first} and {second} at {_layers(layers, biased)}"
+
+
+def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
+    """For screen readers: each group's error at the first and last layer, and where it is lowest."""
+    mine = errors[errors["encoder"] == encoder]
+    layers = layer_order(mine["layer"].unique())
+    parts = []
+    for group, rows in mine.groupby("group", sort=True, observed=True):
+        error = rows.set_index("layer")["error"].reindex(layers)
+        parts.append(
+            f"{group}: {percent(error.iloc[0])} at {layers[0]}, {percent(error.iloc[-1])} at {layers[-1]}, "
+            f"lowest at {error.idxmin()} with {percent(error.min())}"
+        )
+    return (
+        f"Line chart of error by layer of {encoder_label(encoder)}, one line per group with 95 percent"
+        f" intervals. {'. '.join(parts)}."
+    )
+
+
+def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
+    """For screen readers: the gap at the first and last layer and where its interval excludes no gap, with
+    the controls."""
+    parts = []
+    for name in [name for name in dict.fromkeys([encoder, *bias["encoder"]]) if name in set(bias["encoder"])]:
+        rows = gaps(bias, name, contrast, scale)
+        layers = list(rows["layer"])
+        first, last = (interval(*rows.iloc[place][["estimate", "low", "high"]].astype(float)) for place in (0, -1))
+        if name == "logmel":
+            parts.append(f"log-mel: {first}")
+        else:
+            clear = _layers(layers, list(rows.loc[rows["biased"], "layer"]))
+            parts.append(
+                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, interval excludes no"
+                f" gap at {clear}"
+            )
+    return (
+        f"Line chart of the gap {contrast} by layer, {scale.replace('_', ' ')} of error with 95 percent"
+        f" intervals. {'. '.join(parts)}."
+    )
+
+
+def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str) -> list[str]:
+    """The gap layer by layer in words: one sentence for each run of neighbouring layers that tell the
+    same."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = _sides(str(rows["by"].iloc[0]), contrast)
+    state = np.where(~rows["biased"], 0, np.sign(rows["estimate"])).astype(int)
+    one, other = contrast.partition(" vs ")[::2]
+    table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
+    sentences = []
+    for _, run in rows.groupby((pd.Series(state).diff() != 0).cumsum().to_numpy()):
+        where = (
+            f"At layer {run['layer'].iloc[0]}"
+            if len(run) == 1
+            else f"From layer {run['layer'].iloc[0]} to {run['layer'].iloc[-1]}"
+        )
+        low, high = run["estimate"].min(), run["estimate"].max()
+        odds = f"log odds ratio {_number(low, 2)}" + (f" to {_number(high, 2)}" if len(run) > 1 else "")
+        kind = state[run.index[0]]
+        errs = " and ".join(
+            _range(table, run["layer"], group) for group in (one, other) if (run["layer"].iloc[0], group) in table.index
+        )
+        errs = f" ({errs})" if errs else ""
+        if kind == 0:
+            sentences.append(
+                f"{where} the interval includes zero: a gap between {first} and {second} is not shown{errs}; {odds}."
+            )
+        else:
+            more = "higher" if kind > 0 else "lower"
+            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, the interval excluding zero.")
+    return sentences
+
+
+def _range(table: pd.Series, layers: pd.Series, group: str) -> str:
+    values = [table[(layer, group)] for layer in layers if (layer, group) in table.index]
+    low, high = percent(min(values)), percent(max(values))
+    return f"{group} {low}" if low == high else f"{group} {low} to {high}"
+
+
+def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
+    """Where the error over all speakers is lowest, set beside the controls' lowest."""
+    table = mean_error(outcomes)
+    lowest = table.loc[table.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
+    mine = lowest.loc[encoder]
+    others = [
+        f"{encoder_label(name)} {percent(row['error'])}" + ("" if name == "logmel" else f" (layer {row['layer']})")
+        for name, row in lowest.iterrows()
+        if name != encoder
+    ]
+    beside = f"; beside it, at their best, {listing(others)}" if others else ""
+    return (
+        f"Over all speakers the error of {encoder_label(encoder)} is lowest at layer {mine['layer']},"
+        f" {percent(mine['error'])}{beside}."
+    )
+
+
+def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
+    largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
+    where = listing([f"layer {layer} as a {word}" for word, layer in largest.items()])
+    if len(set(largest.values())) == 1:
+        return f"Here the three scales agree: the largest gap is at {where}."
+    return f"Here the three scales do not agree on where the gap is largest: at {where}."
+
+
+def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:
+    """Layer of the gap furthest from none, whatever its sign."""
+    gap = gaps(bias, encoder, contrast, scale).set_index("layer")["estimate"].astype(float)
+    size = np.log(gap.where(gap > 0)).abs() if scale == "ratio" else gap.abs()
+    size = size[np.isfinite(size)]
+    return str(size.idxmax()) if len(size) else "unknown"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, str]:
+    """A chart title for each scale, that states where the gap is largest on it."""
+    first, second = _sides(str(bias.loc[bias["contrast"] == contrast, "by"].iloc[0]), contrast)
+    return {
+        scale: (
+            f"As a {word}, the gap between {first} and {second} is largest at layer"
+            f" {_largest(bias, encoder, contrast, scale)}"
+        )
+        for scale, word in SCALE_WORDS.items()
+    }
+
+
+# ---- choices and passages of a chapter ----
+
+
+def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
+    """The contrast that a chapter leads with: the only one, or the one whose two sides have the most
+    speakers.
+
+    The choice looks at group sizes only, never at the gaps, which would make the largest gap look larger than
+    it is.
+    """
+    rows = bias[bias["encoder"] == encoder].drop_duplicates("contrast")
+    rows = rows.sort_values("contrast").reset_index(drop=True)  # equal sizes: by name
+    smaller = rows[["n_speakers_a", "n_speakers_b"]].min(axis=1)
+    return str(rows.loc[smaller.idxmax(), "contrast"])
+
+
+def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
+    """Verdict of C1 and the biased layers for each contrast of each group column, as text for reading."""
+    rows = []
+    for by, bias in tables.items():
+        for contrast in contrasts(bias):
+            gap = gaps(bias, encoder, contrast)
+            layers = list(gap["layer"])
+            clear = gap[gap["biased"]]
+            rows.append(
+                {
+                    "recorded": by.replace("_", " "),
+                    "contrast": contrast,
+                    "speakers": f"{gap['n_speakers_a'].iloc[0]} vs {gap['n_speakers_b'].iloc[0]}",
+                    "biased from the first layers on?": where_bias_begins(bias, encoder, contrast).verdict,
+                    "biased layers": spans(layers, list(clear["layer"])),
+                    "log odds ratio, all layers": (
+                        f"{_number(gap['estimate'].min(), 2)} to {_number(gap['estimate'].max(), 2)}"
+                    ),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
+    """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
+    one."""
+    points = []
+    if corpus == "synthetic":
+        points.append(
+            "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
+            " planted in them. The page shows that the method works; it says nothing about people."
+        )
+    if corpus == "speechocean762":
+        if task == "sid":
+            points.append(
+                "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
+                " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
+                " far that goes."
+            )
+        points += [
+            (
+                "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
+                " recorded sex, so the gap of one carries part of the other. This edition does not adjust"
+                " for it."
+            ),
+            (
+                "**Learners' English.** All speakers have Mandarin as their first language and read English;"
+                " what they read is not the same for children and adults. The gaps here need not be those of"
+                " other speakers or of free speech."
+            ),
+        ]
+    if "pocket" in encoder:
+        points.append(
+            "**Pocket encoders are small.** They have about three million parameters and have heard hours of"
+            " speech where others have heard thousands; what holds for them need not hold for encoders of"
+            " full size."
+        )
+    if task == "sid":
+        points.append(
+            "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
+            " them. Group sizes are not equalised in this edition."
+        )
+    if task == "asr":
+        points.append(
+            "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
+            " those layers are marked. How many hours of which group the probe was trained on can itself make"
+            " a gap."
+        )
+    points += [
+        (
+            "**One interval per layer.** Nothing is adjusted for looking at many layers, and a layer whose"
+            " interval includes zero has not been shown to be fair."
+        ),
+        f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
+    ]
+    return "\n".join(f"- {point}" for point in points)

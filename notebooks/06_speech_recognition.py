@@ -1,0 +1,205 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Speech recognition, layer by layer
+#
+# **The question.** A small recogniser reads the frames of one layer and writes down what was said.
+# Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
+# encoder's doing?
+#
+# **The answer.** {glue:text}`asr_begins` {glue:text}`asr_whose`
+#
+# **How it was judged**, by rules that were written down before any result was seen:
+#
+# - *From which layer on?* {glue:text}`asr_begins_criterion`
+# - *Whose gap is it?* {glue:text}`asr_whose_criterion`
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
+group = "age_group"  # a column of the corpus that describes its speakers
+seeds = 1  # probes trained per layer, each from another seed
+probe = "context"  # "linear", or "context": a small head that sees neighbouring frames
+force = False  # compute again, even where stored outcomes exist
+
+# %% [markdown]
+# ## The whole analysis
+#
+# Outcomes are the hub of everything: one row for each encoder, layer, seed and utterance,
+# with its number of wrong characters and words (substituted, left out or put in) and how many there were to
+# get right.
+# Probes are trained on some speakers and tested on others.
+# Two controls go through exactly the same steps: an *untrained twin* of the encoder, with random weights,
+# and *log-mel*, the plain spectrogram.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import chapters, charts, findings
+from fairlib.bias import group_bias, group_columns, group_errors
+
+charts.use_book_renderer()
+
+runs = [
+    fairlib.probe_characters(name, corpus, probe, seeds=seeds, force=force)
+    for name in [encoder, *findings.controls(encoder)]
+]
+everything = pd.concat(runs, ignore_index=True)
+outcomes = everything[everything["unit"] == "char"]
+errors = findings.mark_saturated(group_errors(outcomes, by=group), outcomes)
+bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
+
+# %% tags=["hide-input"]
+contrast = findings.main_contrast(bias, encoder)
+begins = findings.where_bias_begins(bias, encoder, contrast)
+whose = findings.whose_gap(bias, encoder, contrast)
+
+charts.bias_by_layer(
+    bias,
+    contrast=contrast,
+    title=findings.gap_title(bias, encoder, contrast),
+    description=findings.describe_gaps(bias, encoder, contrast),
+)
+
+# %% [markdown]
+# *How to read it.* Zero means that both sides are recognised equally well; hollow marks are layers where
+# so much is wrong for everybody that a gap means little.
+# Where a band does not touch the line of no gap, the gap is larger than chance among this many speakers would
+# make it.
+# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
+
+# %% tags=["remove-input", "remove-output"]
+for name, finding in {"begins": begins, "whose": whose}.items():
+    glue(f"asr_{name}", finding.sentence)
+    glue(f"asr_{name}_verdict", finding.verdict)
+    glue(f"asr_{name}_criterion", finding.criterion)
+
+# %% [markdown]
+# ## The detail, layer by layer
+#
+# The error of each group, and what each layer says.
+# Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its
+# blocks.
+
+# %% tags=["hide-input"]
+charts.error_by_layer(
+    errors,
+    encoder=encoder,
+    title=findings.errors_title(bias, encoder, contrast),
+    description=findings.describe_errors(errors, encoder),
+)
+
+# %% tags=["remove-input"]
+lines = findings.layer_sentences(errors, bias, encoder, contrast)
+lines.append(findings.best_layer_sentence(outcomes, encoder))
+display(Markdown("\n".join(f"- {line}" for line in lines)))
+
+# %% [markdown]
+# Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never
+# single utterances):
+
+# %% tags=["remove-input"]
+charts.table(
+    findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals"
+)
+
+# %% [markdown]
+# ### The same gaps on three scales
+#
+# Which scale a gap is measured on can decide what one sees.
+# If the odds of an error differed between two groups by one constant factor at every layer, their *ratio* of
+# errors would still
+# rise as errors fall, and their *difference* would be largest where about half of all characters are wrong.
+# Only the log odds ratio would stay level.
+# A pattern that shows on one scale alone may thus be the metric's, not the encoder's.
+
+# %% tags=["hide-input"]
+for chart in charts.three_scales(
+    bias,
+    contrast=contrast,
+    titles=findings.scale_titles(bias, encoder, contrast),
+    description=findings.describe_gaps(bias, encoder, contrast),
+):
+    display(chart)
+
+# %% tags=["remove-input"]
+Markdown(findings.scales_sentence(bias, encoder, contrast))
+
+# %% [markdown]
+# ### Words instead of characters
+#
+# One wrong character makes a whole word wrong, so words saturate sooner.
+
+# %% tags=["hide-input"]
+words = everything[everything["unit"] == "word"]
+word_errors = findings.mark_saturated(group_errors(words, by=group), words)
+word_bias = findings.mark_saturated(group_bias(words, by=group), words)
+
+charts.error_by_layer(
+    word_errors,
+    encoder=encoder,
+    title=findings.errors_title(word_bias, encoder, contrast) + ", counted in words",
+    description=findings.describe_errors(word_errors, encoder),
+)
+
+# %% tags=["remove-input"]
+Markdown(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
+
+# %% [markdown]
+# ### Every contrast that the corpus records
+#
+# The same rule, applied to all groups that can be compared here.
+# The more contrasts one looks at, the more of them will exclude zero by chance alone; nothing is adjusted for
+# that yet.
+
+# %% tags=["remove-input"]
+own = outcomes[outcomes["encoder"] == encoder]
+every = {column: group_bias(own, by=column) for column in group_columns(own)}
+charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {findings.encoder_label(encoder)}")
+
+# %% [markdown]
+# ## What could be wrong
+
+# %% tags=["remove-input"]
+Markdown(findings.cautions("asr", encoder, corpus, group))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put another encoder, corpus or group in its place:
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, probe=probe, force=force)
+command = chapters.command("speech-recognition", chapters.check("speech-recognition", parameters))
+Markdown(f"```shell\n{command}\n```")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Set the group to `sex` and run the chapter again.
+#    Does the gap begin at the same layer, and does log-mel show it too?
+# 2. Look at the table: find a layer where the ratio says one thing and the difference another.
+#    Which of the two would you report, and to whom?
+# 3. Run the chapter with `--probe linear`.
+#    Which layers leave the shaded region, which enter it, and what does that do to the answer?
+# 4. Give one group fewer speakers (drop rows of `outcomes` by `speaker_id`, whole speakers at a time).
+#    At how many speakers does the interval begin to touch zero?
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+chapters.provenance_box(runs, parameters)

@@ -1,0 +1,89 @@
+"""The built book in a real browser with the network off: every chart draws, no page is wider than a phone."""
+
+from pathlib import Path
+
+import pytest
+from browser import Browser, find_chromium
+
+BOOK = Path(__file__).resolve().parents[1] / "_build" / "html"
+PAGES = sorted(path for folder in ("book", "notebooks") for path in (BOOK / folder).glob("*.html"))
+CHAPTERS = [page for page in PAGES if page.parent.name == "notebooks"]
+
+pytestmark = [
+    pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(not CHAPTERS, reason=f"the book is not built ({BOOK} holds no chapter): run make book"),
+]
+DRAWN = "[...document.querySelectorAll('.fairlib-chart')].every(chart => chart.dataset.drawn === 'live')"
+CHARTS = """[...document.querySelectorAll('.fairlib-chart')].map(chart => {
+  const svg = chart.querySelector('.fairlib-live svg');
+  const box = svg ? svg.getBoundingClientRect() : {left: 0, right: 0, height: 0};
+  const texts = svg ? [...svg.querySelectorAll('text')].map(text => text.getBoundingClientRect()) : [];
+  return {
+    marks: svg ? svg.querySelectorAll('.mark-symbol path').length : 0,
+    lines: svg ? svg.querySelectorAll('.mark-line path').length : 0,
+    label: (chart.querySelector('[role="graphics-document"]') || svg || chart).getAttribute('aria-label'),
+    still: chart.querySelectorAll('.fairlib-still').length,
+    left: box.left, right: box.right, height: box.height,
+    cut: texts.filter(text => text.right > box.right + 1 || text.left < box.left - 1).length,
+    smallest: svg ? Math.min(...[...svg.querySelectorAll('text')].map(
+      text => parseFloat(getComputedStyle(text).fontSize))) : 0,
+  };
+})"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    with Browser(program) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_draws_and_fits(browser, page, width):
+    browser.open(page, width)
+    assert browser.wait(DRAWN), f"{page.name} has charts that did not draw"
+    charts = browser.evaluate(CHARTS)
+    assert bool(charts) == (page in CHAPTERS)
+    for chart in charts:
+        assert chart["marks"] > 0 and chart["lines"] > 0 and chart["height"] > 100
+        assert chart["label"] and not chart["still"]
+        assert chart["left"] >= 0 and chart["right"] <= width and not chart["cut"]
+        assert chart["smallest"] >= 12, "labels must be legible"
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_request_leaves_the_machine(browser, page):
+    browser.open(page, 1280)
+    browser.wait(DRAWN)
+    outside = [address for address in browser.requests() if not address.startswith(("file:", "data:", "blob:"))]
+    assert not outside
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+def test_without_vega_the_still_pictures_stay(browser, page, tmp_path):
+    # The page alone, without the files beside it: as when a notebook's output is looked at elsewhere.
+    alone = tmp_path / page.name
+    alone.write_bytes(page.read_bytes())
+    browser.open(alone, 390)
+    assert browser.evaluate("document.querySelectorAll('.fairlib-chart').length") > 0
+    stills = browser.evaluate("document.querySelectorAll('.fairlib-still svg').length")
+    assert stills == browser.evaluate("document.querySelectorAll('.fairlib-chart').length")
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+def test_charts_are_readable_in_dark_mode(browser, page):
+    browser.open(page, 1280, dark=True)
+    browser.wait(DRAWN)
+    colours = browser.evaluate(
+        "[...document.querySelectorAll('.fairlib-chart')].map(chart => getComputedStyle(chart).backgroundColor)"
+    )
+    assert set(colours) == {"rgb(255, 255, 255)"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_weighs_little(page):
+    assert page.stat().st_size < 1.5e6

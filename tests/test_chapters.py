@@ -1,0 +1,332 @@
+"""Chapters: parameters are checked before any kernel starts, and runs are complete or absent."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+
+from fairlib import chapters
+from fairlib.chapters import ChapterError, ChapterStopped
+
+TINY = """\
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A tiny chapter
+
+# %% tags=["parameters"]
+encoder = "pocket-hubert"
+corpus = "speechocean762"
+group = "age_group"
+seeds = 5
+force = False
+
+# %%
+import os, sys
+print(sys.executable, os.getcwd())
+print(os.environ.get("TQDM_DISABLE"), os.environ.get("FAIRLIB_DATA"), seeds, force)
+
+# %%
+if encoder == "random:pocket-hubert":
+    raise KeyError("no such layer")
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Chapter 5 replaced by a notebook that takes a second; runs and builds go to a temporary folder."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    (notebooks / "05_speaker_identification.py").write_text(TINY)
+    monkeypatch.setattr(chapters, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(chapters, "RUNS", tmp_path / "_runs")
+    monkeypatch.setattr(chapters, "BUILD", tmp_path / "_build")
+    (tmp_path / "library.py").write_text("# stands for fairlib's own files")
+    monkeypatch.setattr(chapters, "_library_files", lambda: [tmp_path / "library.py"])
+    return notebooks / "05_speaker_identification.py"
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    def start(*_, **__):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(papermill, "execute_notebook", start)
+
+
+def printed(notebook: Path) -> str:
+    cells = nbformat.read(notebook, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("chapter", "values", "words"),
+    [
+        ("speaker-identificaton", {}, "did you mean 'speaker-identification'?"),
+        ("nothing-like-it", {}, "the chapters are speaker-identification, speech-recognition"),
+        ("speaker-identification", {"encodr": "logmel"}, "no parameter 'encodr': did you mean 'encoder'?"),
+        ("speaker-identification", {"probe": "linear"}, "no parameter 'probe': it has encoder, corpus,"),
+        ("speaker-identification", {"seeds": "3"}, "seeds must be a whole number, not '3'"),
+        ("speaker-identification", {"seeds": 2.5}, "seeds must be a whole number, not 2.5"),
+        ("speaker-identification", {"seeds": 0}, "seeds must be at least 1, not 0"),
+        ("speaker-identification", {"seeds": 1000}, "seeds must be at most 100, not 1000"),
+        ("speaker-identification", {"force": 1}, "force must be true or false, not 1"),
+        ("speaker-identification", {"corpus": "libri"}, "not 'libri': did you mean 'librispeech'?"),
+        ("speaker-identification", {"group": "age_grup"}, "by age_group, sex: did you mean 'age_group'?"),
+        ("speaker-identification", {"corpus": "librispeech", "group": "age_group"}, "only by sex."),
+        ("speaker-identification", {"encoder": "pocket-huber"}, "did you mean 'pocket-hubert'?"),
+        ("speaker-identification", {"encoder": "./nowhere"}, "no shipped encoder"),
+        ("speaker-identification", {"encoder": "logmel"}, "logmel is the control beside every encoder"),
+        ("speech-recognition", {"probe": "lin"}, "one of linear, context, not 'lin': did you mean 'linear'?"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_one_sentence_before_a_kernel_starts(
+    chapter, values, words, no_kernel, tmp_path
+):
+    with pytest.raises(ChapterError) as caught:
+        chapters.execute(chapter, values, folder=tmp_path / "out")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_parameter_given_as_text_is_converted_or_refused():
+    chosen = chapters.check("speech-recognition", {"seeds": "3", "probe": "linear"}, as_text=True)
+    assert (chosen.seeds, chosen.probe) == (3, "linear")
+    with pytest.raises(ChapterError, match="whole number, not 'nine'"):
+        chapters.check("speech-recognition", {"seeds": "nine"}, as_text=True)
+
+
+def test_a_corpus_brings_its_own_main_group_unless_one_is_given():
+    assert chapters.check("speech-recognition", {"corpus": "librispeech"}).group == "sex"
+    assert chapters.check("speech-recognition", {"corpus": "speechocean762", "group": "sex"}).group == "sex"
+
+
+def test_every_corpus_has_its_groups_declared():
+    from fairlib.corpora import CORPUS_NAMES, SPEAKER_COLUMNS
+
+    assert set(chapters.GROUPS) == set(CORPUS_NAMES)
+    assert {column for columns in chapters.GROUPS.values() for column in columns} <= set(SPEAKER_COLUMNS)
+
+
+def test_a_folder_encoder_is_made_absolute_for_the_kernel(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    chosen = chapters.check("speaker-identification", {"encoder": "random:mine"})
+    assert chosen.encoder == f"random:{tmp_path / 'mine'}"
+
+
+@pytest.mark.parametrize("chapter", chapters.chapters().values(), ids=lambda chapter: chapter.name)
+def test_the_notebooks_parameters_cell_is_the_declaration(chapter):
+    cells = chapters.read_notebook(chapter.source).cells
+    [cell] = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assigned = {}
+    exec(cell.source, assigned)
+    del assigned["__builtins__"]
+    assert assigned == chapter.parameters().model_dump()
+
+
+# Runs
+
+
+def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAIRLIB_DATA", "speech")
+    folder = chapters.run("speaker-identification", {"corpus": "synthetic", "seeds": 2})
+    stem, _, digits = folder.name.rpartition("__")
+    assert stem == "speaker-identification__corpus-synthetic__seeds-2"
+    assert len(digits) == 8 and int(digits, 16) >= 0
+    assert sorted(path.name for path in folder.iterdir()) == ["chapter.ipynb", "provenance.json"]
+
+    said = printed(folder / "chapter.ipynb").split()
+    assert said == [sys.executable, str(chapters.ROOT), "1", str(tmp_path / "speech"), "2", "False"]
+    assert os.environ["FAIRLIB_DATA"] == "speech" and "TQDM_DISABLE" not in os.environ
+
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["parameters"] == {
+        "encoder": "pocket-hubert",
+        "corpus": "synthetic",
+        "group": "group",
+        "seeds": 2,
+    }
+    options = "--encoder pocket-hubert --corpus synthetic --group group --seeds 2"
+    assert provenance["command"] == f"fairlib run speaker-identification {options}"
+    assert provenance["code"].startswith("fairlib ")
+    assert "torch" in provenance["packages"] and provenance["duration_s"] > 0
+
+
+def test_the_injected_parameters_are_hidden_and_nothing_random_is_left(tiny, tmp_path):
+    done = chapters.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "one")
+    again = chapters.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "two")
+    assert done.read_text() == again.read_text()
+    cells = nbformat.read(done, as_version=4).cells
+    [injected] = [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert "remove-input" in injected.metadata["tags"]
+    assert str(tmp_path) not in done.read_text()
+
+
+def test_a_finished_run_is_reused_until_something_it_follows_from_changes(tiny, tmp_path, monkeypatch):
+    executed = []
+    real = chapters.execute
+    monkeypatch.setattr(chapters, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
+    first = chapters.run("speaker-identification", {"seeds": 1})
+    assert chapters.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 1
+    assert chapters.run("speaker-identification", {"seeds": 1}, force=True) == first and len(executed) == 2
+    assert executed[-1][1]["force"] is True
+    (first / "provenance.json").unlink()  # as a run that was killed leaves it
+    assert chapters.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 3
+    tiny.write_text(TINY + "\n# %%\n1 + 1\n")
+    second = chapters.run("speaker-identification", {"seeds": 1})
+    assert second != first and len(executed) == 4
+    (tmp_path / "library.py").write_text("# changed")
+    assert chapters.run("speaker-identification", {"seeds": 1}) not in (first, second) and len(executed) == 5
+
+
+def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():
+    names = {path.name for path in chapters._library_files()}
+    assert {"bias.py", "pocket-hubert.toml"} <= names
+    assert not {"cli.py", "bias.cpython-311.pyc"} & names
+
+
+def test_a_notebook_that_stops_leaves_what_it_had_but_no_result(tiny, tmp_path):
+    with pytest.raises(ChapterStopped, match=r"stopped with KeyError: 'no such layer'.*stopped\.ipynb"):
+        chapters.execute("speaker-identification", {"encoder": "random:pocket-hubert"}, folder=tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["stopped.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("message", "words", "starts"),
+    [
+        ("Kernel died before replying to kernel_info", "its kernel did not start, 3 times", 3),
+        ("something else", "something else", 1),
+    ],
+)
+def test_only_a_kernel_that_did_not_start_is_started_again(tiny, tmp_path, monkeypatch, message, words, starts):
+    tried = []
+
+    def start(*_, **__):
+        tried.append(1)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(papermill, "execute_notebook", start)
+    with pytest.raises(RuntimeError, match=words):
+        chapters.execute("speaker-identification", folder=tmp_path / "out")
+    assert len(tried) == starts
+
+
+# The provenance box
+
+
+def test_the_provenance_box_tells_what_the_outcomes_came_from():
+    outcomes = pd.DataFrame({"encoder": "pocket-<hubert>", "corpus": "c", "task": "sid", "seed": [0, 1]})
+    outcomes.attrs["provenance"] = {
+        "origin": "published",
+        "encoder_fingerprint": "a" * 64,
+        "corpus_fingerprint": "b" * 64,
+        "device": "cpu",
+        "duration_s": 1234.5,
+    }
+    box = chapters.provenance_box([outcomes], {"corpus": "synthetic", "seeds": 2})
+    for words in ("published", "a" * 12, "b" * 12, "on cpu", "1,234 s", "0, 1", "pocket-&lt;hubert&gt;"):
+        assert words in box.data
+    assert "fairlib run speaker-identification --encoder pocket-hubert --corpus synthetic" in box.data
+    assert box.metadata["fairlib"]["outcomes"][0]["encoder_fingerprint"] == "a" * 64
+
+
+def test_a_run_keeps_the_facts_of_its_box(tiny):
+    tiny.write_text(
+        TINY
+        + """
+# %%
+import pandas as pd
+from fairlib.chapters import provenance_box
+outcomes = pd.DataFrame({"encoder": ["e"], "corpus": "c", "task": "sid", "seed": 3})
+outcomes.attrs["provenance"] = {"device": "cuda:0", "encoder_fingerprint": "abc"}
+provenance_box([outcomes], dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force))
+"""
+    )
+    folder = chapters.run("speaker-identification")
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["seeds"] == [3] and provenance["device"] == "cuda:0"
+    assert provenance["outcomes"][0]["encoder_fingerprint"] == "abc"
+
+
+# The real chapters, live on the synthetic corpus
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", chapters.chapters())
+def test_a_chapter_runs_end_to_end_on_the_synthetic_corpus_without_any_data(chapter, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "FAIRLIB_DATA"}
+    environment |= {"FAIRLIB_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
+    code = (
+        "import sys; from pathlib import Path; from fairlib import chapters, cli; "
+        f"chapters.RUNS = Path({str(tmp_path / 'runs')!r}); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", chapter, "--corpus", "synthetic", "--seeds", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    notebook = nbformat.read(folder / "chapter.ipynb", as_version=4)
+    pages = [
+        output.data.get("text/html", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type in ("display_data", "execute_result")
+    ]
+    assert any("fairlib-chart" in page for page in pages)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["parameters"]["group"] == "group"
+    assert {facts["corpus"] for facts in provenance["outcomes"]} == {"synthetic"}
+    for facts in provenance["outcomes"]:
+        assert facts["encoder_fingerprint"] and facts["corpus_fingerprint"]
+
+
+# The book
+
+
+def test_a_book_that_does_not_build_says_why_and_leaves_the_last_one(tiny, tmp_path, monkeypatch):
+    book = tmp_path / "project"
+    (book / "book").mkdir(parents=True)
+    (book / "_config.yml").write_text("title: A tiny book\nexecute: {execute_notebooks: 'off'}\n")
+    (book / "_toc.yml").write_text("format: jb-book\nroot: book/first\n")
+    (book / "book" / "first.md").write_text("# First\n\nA page.\n")
+    monkeypatch.setattr(chapters, "ROOT", book)
+    monkeypatch.setattr(chapters, "_CHAPTERS", ())
+    page = chapters.build_book(tmp_path / "html")
+    assert page.name == "index.html" and "A page." in (tmp_path / "html" / "book" / "first.html").read_text()
+
+    (book / "book" / "first.md").write_text("# First\n\n[nowhere](nowhere.md)\n")
+    with pytest.raises(chapters.BookError, match=r"book\.log(?s:.*)WARNING.*nowhere"):
+        chapters.build_book(tmp_path / "html")
+    assert "A page." in (tmp_path / "html" / "book" / "first.html").read_text()
+
+
+def test_a_chapter_of_the_book_is_executed_once(tiny, monkeypatch):
+    chapter = chapters.chapters()["speaker-identification"]
+    executed = []
+    real = chapters.execute
+    monkeypatch.setattr(chapters, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
+    assert chapters._executed(chapter) == chapters._executed(chapter) and len(executed) == 1
+    tiny.write_text(TINY + "\n# %%\n1 + 1\n")
+    chapters._executed(chapter)
+    assert len(executed) == 2

@@ -1,0 +1,237 @@
+"""Charts: they say what is seen, keep colours and layers, show intervals, and ask no other machine for anything."""
+
+import itertools
+import json
+import re
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+import vl_convert
+
+from fairlib import charts
+from fairlib.bias import SCALES, group_bias, group_errors
+from fairlib.findings import mark_saturated
+
+LAYERS = ["10", "2", "cnn", "0", "1"]
+WORDS = {"title": "Children are wronged more often", "description": "Two lines, children above adults."}
+
+
+def outcomes(groups=("adult", "child"), encoders=("pocket", "random:pocket", "logmel")) -> pd.DataFrame:
+    """Simulated outcomes: 5 speakers a group, 6 utterances each, errors falling from layer to layer."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for encoder in encoders:
+        layers = ["logmel"] if encoder == "logmel" else LAYERS
+        for (place, layer), (worse, group), speaker, utterance in itertools.product(
+            enumerate(sorted(layers)), enumerate(groups), range(5), range(6)
+        ):
+            share = 0.75 - 0.1 * place + 0.02 * worse
+            rows.append(
+                {
+                    "encoder": encoder, "layer": layer, "task": "asr", "unit": "char", "probe": "context", "seed": 0,
+                    "corpus": "made",
+                    "utterance_id": f"{group}{speaker}-{utterance}", "speaker_id": f"{group}{speaker}",
+                    "errors": rng.binomial(30, share), "length": 30, "age_group": group,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return outcomes()
+
+
+@pytest.fixture(scope="module")
+def errors(made):
+    return mark_saturated(group_errors(made, by="age_group", resamples=100), made)
+
+
+@pytest.fixture(scope="module")
+def bias(made):
+    return mark_saturated(group_bias(made, by="age_group", resamples=100), made)
+
+
+@pytest.fixture(scope="module")
+def every(errors, bias):
+    titles = dict.fromkeys(SCALES, "The gap is largest somewhere")
+    return [
+        charts.error_by_layer(errors, encoder="pocket", **WORDS),
+        charts.bias_by_layer(bias, **WORDS),
+        *charts.three_scales(bias, titles=titles, description=WORDS["description"]),
+    ]
+
+
+def parts(spec: dict) -> list[dict]:
+    return [spec, *itertools.chain.from_iterable(parts(layer) for layer in spec.get("layer", []))]
+
+
+def test_every_chart_is_valid_titled_described_and_as_wide_as_the_page(every):
+    for chart in every:
+        spec = chart.to_dict()
+        assert spec["title"]["text"] and spec["description"].strip()
+        assert spec["width"] == "container"
+        vl_convert.vegalite_to_vega(spec)  # refuses what Vega-Lite cannot compile
+
+
+@pytest.mark.parametrize("empty", ["title", "description"])
+def test_a_chart_without_words_is_refused(errors, bias, empty):
+    words = WORDS | {empty: " "}
+    with pytest.raises(ValueError, match=f"chart's {empty} is empty"):
+        charts.bias_by_layer(bias, **words)
+    with pytest.raises(ValueError, match=f"chart's {empty} is empty"):
+        charts.error_by_layer(errors, encoder="pocket", **words)
+
+
+def test_axes_are_named_and_layers_run_from_the_convolutions_upwards(every):
+    for chart in every:
+        channels = [part.get("encoding", {}) for part in parts(chart.to_dict())]
+        xs = [channel["x"] for channel in channels if "field" in channel.get("x", {})]
+        assert xs and all(x["scale"]["domain"] == ["cnn", "0", "1", "2", "10"] for x in xs)
+        assert all(x["axis"]["title"] for x in xs)
+        titles = {channel["y"]["axis"]["title"] for channel in channels if "y" in channel}
+        assert len(titles) == 1 and titles.pop()
+
+
+def test_every_line_has_its_interval(every):
+    for chart in every:
+        marks = [part["mark"]["type"] for part in parts(chart.to_dict()) if "mark" in part]
+        assert marks.count("area") == marks.count("line") > 0
+
+
+def test_log_mel_is_a_horizontal_line_with_a_band_and_the_twin_is_dashed(bias):
+    spec = charts.bias_by_layer(bias, **WORDS).to_dict()
+    assert any(part.get("mark", {}).get("type") == "rect" for part in parts(spec))
+    lines = [part["mark"] for part in parts(spec) if part.get("mark", {}).get("type") == "line"]
+    assert sorted(len(set(line["strokeDash"])) and line["strokeDash"] != [1, 0] for line in lines) == [False, True]
+
+
+def test_saturated_layers_are_hollow_and_said_to_be(errors, made):
+    assert errors["saturated"].any() and not errors["saturated"].all()
+    chart = charts.error_by_layer(errors, encoder="pocket", **WORDS)
+    assert "saturated" in " ".join(chart.to_dict()["title"]["subtitle"])
+    plain = charts.error_by_layer(errors.drop(columns="saturated"), encoder="pocket", **WORDS)
+    assert "saturated" not in " ".join(plain.to_dict()["title"]["subtitle"])
+
+
+def test_groups_keep_their_colours_whoever_stands_beside_them():
+    alone = charts.group_colours(["child", "adult"])
+    among = charts.group_colours(["elder", "child", "female", "adult", "male", "teenager"])
+    assert {group: among[group] for group in alone} == alone
+    assert len(set(among.values())) == len(among)
+
+
+def test_more_groups_than_colours_are_still_drawn():
+    groups = [f"accent {number}" for number in range(11)]
+    many = outcomes(groups, ["pocket"])
+    chart = charts.error_by_layer(group_errors(many, by="age_group", resamples=20), **WORDS)
+    vl_convert.vegalite_to_vega(chart.to_dict())
+
+
+def test_the_palette_is_told_apart_by_people_with_colour_vision_deficiencies():
+    # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
+    simulations = {
+        "usual": np.eye(3),
+        "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+        "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    }  # fmt: skip
+    leading = charts.PALETTE[:4]  # the groups that corpora record most; further ones differ by marker too
+    for name, matrix in simulations.items():
+        seen = [_lab(np.clip(np.asarray(matrix) @ _linear(colour), 0, 1)) for colour in leading]
+        # The two sides of one contrast, (adult, child) and (female, male), must be far apart; all others apart.
+        for one, other in itertools.combinations(range(4), 2):
+            far = 20 if {one, other} in ({0, 1}, {2, 3}) else 8
+            assert np.linalg.norm(seen[one] - seen[other]) > far, (name, leading[one], leading[other])
+
+
+def test_the_palette_stands_out_from_white():
+    for colour in (*charts.PALETTE, charts.INK, charts.GREY):
+        luminance = np.array([0.2126, 0.7152, 0.0722]) @ _linear(colour)
+        assert 1.05 / (luminance + 0.05) >= 3, colour
+
+
+def test_the_page_asks_no_other_machine_and_has_a_still_picture_for_print_and_without_scripts(every):
+    for chart in every:
+        bundle = charts._mimebundle(chart.to_dict())
+        namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+        assert set(re.findall(r"https?://[^\s\"'<>]+", bundle["text/html"])) <= namespaces
+        assert "require" not in bundle["text/html"]
+        assert "<svg" in bundle["text/html"] and WORDS["description"] in bundle["text/html"]
+        assert bundle["image/png"].startswith("iVBOR")  # PNG in base 64
+
+
+def test_markup_in_a_title_stays_text(bias):
+    chart = charts.bias_by_layer(bias, title="</script><b>bold</b> & more", description="</script><i>")
+    html = charts._mimebundle(chart.to_dict())["text/html"]
+    assert html.count("</script>") == 1
+    assert "<b>bold" not in html and "&lt;b&gt;bold" in html
+
+
+def test_the_book_renderer_gives_html_and_png(bias):
+    before = alt.renderers.active
+    try:
+        charts.use_book_renderer()
+        data = charts.bias_by_layer(bias, **WORDS)._repr_mimebundle_(None, None)
+        assert {"text/html", "image/png"} <= set(data if isinstance(data, dict) else data[0])
+    finally:
+        alt.renderers.enable(before)
+
+
+def test_the_bundle_is_one_script_in_a_function_of_its_own(tmp_path):
+    text = charts.write_bundle(tmp_path / "new" / "vega.js").read_text(encoding="utf-8")
+    assert text.startswith("(function") and text.rstrip().endswith("})();") and "vegaEmbed" in text
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["vega.js"]
+
+
+def test_values_that_json_does_not_know_become_gaps(bias):
+    broken = bias.copy()
+    broken.loc[broken["layer"] == "0", ["low", "high"]] = [-np.inf, np.inf]
+    broken.loc[broken["layer"] == "1", "estimate"] = np.nan
+    for scale in SCALES:
+        text = json.dumps(charts.bias_by_layer(broken, scale, **WORDS).to_dict())
+        assert "NaN" not in text and "Infinity" not in text
+
+
+def test_log_mel_alone_is_drawn_as_one_layer_with_its_interval(errors, bias):
+    drawn = [
+        charts.bias_by_layer(bias[bias["encoder"] == "logmel"], **WORDS),
+        charts.error_by_layer(errors, encoder="logmel", **WORDS),
+    ]
+    for chart in drawn:
+        marks = [part["mark"] for part in parts(chart.to_dict()) if "mark" in part]
+        assert any(mark["type"] == "rule" and mark.get("strokeWidth") == 16 for mark in marks)
+        vl_convert.vegalite_to_vega(chart.to_dict())
+
+
+def test_messages_say_what_to_do(errors, bias):
+    with pytest.raises(ValueError, match="choose one of difference, ratio, log_odds"):
+        charts.bias_by_layer(bias, "odds", **WORDS)
+    with pytest.raises(ValueError, match="which encoder"):
+        charts.error_by_layer(errors, **WORDS)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        charts.bias_by_layer(bias, contrast="cats vs dogs", **WORDS)
+    with pytest.raises(ValueError, match="one contrast"):
+        charts.bias_by_layer(pd.concat([bias, bias.assign(contrast="a vs b")]), **WORDS)
+
+
+def test_a_table_is_escaped_and_scrolls_by_itself():
+    html = charts.table(pd.DataFrame({"a<b": ["1\n0 to 2", "<i>"]}), "What & why").data
+    assert "a&lt;b" in html and "1<br><small>0 to 2</small>" in html and "&lt;i&gt;" in html
+    assert "overflow-x:auto" in html and "What &amp; why" in html
+
+
+def _linear(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(linear: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of linear sRGB, where distances are about as large as they look."""
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )  # fmt: skip
+    xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])

@@ -1,0 +1,214 @@
+"""Findings: the rules of judgement on bias tables made by hand, and sentences that stay true whatever the run."""
+
+import itertools
+
+import pandas as pd
+import pytest
+
+from fairlib import findings
+from fairlib.findings import where_bias_begins, whose_gap
+
+SHOWN, NONE, BELOW = (1.0, 0.5, 1.5), (0.1, -0.4, 0.6), (-1.0, -1.5, -0.5)
+NAMED = ["cnn", "0", "1", "2"]
+
+
+def bias_table(by_encoder: dict[str, dict[str, tuple]], contrast="child vs adult", **more) -> pd.DataFrame:
+    """Log odds rows, and difference and ratio rows that say the same."""
+    rows = []
+    for encoder, layers in by_encoder.items():
+        for layer, gap in layers.items():
+            for scale, values in {
+                "log_odds": gap,
+                "difference": [value / 10 for value in gap],
+                "ratio": [2.0**value for value in gap],
+            }.items():
+                rows.append(
+                    {"encoder": encoder, "layer": layer, "scale": scale}
+                    | dict(zip(("estimate", "low", "high"), values, strict=True))
+                )
+    frame = pd.DataFrame(rows).assign(task="sid", unit="speaker", probe="linear", by="age_group", contrast=contrast)
+    return frame.assign(n_speakers_a=10, n_speakers_b=12, n_utterances=100, **more)
+
+
+def s3m(*gaps) -> pd.DataFrame:
+    return bias_table({"pocket": dict(zip(NAMED, gaps, strict=False))})
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ((SHOWN, SHOWN, SHOWN, SHOWN), "supported"),
+        ((SHOWN, SHOWN, NONE, NONE), "supported"),
+        ((BELOW, BELOW, NONE, NONE), "supported"),
+        ((NONE, NONE, SHOWN, NONE), "contradicted"),
+        ((SHOWN, NONE, NONE, SHOWN), "contradicted"),
+        ((NONE, SHOWN, BELOW, NONE), "contradicted"),
+        ((NONE, NONE, NONE, NONE), "inconclusive"),
+        ((SHOWN, NONE, NONE, NONE), "inconclusive"),
+        ((NONE, SHOWN, NONE, NONE), "inconclusive"),
+        (
+            ((1.0, 0.0, 2.0), SHOWN, NONE, NONE),
+            "inconclusive",
+        ),  # an interval that touches zero does not exclude it
+        (((float("nan"),) * 3, SHOWN, SHOWN, SHOWN), "inconclusive"),
+    ],
+)
+def test_where_bias_begins(gaps, verdict):
+    finding = where_bias_begins(s3m(*gaps), "pocket", "child vs adult")
+    assert finding.verdict == verdict
+    assert finding.claim == findings.BEGINS_CLAIM and finding.criterion == findings.BEGINS_CRITERION
+    assert [row["layer"] for row in finding.evidence] == NAMED
+
+
+def test_without_first_layers_there_is_nothing_to_judge_by():
+    finding = where_bias_begins(bias_table({"logmel": {"logmel": SHOWN}}), "logmel", "child vs adult")
+    assert finding.verdict == "inconclusive" and "cnn and 0" in finding.sentence
+
+
+def test_the_sentence_names_the_side_that_fares_worse_and_the_layers():
+    sentence = where_bias_begins(s3m(SHOWN, SHOWN, NONE, SHOWN), "pocket", "child vs adult").sentence
+    assert "children have the higher error" in sentence and "3 of 4 layers" in sentence
+    sentence = where_bias_begins(s3m(BELOW, BELOW, NONE, NONE), "pocket", "child vs adult").sentence
+    assert "children have the lower error" in sentence
+    sentence = where_bias_begins(s3m(SHOWN, BELOW, NONE, NONE), "pocket", "child vs adult").sentence
+    assert "both directions" in sentence
+
+
+def test_saturated_layers_are_mentioned():
+    bias = s3m(SHOWN, SHOWN, SHOWN, SHOWN)
+    early = where_bias_begins(bias.assign(saturated=bias["layer"].isin(["cnn", "0"])), "pocket", "child vs adult")
+    assert "Beware" in early.sentence and "verdict rests on it" in early.sentence
+    late = where_bias_begins(bias.assign(saturated=bias["layer"] == "2"), "pocket", "child vs adult")
+    assert "Beware" in late.sentence and "verdict rests on it" not in late.sentence
+    assert "Beware" not in where_bias_begins(bias.assign(saturated=False), "pocket", "child vs adult").sentence
+
+
+LARGE = (3.0, 2.5, 3.5)
+
+
+@pytest.mark.parametrize(
+    ("gap", "mel", "twin", "verdict"),
+    [
+        (LARGE, SHOWN, SHOWN, "supported"),
+        (LARGE, NONE, NONE, "supported"),
+        (tuple(-value for value in (3.0, 3.5, 2.5)), BELOW, BELOW, "supported"),
+        (SHOWN, SHOWN, SHOWN, "contradicted"),
+        (SHOWN, LARGE, NONE, "contradicted"),
+        (LARGE, SHOWN, LARGE, "inconclusive"),  # larger than log-mel's, but the untrained twin has it too
+        (SHOWN, NONE, NONE, "inconclusive"),  # overlapping intervals tell nothing apart
+        (SHOWN, BELOW, NONE, "inconclusive"),  # log-mel's gap runs the other way
+        (NONE, SHOWN, SHOWN, "inconclusive"),  # no gap to trace
+    ],
+)
+def test_whose_gap_it_is(gap, mel, twin, verdict):
+    table = bias_table(
+        {
+            "pocket": {"cnn": gap, "0": NONE},
+            "random:pocket": {"cnn": twin, "0": twin},
+            "logmel": {"logmel": mel},
+        }
+    )
+    finding = whose_gap(table, "pocket", "child vs adult")
+    assert finding.verdict == verdict, finding.sentence
+
+
+def test_a_missing_control_leaves_it_open():
+    finding = whose_gap(bias_table({"pocket": {"cnn": LARGE, "0": LARGE}}), "pocket", "child vs adult")
+    assert finding.verdict == "inconclusive" and "log-mel and untrained twin" in finding.sentence
+
+
+def test_a_verdict_is_one_of_three():
+    with pytest.raises(ValueError, match="supported, contradicted or inconclusive"):
+        findings.Finding("c", "r", "true", "s")
+
+
+def test_what_is_not_in_the_table_is_named():
+    with pytest.raises(ValueError, match="encoder 'other'"):
+        where_bias_begins(s3m(SHOWN, SHOWN), "other", "child vs adult")
+    twice = pd.concat([s3m(SHOWN, SHOWN), s3m(SHOWN, SHOWN).assign(unit="word")])
+    with pytest.raises(ValueError, match="several rows per layer"):
+        where_bias_begins(twice, "pocket", "child vs adult")
+
+
+def test_layers_are_read_in_their_order_whatever_the_table_s():
+    bias = bias_table({"pocket": dict.fromkeys(["10", "2", "cnn", "0"], SHOWN)})
+    assert list(findings.gaps(bias, "pocket", "child vs adult")["layer"]) == ["cnn", "0", "2", "10"]
+
+
+def test_the_leading_contrast_is_chosen_by_group_size_and_not_by_gap():
+    small = bias_table({"pocket": dict.fromkeys(NAMED, LARGE)}, contrast="a vs all others").assign(n_speakers_a=3)
+    large = bias_table({"pocket": dict.fromkeys(NAMED, NONE)}, contrast="b vs all others").assign(n_speakers_a=9)
+    assert findings.main_contrast(pd.concat([small, large]), "pocket") == "b vs all others"
+
+
+def outcomes() -> pd.DataFrame:
+    rows = [
+        {"encoder": encoder, "unit": "char", "layer": layer, "errors": errors, "length": 10}
+        for encoder, layer, errors in [
+            ("pocket", "cnn", 9),
+            ("pocket", "cnn", 7),
+            ("pocket", "0", 6),
+            ("logmel", "logmel", 2),
+        ]
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_saturation_is_over_all_speakers_and_starts_above_sixty_percent():
+    table = pd.DataFrame({"encoder": ["pocket", "pocket", "logmel"], "unit": "char", "layer": ["0", "cnn", "logmel"]})
+    assert list(findings.mark_saturated(table, outcomes())["saturated"]) == [False, True, False]
+
+
+def test_best_layer_is_set_beside_the_controls():
+    sentence = findings.best_layer_sentence(outcomes(), "pocket")
+    assert "lowest at layer 0, 60" in sentence and "log-mel 20" in sentence
+
+
+def group_rates(bias: pd.DataFrame) -> pd.DataFrame:
+    cells = bias.loc[bias["scale"] == "log_odds", ["encoder", "layer"]]
+    return pd.concat(
+        [
+            cells.assign(group=group, error=error, low=error - 0.1, high=error + 0.1)
+            for group, error in (("adult", 0.2), ("child", 0.4))
+        ]
+    )
+
+
+@pytest.mark.parametrize("gaps", list(itertools.product([SHOWN, NONE, BELOW], repeat=3)))
+def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
+    layers = dict(zip(NAMED, gaps, strict=False))
+    bias = bias_table({"pocket": layers, "random:pocket": layers, "logmel": {"logmel": gaps[0]}})
+    errors, contrast = group_rates(bias), "child vs adult"
+    sentences = findings.layer_sentences(errors, bias, "pocket", contrast)
+    # Neighbours that tell the same share a sentence; together they cover every layer once.
+    assert len(sentences) == 1 + sum(one is not other for one, other in itertools.pairwise(gaps))
+    assert sum("interval includes zero" in sentence for sentence in sentences) == sum(
+        gap is NONE for gap, _ in itertools.groupby(gaps)
+    )
+    title = findings.gap_title(bias, "pocket", contrast)
+    assert title.startswith("No layer") == all(gap is NONE for gap in gaps)
+    assert title.startswith("Every layer") == all(gap is not NONE for gap in gaps)
+    higher = sum(gap[0] > 0 for gap in gaps)
+    word = f"more often than adults at {higher} of 3" if higher >= 2 else f"less often than adults at {3 - higher} of 3"
+    assert word in findings.errors_title(bias, "pocket", contrast)
+    assert "log-mel" in findings.describe_gaps(bias, "pocket", contrast)
+    assert "child: 40" in findings.describe_errors(errors, "pocket")
+    assert set(findings.scale_titles(bias, "pocket", contrast)) == {"difference", "ratio", "log_odds"}
+    assert findings.scales_sentence(bias, "pocket", contrast).startswith("Here the three scales")
+    assert len(findings.layer_table(errors, bias, contrast)) == 7
+    assert list(findings.all_contrasts({"age_group": bias}, "pocket")["recorded"]) == ["age group"]
+
+
+def test_scales_that_disagree_are_said_to():
+    bias = s3m(SHOWN, LARGE, NONE, NONE)
+    assert "agree: the largest gap is at layer 0" in findings.scales_sentence(bias, "pocket", "child vs adult")
+    bias.loc[(bias["scale"] == "ratio") & (bias["layer"] == "cnn"), "estimate"] = 0.01  # far from one, downwards
+    assert "do not agree" in findings.scales_sentence(bias, "pocket", "child vs adult")
+
+
+def test_cautions_fit_the_run():
+    real = findings.cautions("sid", "pocket-hubert", "speechocean762", "age_group")
+    assert "recording session" in real and "Mandarin" in real and "Pocket encoders" in real and "Synthetic" not in real
+    made = findings.cautions("asr", "facebook/hubert-base-ls960", "synthetic", "group")
+    assert "says nothing about people" in made and "Saturation" in made
+    assert "Mandarin" not in made and "Pocket" not in made and "session" not in made

@@ -1,0 +1,112 @@
+"""The outcome store: strict keys, whole files, damage noticed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairlib import outcomes as store
+from fairlib.outcomes import check_outcomes, entry_name, read_outcomes, read_published, write_outcomes
+
+KEY = {
+    "task": "sid", "probe": "linear", "encoder": "random:pocket-hubert", "encoder_fingerprint": "aa", "corpus": "c",
+    "corpus_fingerprint": "bb", "extra": [], "extra_fingerprints": [], "settings": {"steps": 5}, "method": 1, "seed": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def table():
+    rows = pd.DataFrame({"utterance_id": ["u1", "u2"], "speaker_id": ["s1", "s2"], "errors": [0, 1], "length": [1, 1]})
+    rows = rows.assign(
+        encoder="random:pocket-hubert", layer="1", task="sid", unit="speaker", probe="linear", seed=0, corpus="c",
+        substitutions=0, deletions=0, insertions=0, predicted=["s1", "s1"], duration_s=1.5, sex=["female", None],
+    )  # fmt: skip
+    return rows[[*store.COLUMNS, "sex"]]
+
+
+def test_what_is_written_is_read(table):
+    write_outcomes(table, KEY, {"device": "cpu"})
+    entry = read_outcomes(KEY)
+    pd.testing.assert_frame_equal(entry, table, check_dtype=False)
+    assert entry.attrs["stored"] == {"key": KEY, "device": "cpu"}
+
+
+@pytest.mark.parametrize("field", list(KEY))
+def test_a_key_that_differs_anywhere_finds_nothing(table, field):
+    write_outcomes(table, KEY, {})
+    value = KEY[field]
+    if isinstance(value, dict):
+        other = {**value, "more": 1}
+    else:
+        other = value + (1 if isinstance(value, int) else type(value)("x"))
+    assert read_outcomes({**KEY, field: other}) is None
+
+
+def test_damage_is_noticed(table, folder):
+    path = write_outcomes(table, KEY, {})
+    whole = path.read_bytes()
+    for position in np.linspace(4, len(whole) - 12, 25).astype(int):
+        broken = bytearray(whole)
+        broken[position] ^= 0xFF
+        path.write_bytes(bytes(broken))
+        with pytest.warns(UserWarning, match=r"(?s)is damaged .* computed again") if _unreadable(path) else _nothing():
+            entry = read_outcomes(KEY)
+        # Where the flipped byte changed nothing that is read, the table must be what it was.
+        if entry is not None:
+            pd.testing.assert_frame_equal(entry, table, check_dtype=False)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert read_outcomes(KEY) is None
+
+
+def _unreadable(path) -> bool:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return store._read(path) is None
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def test_no_half_written_entry_is_left(table, folder, monkeypatch):
+    def stopped(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.pyarrow.parquet, "write_table", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_outcomes(table, KEY, {})
+    assert list(folder.glob("*.parquet")) == []
+
+
+def test_published_outcomes_are_found_without_the_corpus(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "published"))
+    write_outcomes(table, KEY, {})
+    without = {name: value for name, value in KEY.items() if name not in ("corpus_fingerprint", "extra_fingerprints")}
+    assert read_published(without) is not None
+    assert read_published({**without, "settings": {"steps": 6}}) is None
+    assert read_published({**without, "encoder_fingerprint": "other weights"}) is None
+
+
+def test_a_table_that_is_not_outcomes_is_refused(table):
+    with pytest.raises(ValueError, match="missing: length"):
+        check_outcomes(table.drop(columns="length"))
+    with pytest.raises(ValueError, match="u2 has -1 errors"):
+        check_outcomes(table.assign(errors=[0, -1]))
+    with pytest.raises(ValueError, match="u1 has 0 errors in 0 units"):
+        check_outcomes(table.assign(length=[0, 1]))
+
+
+def test_entry_names_are_safe_file_names():
+    name = entry_name({**KEY, "encoder": "../some folder/Model_1"})
+    assert "/" not in name and " " not in name and not name.startswith(".")
