@@ -46,7 +46,7 @@ GROUPS = {
     "speechocean762": ("age_group", "sex"),
     "librispeech": ("sex",),
     "commonvoice": ("sex", "age_group", "accent"),
-    "synthetic": ("group", "sex"),
+    "synthetic": ("group",),
 }
 KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -81,7 +81,7 @@ class Parameters(BaseModel):
         description="speaker column whose groups are compared; left out, the corpus's own main column",
     )
     seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
-    force: bool = Field(False, description="compute again, whatever is stored or published")
+    force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@ lose."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from fairlib.encoders import Encoder
 SHARD_UTTERANCES = 256
 BATCH_SECONDS = 60.0  # of speech in one transformer batch
 SHORTEST_S = 0.1  # an encoder needs a few frames
+
+
+class ExtractionError(ValueError):
+    """An utterance cannot be encoded or kept; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,14 @@ def extract(encoder: Encoder, corpus: pd.DataFrame, folder: str | Path, pooled: 
         pooled: keep mean and standard deviation over time (float32), or all frames (float16).
 
     Raises:
-        ValueError: an utterance is too short, or a layer's values do not fit half precision.
+        ExtractionError: an utterance is too short, or a layer's values do not fit half precision.
         fairlib.audio.AudioError: an audio file cannot be read.
     """
     corpus = corpus.reset_index(drop=True)
     short = corpus[corpus["duration_s"] < SHORTEST_S]
     if len(short):
         row = short.iloc[0]
-        raise ValueError(
+        raise ExtractionError(
             f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
             "needs: leave it out of the corpus."
         )
@@ -75,8 +80,10 @@ def extract(encoder: Encoder, corpus: pd.DataFrame, folder: str | Path, pooled: 
     # Quiet inside notebooks and logs; a person at a terminal sees the shards go by.
     for start in tqdm(starts, desc=f"extract {encoder.name}", unit="shard", disable=not sys.stderr.isatty()):
         shard = folder / f"{start // SHARD_UTTERANCES:05d}"
-        if not shard.exists():
-            _write_shard(encoder, corpus.iloc[start : start + SHARD_UTTERANCES], shard, pooled)
+        utterances = corpus.iloc[start : start + SHARD_UTTERANCES]
+        if _utterances_in(shard) != utterances["utterance_id"].tolist():
+            shutil.rmtree(shard, ignore_errors=True)
+            _write_shard(encoder, utterances, shard, pooled)
         shards.append(shard)
         for layer in encoder.layers:
             counts[layer].append(np.load(shard / f"{layer}.counts.npy"))
@@ -101,12 +108,19 @@ def _write_shard(encoder: Encoder, utterances: pd.DataFrame, shard: Path, pooled
         if not np.isfinite(stacked).all():
             names = utterances["utterance_id"].to_numpy()
             bad = next(name for name, values in zip(names, rows) if not np.isfinite(values).all())
-            raise ValueError(
+            raise ExtractionError(
                 f"Layer {layer} of {encoder.name} has values outside half precision's range in utterance {bad}."
             )
         np.save(temporary / f"{layer}.npy", stacked)
         np.save(temporary / f"{layer}.counts.npy", np.array([len(r) for r in rows]))
+    (temporary / "utterances.json").write_text(json.dumps(utterances["utterance_id"].tolist()))
     temporary.rename(shard)
+
+
+def _utterances_in(shard: Path) -> list[str] | None:
+    """Whose features a shard holds: one left by a run over other utterances must not be taken for ours."""
+    names = shard / "utterances.json"
+    return json.loads(names.read_text()) if names.exists() else None
 
 
 def _forward(encoder: Encoder, utterances: pd.DataFrame) -> Iterator[tuple[list[int], dict]]:

@@ -31,7 +31,7 @@ corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 1  # probes trained per layer, each from another seed
 probe = "context"  # "linear", or "context": a small head that sees neighbouring frames
-force = False  # compute again, even where stored outcomes exist
+force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% [markdown]
 # ## The whole analysis
@@ -55,7 +55,7 @@ from fairlib.bias import group_bias, group_columns, group_errors
 charts.use_book_renderer()
 
 runs = [
-    fairlib.probe_characters(name, corpus, probe, seeds=seeds, force=force)
+    fairlib.probe_characters(name, corpus, probe, seeds=seeds, force=force and name == encoder)
     for name in [encoder, *findings.controls(encoder)]
 ]
 everything = pd.concat(runs, ignore_index=True)
@@ -113,9 +113,7 @@ display(Markdown("\n".join(f"- {line}" for line in lines)))
 # single utterances):
 
 # %% tags=["remove-input"]
-charts.table(
-    findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals"
-)
+charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
 # ### The same gaps on three scales

@@ -10,7 +10,7 @@ from transformers import HubertConfig, HubertModel
 from fairlib import extraction
 from fairlib.audio import AudioError, read_audio
 from fairlib.encoders import load_encoder
-from fairlib.extraction import extract
+from fairlib.extraction import ExtractionError, extract
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,17 @@ def test_a_stopped_run_goes_on_where_it_stopped(encoder, corpus, tmp_path, monke
     assert len(features.matrix("1")) == len(corpus)
 
 
+def test_shards_of_other_utterances_are_not_taken_for_ours(encoder, corpus, tmp_path):
+    extract(encoder, corpus, tmp_path, pooled=True)
+    others = corpus.iloc[::-1].reset_index(drop=True)
+    features = extract(encoder, others, tmp_path, pooled=True)
+    fresh = extract(encoder, others, tmp_path / "fresh", pooled=True)
+    np.testing.assert_array_equal(features.matrix("1"), fresh.matrix("1"))
+
+
 def test_bad_audio_is_named(encoder, corpus, tmp_path):
     short = corpus.assign(duration_s=[0.05, *corpus["duration_s"][1:]])
-    with pytest.raises(ValueError, match="u00 lasts 0.050 s"):
+    with pytest.raises(ExtractionError, match="u00 lasts 0.050 s"):
         extract(encoder, short, tmp_path, pooled=True)
     gone = corpus.assign(path=[*corpus["path"][:-1], str(tmp_path / "gone.wav")])
     with pytest.raises(AudioError, match=r"gone\.wav does not exist"):

@@ -31,7 +31,7 @@ from fairlib.probing.text import count_errors, plain_text
 
 SPEAKER_PROBE = {"test_share": 0.25, "steps": 150, "learning_rate": 0.03, "l2": 3e-4}
 CHARACTER_PROBE = {
-    "passes": 10, "seconds_per_batch": 64.0, "learning_rate": 2e-3, "warm_up": 0.05, "clip": 5.0,
+    "passes": 6, "seconds_per_batch": 64.0, "learning_rate": 4e-3, "warm_up": 0.05, "clip": 5.0,
     "width": 128, "kernel": 5, "stride": 2,
 }  # fmt: skip
 PHONE_PROBE = {"steps": 1500, "frames_per_batch": 4096, "learning_rate": 5e-3, "l2": 1e-5}

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from fairlib.devices import half_precision
 
+LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
+
 
 def fit_ctc(
     frames: list[list[np.ndarray]], texts: list[str], *, training: int, context: bool, seed: int, passes: int,
@@ -46,6 +48,7 @@ def fit_ctc(
         return logits.float(), torch.from_numpy(stack.output_lengths(lengths[rows]))
 
     batches = _batches(lengths[:training], per_batch)
+    passes = max(passes, -(-LEAST_STEPS // len(batches)))
     total, step = passes * len(batches), 0
     bar = tqdm(total=total, desc="train CTC probes", disable=not sys.stderr.isatty(), leave=False)
     for number in range(passes):

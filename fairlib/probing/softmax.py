@@ -42,13 +42,12 @@ def fit_softmax(
     optimizer = torch.optim.Adam([weight, bias], lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
+    whole = None if batch is not None and batch < len(rows) else stacked[:, rows]
     for _ in tqdm(range(steps), desc="fit", disable=not sys.stderr.isatty(), leave=False):
         chosen = rows
-        if batch is not None and batch < len(rows):
+        if whole is None:
             chosen = rows[torch.randint(len(rows), (batch,), generator=generator).to(device)]
-        logits = torch.baddbmm(
-            bias, stacked[:, chosen] if chosen is not rows or len(rows) < len(target) else stacked, weight
-        )
+        logits = torch.baddbmm(bias, stacked[:, chosen] if whole is None else whole, weight)
         # The sum over layers keeps every layer's gradient what it would be alone.
         loss = functional.cross_entropy(logits.flatten(0, 1), target[chosen].repeat(len(matrices)), reduction="sum")
         loss = loss / len(chosen) + l2 * weight.square().sum() / 2

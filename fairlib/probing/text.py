@@ -28,8 +28,8 @@ def count_errors(references: list[str], hypotheses: list[str], unit: str) -> pd.
     """Errors of each utterance by jiwer's alignment, in characters (``char``) or words (``word``).
 
     Example:
-        >>> count_errors(["A CAT"], ["A BAT S"], "word")[["errors", "length", "substitutions",
-        "insertions"]].values.tolist() [[2, 2, 1, 1]]
+        >>> count_errors(["A CAT"], ["A BAT S"], "word").to_dict("records")
+        [{'errors': 2, 'length': 2, 'substitutions': 1, 'deletions': 0, 'insertions': 1}]
     """
     import jiwer
 

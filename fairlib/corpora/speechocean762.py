@@ -1,0 +1,94 @@
+"""speechocean762: English read by learners whose first language is Mandarin, about half of them children.
+
+It is OpenSLR 101. Layout: ``{train,test}/`` with wav.scp, utt2spk, text, spk2gender and spk2age, and
+``WAVE/SPEAKER*/*.WAV``. The published halves become the splits "train" and "test"; they share no speaker. The
+corpus records age in years and sex as f or m. Its speakers are at most 15 or at least 19 years old, so
+`age_group` is "child" up to 15 and "adult" from 19, and missing in between.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fairlib.corpora.table import (
+    AudioFinder,
+    CorpusError,
+    KaldiFile,
+    Problems,
+    decode,
+    find_root,
+    finish_table,
+)
+
+NAME = "speechocean762"
+SPLITS = ("train", "test")
+SEX = {"f": "female", "m": "male"}
+OLDEST_CHILD, YOUNGEST_ADULT = 15, 19
+
+
+def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
+    """The corpus table with sex, age, age_group and first_language; arguments as `fairlib.load_corpus`.
+
+    Example:
+        >>> load("data/speechocean762")["age_group"].unique()  # doctest: +SKIP
+        ['child', 'adult']
+    """
+    folder = find_root(NAME, NAME, root)
+    problems, audio, rows = Problems(on_error), AudioFinder(), []
+    for split in SPLITS:
+        wavs, speakers, texts, sexes, ages = (
+            KaldiFile(folder / split / name) for name in ("wav.scp", "utt2spk", "text", "spk2gender", "spk2age")
+        )
+        for utterance in wavs.keys():
+            with problems.per_utterance():
+                path = audio.find(folder / wavs.get(utterance), f"{split}/wav.scp")
+                speaker = speakers.get(utterance)
+                if speaker is None:
+                    raise CorpusError(
+                        f"{speakers.path} has no line for utterance {utterance!r}: add its speaker there."
+                    )
+                age = _age(_required(ages, speaker), f"{ages.path}, speaker {speaker}")
+                rows.append(
+                    {
+                        "utterance_id": utterance,
+                        "path": path,
+                        "speaker_id": speaker,
+                        "text": texts.get(utterance),
+                        "split": split,
+                        "sex": decode(_required(sexes, speaker), SEX, f"{sexes.path}, speaker {speaker}"),
+                        "age": age,
+                        "age_group": _age_group(age),
+                        "first_language": "Mandarin",
+                    }
+                )
+        for file in (speakers, texts):
+            for utterance in sorted(set(file.keys()) - set(wavs.keys())):
+                with problems.per_utterance():
+                    raise CorpusError(
+                        f"{file.path} has utterance {utterance!r}, which {wavs.path} does not list: add it "
+                        "there or remove it."
+                    )
+    return finish_table(rows, NAME, ("sex", "age", "age_group", "first_language"), problems)
+
+
+def _required(file: KaldiFile, speaker: str) -> str:
+    value = file.get(speaker)
+    if value is None:
+        raise CorpusError(f"{file.path} has no line for speaker {speaker!r}: add one, or fetch the corpus again.")
+    return value
+
+
+def _age(value: str, where: str) -> float:
+    if not value.isdigit() or not 0 < int(value) < 120:
+        raise CorpusError(
+            f"{where}: the age {value!r} is not a whole number of years between 1 and 119: correct that entry."
+        )
+    return float(value)
+
+
+def _age_group(age: float) -> str | None:
+    if age <= OLDEST_CHILD:
+        return "child"
+    return "adult" if age >= YOUNGEST_ADULT else None

@@ -1,0 +1,330 @@
+"""The corpus table: what every loader shares, from finding the folder to the finished DataFrame.
+
+One row is one utterance. The columns are ``corpus, utterance_id, path, speaker_id, text, duration_s, split``
+and then those of `SPEAKER_COLUMNS` that the corpus records. What a corpus did not record stays missing:
+nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePath
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from fairlib.audio import EXTENSIONS, AudioError, audio_duration
+
+SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
+UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
+
+# Reading a header is a little decoding and much waiting for the disk, so a few more threads than cores pay.
+_THREADS = 8
+
+
+class CorpusError(ValueError):
+    """A corpus cannot be read as it lies on disk; the message names the file and says what to do."""
+
+
+class Problems:
+    """What to do with an utterance that cannot be used: stop at once, or leave it out and say so.
+
+    Example:
+        >>> problems = Problems("skip")
+        >>> with problems.per_utterance():
+        ...     raise CorpusError("u1 has no speaker.")
+        >>> problems.skipped
+        ['u1 has no speaker.']
+    """
+
+    def __init__(self, on_error: str) -> None:
+        if on_error not in ("raise", "skip"):
+            raise CorpusError(f"on_error is {on_error!r}; it must be 'raise' or 'skip'.")
+        self.on_error = on_error
+        self.skipped: list[str] = []
+
+    @contextmanager
+    def per_utterance(self) -> Iterator[None]:
+        """Run the block for one utterance; if it cannot be used, stop or leave it out."""
+        try:
+            yield
+        except (CorpusError, AudioError) as error:
+            if self.on_error == "raise":
+                raise CorpusError(str(error)) from None
+            self.skipped.append(str(error))
+
+
+def find_root(corpus: str, pattern: str, root: str | Path | None) -> Path:
+    """The corpus's folder: `root`, or the one folder named like `pattern` in it, or else in FAIRLIB_DATA.
+
+    Raises:
+        CorpusError: nothing is there, or several folders fit; the message says what was looked for and what
+            to set.
+    """
+    if root is None:
+        data = os.environ.get("FAIRLIB_DATA")
+        if not data:
+            raise CorpusError(
+                f"Corpus {corpus!r}: no root was given and FAIRLIB_DATA is not set: set FAIRLIB_DATA to the "
+                f"folder that holds {pattern}, or pass root=."
+            )
+        base, source = Path(data).expanduser(), "FAIRLIB_DATA"
+    else:
+        base, source = Path(root).expanduser(), "root"
+    if not base.is_dir():
+        raise CorpusError(f"Corpus {corpus!r}: {source} is {base}, which is not a folder: set {source} to where it is.")
+    found = sorted(path for path in base.glob(pattern) if path.is_dir())
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise CorpusError(f"Corpus {corpus!r}: {base} holds several folders {pattern} ({names}): pass one as root=.")
+    if not found and root is None:
+        raise CorpusError(
+            f"Corpus {corpus!r}: {base / pattern} is not there: put the corpus into FAIRLIB_DATA (now "
+            f"{base}) under that name, or pass its folder as root=."
+        )
+    return (found[0] if found else base).absolute()
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a metadata file that are not blank, each with its number from 1.
+
+    Raises:
+        CorpusError: the file is absent or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise CorpusError(f"{path} is missing: fetch the corpus again, or pass the right folder as root=.") from None
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): fetch it again.") from None
+    # Not splitlines(): it also breaks at characters that may stand inside a sentence, such as U+2028.
+    lines = enumerate(text.replace("\r\n", "\n").split("\n"), start=1)
+    return [(number, line) for number, line in lines if line.strip()]
+
+
+class KaldiFile:
+    """A file of ``key value`` lines, such as wav.scp. A bad line matters only when its key is asked for.
+
+    So one bad line costs one utterance, and not the corpus, when utterances that cannot be used are left out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._values: dict[str, str] = {}
+        self._complaints: dict[str, str] = {}
+        for number, line in read_lines(path):
+            key, *rest = line.split(maxsplit=1)
+            if not rest:
+                self._complaints[key] = (
+                    f"{path} line {number} is malformed: it has only {key!r} where a key and a value should "
+                    "stand; correct that line."
+                )
+            elif key in self._values or key in self._complaints:
+                self._complaints[key] = f"{path} line {number} lists {key!r} a second time: keep one of the lines."
+            else:
+                self._values[key] = rest[0].strip()
+
+    def keys(self) -> list[str]:
+        """Every key, those of bad lines included."""
+        return list(dict.fromkeys([*self._values, *self._complaints]))
+
+    def get(self, key: str) -> str | None:
+        """The key's value, or None if there is no such line. Raises `CorpusError` for a bad line."""
+        if key in self._complaints:
+            raise CorpusError(self._complaints[key])
+        return self._values.get(key)
+
+
+def decode(value: str | None, codes: dict[str, str | None], where: str) -> str | None:
+    """Translate a metadata code; an empty one is missing, an unknown one a `CorpusError` naming the known.
+
+    Example:
+        >>> decode("f", {"f": "female", "m": "male"}, "spk2gender, speaker 7")
+        'female'
+    """
+    if not value:
+        return None
+    if value not in codes:
+        allowed = ", ".join(repr(code) for code in codes)
+        raise CorpusError(f"{where}: unknown code {value!r}; known are {allowed}: correct that entry.")
+    return codes[value]
+
+
+def stem(name: str) -> str:
+    """A file's name without an audio extension.
+
+    Example:
+        >>> stem("WAVE/0001.WAV"), stem("a.b")
+        ('0001', 'a.b')
+    """
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in EXTENSIONS else path.name
+
+
+def audio_by_stem(folder: Path) -> dict[str, str]:
+    """The audio files of one folder: absolute path by stem, whatever the extension.
+
+    Where two files share a stem, the extension that comes first in `EXTENSIONS` wins.
+    """
+    found: dict[str, str] = {}
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if PurePath(entry.name).suffix.lower() in EXTENSIONS]
+        for name in sorted(names, key=lambda name: EXTENSIONS.index(PurePath(name).suffix.lower()), reverse=True):
+            found[stem(name)] = str(folder / name)
+    return found
+
+
+class AudioFinder:
+    """Finds listed audio files by folder and stem; each folder is read once."""
+
+    def __init__(self) -> None:
+        self._folder = cache(audio_by_stem)
+
+    def find(self, listed: Path, listing: str) -> str:
+        """The absolute path of the audio file that `listing` calls `listed`, whatever its extension.
+
+        Raises:
+            CorpusError: there is none.
+        """
+        path = self._folder(listed.parent).get(stem(listed.name))
+        if path is None:
+            raise CorpusError(
+                f"{listed} is listed in {listing} but is not there with any extension "
+                f"({', '.join(EXTENSIONS)}): fetch the corpus again, or correct the list."
+            )
+        return path
+
+
+def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...], problems: Problems) -> pd.DataFrame:
+    """Turn a loader's rows into the corpus table: durations from audio headers, types, order, warnings.
+
+    Args:
+        rows: one dict per utterance with utterance_id, path, speaker_id, text, split and the speaker columns;
+            columns beyond these are kept, last. A row may bring its own duration_s: then its audio is not
+            opened.
+        corpus: the corpus's name.
+        speaker_columns: those of `SPEAKER_COLUMNS` that the corpus records (they may still be missing for
+            some speakers).
+        problems: how the loader treats utterances that cannot be used.
+
+    Raises:
+        CorpusError: an audio file is absent, empty or corrupt, an id comes twice, or no utterance is left.
+    """
+    kept: list[dict] = []
+    seen: dict[str, str] = {}
+    for row, duration in zip(rows, _durations(rows), strict=True):
+        with problems.per_utterance():
+            if isinstance(duration, AudioError):
+                raise duration
+            if row["utterance_id"] in seen:
+                raise CorpusError(
+                    f"Utterance {row['utterance_id']!r} comes twice, as {seen[row['utterance_id']]} and "
+                    f"{row['path']}: keep one of them."
+                )
+            seen[row["utterance_id"]] = row["path"]
+            kept.append(row | {"corpus": corpus, "duration_s": duration})
+    if not kept:
+        why = f"; the first problem: {problems.skipped[0]}" if problems.skipped else ""
+        raise CorpusError(f"Corpus {corpus!r}: no utterance could be read{why}")
+
+    speaker_columns = tuple(column for column in SPEAKER_COLUMNS if column in speaker_columns)
+    extra = [column for column in kept[0] if column not in UTTERANCE_COLUMNS + speaker_columns]
+    numbers = ("duration_s", "age")
+    table = pd.DataFrame(
+        {
+            column: pd.Series([row.get(column) for row in kept], dtype="float64" if column in numbers else "str")
+            for column in [*UTTERANCE_COLUMNS, *speaker_columns, *extra]
+        }
+    )
+    table = table.sort_values("utterance_id", kind="stable", ignore_index=True)
+    table.attrs["skipped"] = problems.skipped
+    if problems.skipped:
+        warnings.warn(
+            f"Corpus {corpus!r}: {len(problems.skipped)} left out of {len(problems.skipped) + len(kept)} "
+            "utterances; corpus.attrs['skipped'] says which and why.",
+            stacklevel=4,
+        )
+    return table
+
+
+def require_text(corpus: pd.DataFrame) -> None:
+    """Refuse a corpus in which an utterance has no transcript; call it before any long work that needs one.
+
+    Raises:
+        CorpusError: names the corpus, the count and the first such utterance.
+
+    Example:
+        >>> require_text(pd.DataFrame({"utterance_id": ["u1"], "text": ["hello"]}))
+    """
+    if "text" not in corpus.columns:
+        raise CorpusError("The corpus table has no column 'text', and this needs transcripts: load one that has them.")
+    without = corpus[corpus["text"].isna() | (corpus["text"].str.strip() == "")]
+    if len(without):
+        first = without.iloc[0]
+        raise CorpusError(
+            f"Corpus {first['corpus']!r}: {len(without)} of {len(corpus)} utterances have no transcript, and "
+            f"this needs one (the first: {first['utterance_id']}, {first['path']}): add the transcripts, or "
+            "leave these utterances out with corpus[corpus['text'].notna()]."
+        )
+
+
+def corpus_fingerprint(corpus: pd.DataFrame) -> str:
+    """SHA-256 (hex) of the ids, speakers, texts, splits, speaker columns and audio bytes of a corpus.
+
+    It is the same wherever the corpus lies and in whatever order its rows stand, and another one as soon as a
+    label or one byte of audio changes. A column that is absent counts as one that is missing throughout.
+
+    Raises:
+        CorpusError: an audio file cannot be read.
+
+    Example:
+        >>> corpus_fingerprint(load_corpus("synthetic"))  # doctest: +SKIP
+        '51bd...'
+    """
+    columns = [c for c in ("utterance_id", "speaker_id", "text", "split", *SPEAKER_COLUMNS) if c in corpus.columns]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = list(pool.map(_file_digest, corpus["path"]))
+    lines = []
+    for values, digest in zip(corpus[columns].itertuples(index=False, name=None), digests, strict=True):
+        known = {column: value for column, value in zip(columns, values, strict=True) if not pd.isna(value)}
+        lines.append(json.dumps(known | {"audio": digest}, sort_keys=True))
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _file_digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror}): load the corpus again.") from None
+
+
+def _durations(rows: list[dict]) -> list[float | AudioError]:
+    def one(row: dict) -> float | AudioError:
+        if "duration_s" in row:
+            return row["duration_s"]
+        try:
+            return audio_duration(row["path"])
+        except AudioError as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        # Some 3,000 headers a second: no bar for a small corpus; none at all where nobody watches a terminal.
+        return list(
+            tqdm(
+                pool.map(one, rows),
+                total=len(rows),
+                desc="reading audio headers",
+                delay=3,
+                disable=None,
+                leave=False,
+            )
+        )

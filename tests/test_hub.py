@@ -1,0 +1,116 @@
+"""Downloading an encoder from a hub on this machine: what is fetched, what never is, and what failure says."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from transformers import HubertConfig, HubertModel
+
+COMMIT = "0123456789012345678901234567890123456789"
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Serves ``lab/tiny-hubert`` in the hub's own protocol; yields its address and the list of paths asked for."""
+    folder = tmp_path / "repository"
+    torch.manual_seed(0)
+    HubertModel(
+        HubertConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            conv_dim=(8,) * 7,
+            num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=2,
+        )  # fmt: skip
+    ).save_pretrained(folder)
+    (folder / "modeling_tiny.py").write_text("raise SystemExit('code from a model repository was run')")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody should fetch")
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            parts = self.path.split("?")[0].strip("/").split("/")
+            if parts[:5] == ["api", "models", "lab", "tiny-hubert", "tree"]:
+                sizes = [(file.name, file.stat().st_size) for file in folder.iterdir()]
+                files = [{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in sizes]
+                self.answer(json.dumps(files).encode())
+            elif parts[:4] == ["api", "models", "lab", "tiny-hubert"]:
+                files = [{"rfilename": file.name} for file in folder.iterdir()]
+                self.answer(json.dumps({"id": "lab/tiny-hubert", "sha": COMMIT, "siblings": files}).encode())
+            elif parts[:3] == ["lab", "tiny-hubert", "resolve"] and (folder / parts[-1]).is_file():
+                self.answer((folder / parts[-1]).read_bytes())
+            else:
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        do_HEAD = do_GET
+
+        def answer(self, body):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+def load(address: str, name: str, tmp_path) -> subprocess.CompletedProcess:
+    # In a process of its own: the hub's client reads its settings once, when it is imported.
+    code = (
+        "import sys, numpy as np\n"
+        "from fairlib.encoders import EncoderError, load_encoder\n"
+        "try:\n"
+        f"    encoder = load_encoder({name!r}, device='cpu')\n"
+        "except EncoderError as error:\n"
+        "    sys.exit(str(error))\n"
+        "print(sorted(encoder.layers_of([np.ones(16000, np.float32)])))"
+    )
+    settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **settings}, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_an_encoder_is_fetched_once_without_pickles_or_code(hub, tmp_path):
+    address, asked = hub
+    first = load(address, "lab/tiny-hubert", tmp_path)
+    assert "['0', '1', 'cnn']" in first.stdout, first.stderr
+    fetched = {path.split("/")[-1] for path in asked if "/resolve/" in path}
+    assert fetched == {"config.json", "model.safetensors"}
+    asked.clear()
+    again = load(address, "lab/tiny-hubert", tmp_path)
+    assert "['0', '1', 'cnn']" in again.stdout, again.stderr
+    assert not [path for path in asked if path.endswith("model.safetensors")]
+
+
+@pytest.mark.parametrize("name", ["lab/no-such-model", "random:lab/no-such-model"])
+def test_an_encoder_that_the_hub_lacks_gets_one_sentence(hub, tmp_path, name):
+    result = load(hub[0], name, tmp_path)
+    assert "lab/no-such-model cannot be fetched from the model hub" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_a_network_the_answer_is_one_sentence(tmp_path):
+    result = load("http://127.0.0.1:9", "lab/tiny-hubert", tmp_path)
+    assert "cannot be fetched from the model hub" in result.stderr
+    assert "Traceback" not in result.stderr
