@@ -47,9 +47,9 @@ SHAPES = (
 
 INK, GREY, PALE = "#1F2430", "#6B7280", "#9AA1AC"
 SCALES = {
-    "difference": dict(title="difference in error (points)", neutral=0.0, factor=100.0, format="+.0f", axis="linear"),
+    "difference": dict(title="difference in error (points)", neutral=0.0, factor=100.0, format="+~f", axis="linear"),
     "ratio": dict(title="ratio of errors", neutral=1.0, factor=1.0, format=".2~f", axis="log"),
-    "log_odds": dict(title="log odds ratio of error", neutral=0.0, factor=1.0, format="+.1f", axis="linear"),
+    "log_odds": dict(title="log odds ratio of error", neutral=0.0, factor=1.0, format="+~f", axis="linear"),
 }
 ERROR_TITLES = {
     "speaker": "utterances given to a wrong speaker",

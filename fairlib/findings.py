@@ -416,14 +416,17 @@ def _saturation_note(rows: pd.DataFrame) -> str:
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """A chart title that states which group errs more, and at how many layers, estimate by estimate."""
+    """A chart title that states which group errs more, at the layers where the interval excludes no gap."""
     rows = gaps(bias, encoder, contrast)
     first, second = _sides(str(rows["by"].iloc[0]), contrast)
-    higher, n = int((rows["estimate"] > 0).sum()), len(rows)
+    higher, lower = (int((rows["biased"] & (rows["estimate"] * sign > 0)).sum()) for sign in (1, -1))
+    n = len(rows)
     what = {"sid": "are misidentified", "asr": "are misrecognised"}.get(str(rows["task"].iloc[0]), "are misheard")
-    if higher * 2 >= n:
+    if not higher and not lower:
+        return f"No layer tells whether {first} {what} more often than {second}, or less"
+    if higher >= lower:
         return f"{_capital(first)} {what} more often than {second} at {higher} of {n} layers"
-    return f"{_capital(first)} {what} less often than {second} at {n - higher} of {n} layers"
+    return f"{_capital(first)} {what} less often than {second} at {lower} of {n} layers"
 
 
 def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
