@@ -51,13 +51,15 @@ def test_character_probe(context):
         text = "".join(rng.choice(list("ABCDE"), 8))
         codes = [c for character in text for c in ["ABCDE".index(character) + 1] * 4 + [0] * 3]
         texts.append(text)
-        frames.append((patterns[codes] + 1.1 * rng.standard_normal((len(codes), 12))).astype(np.float16))
+        frames.append(
+            (patterns[codes] + (1.8 if context else 0.7) * rng.standard_normal((len(codes), 12))).astype(np.float16)
+        )
     decoded = fit_ctc([frames], texts, training=80, context=context, seed=0, **CHARACTER_PROBE)[0]
     errors = count_errors(texts[80:], decoded, "char")["errors"].sum()
     # Training in another precision or order of sums ends elsewhere by a few errors in 320 characters.
     assert errors == pytest.approx(CHARACTER_ERRORS[context], abs=12)
 
 
-LOGMEL_MEAN, LOGMEL_PEAK = -11.813, 0
+LOGMEL_MEAN, LOGMEL_PEAK = -11.813, 129
 SPEAKER_ERRORS = 56
-CHARACTER_ERRORS = {False: 0, True: 0}
+CHARACTER_ERRORS = {False: 106, True: 38}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from fairlib.corpora import load_corpus
 from fairlib.probing import (
@@ -14,7 +15,7 @@ from fairlib.probing import (
     probe_phones,
     probe_speakers,
 )
-from fairlib.probing.ctc import fit_ctc
+from fairlib.probing.ctc import CTCStack, fit_ctc
 from fairlib.probing.softmax import fit_softmax
 from fairlib.probing.text import count_errors, plain_text
 
@@ -87,7 +88,7 @@ def spelled():
         text = "".join(rng.choice(list("ABC"), rng.integers(4, 9)))
         codes = [c for character in text for c in ["ABC".index(character) + 1] * 5 + [0] * 3]
         texts.append(text)
-        clear.append((patterns[codes] + 0.3 * rng.standard_normal((len(codes), 6))).astype(np.float16))
+        clear.append((patterns[codes] + 0.1 * rng.standard_normal((len(codes), 6))).astype(np.float16))
     noise = [rng.standard_normal((len(frames), 4)).astype(np.float16) for frames in clear]
     return clear, noise, texts
 
@@ -106,20 +107,41 @@ def test_ctc_reads_spelled_frames_and_not_noise(spelled, context):
 
 
 @pytest.mark.parametrize("context", [False, True], ids=["linear", "context"])
-def test_stacked_ctc_probes_learn_as_well_as_probes_trained_alone(spelled, context):
-    clear, noise, texts = spelled
-    stacked = fit_ctc([clear, noise, clear], texts, training=120, context=context, seed=0, **CTC)
-    alone = fit_ctc([clear], texts, training=120, context=context, seed=0, **CTC)
-    errors = [character_error(texts[120:], d) for d in (stacked[0], stacked[2], alone[0])]
-    assert max(errors) < 0.05
+def test_stacked_ctc_heads_learn_what_each_learns_alone(context):
+    """Three layers' heads in one stack against three heads of the same initial weights, trained one by one."""
+    torch.manual_seed(0)
+    shape = {"outputs": 5, "context": context, "width": 8, "kernel": 5, "stride": 2}
+    stack = CTCStack([6] * 3, means=torch.zeros(3, 6), scales=torch.ones(3, 6), **shape)
+    alone = [CTCStack([6], means=torch.zeros(1, 6), scales=torch.ones(1, 6), **shape) for _ in range(3)]
+    with torch.no_grad():
+        for layer, head in enumerate(alone):
+            for mine, theirs in zip(head.parameters(), stack.parameters(), strict=True):
+                mine.copy_(theirs.view(3, -1)[layer].view_as(mine))
+
+    def step(head, optimizer, frames):
+        logits = head(frames).log_softmax(dim=-1).flatten(0, 1).transpose(0, 1)
+        rows = logits.shape[1]
+        loss = torch.nn.functional.ctc_loss(
+            logits, targets.repeat(rows // 4, 1), (logits.shape[0],) * rows, (3,) * rows, reduction="sum"
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        head.clip_gradients(1.0)
+        optimizer.step()
+
+    optimizers = [torch.optim.Adam(head.parameters(), lr=0.01) for head in (stack, *alone)]
+    for _ in range(15):
+        frames, targets = torch.randn(4, 24, 3, 6), torch.randint(1, 5, (4, 3))
+        step(stack, optimizers[0], frames)
+        for layer, head in enumerate(alone):
+            step(head, optimizers[layer + 1], frames[:, :, layer : layer + 1])
+    for layer, head in enumerate(alone):
+        for mine, theirs in zip(head.parameters(), stack.parameters(), strict=True):
+            torch.testing.assert_close(mine.flatten(), theirs.view(3, -1)[layer], atol=1e-4, rtol=1e-4)
 
 
 def test_ctc_heads_share_nothing_between_layers():
     """The gradient of one layer's scores touches that layer's weights only."""
-    import torch
-
-    from fairlib.probing.ctc import CTCStack
-
     stack = CTCStack([6, 4], 5, torch.zeros(2, 6), torch.ones(2, 6), True, 8, 5, 2)
     stack(torch.randn(2, 20, 2, 6))[0].sum().backward()
     for parameter in stack.parameters():
@@ -129,10 +151,6 @@ def test_ctc_heads_share_nothing_between_layers():
 
 
 def test_clipping_one_layer_leaves_the_other_alone():
-    import torch
-
-    from fairlib.probing.ctc import CTCStack
-
     stack = CTCStack([4, 4], 3, torch.zeros(2, 4), torch.ones(2, 4), False, 8, 5, 2)
     for parameter in stack.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -226,7 +244,7 @@ def test_probe_characters_refuses_what_it_cannot_do(tones):
 
 def test_probe_phones_on_synthetic_speech(monkeypatch, tmp_path):
     corpus = load_corpus("synthetic")
-    few = corpus.groupby("speaker_id").head(4)
+    few = corpus[corpus["group"] != "noisy"]
     outcomes = probe_phones("logmel", few)
     error = outcomes["errors"].sum() / outcomes["length"].sum()
     # Some forty phones: guessing the commonest would be wrong in nine frames of ten.
