@@ -611,7 +611,7 @@ def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:
         "task": ", ".join(sorted(str(name) for name in table["task"].unique())),
         **{
             name: facts.get(name)
-            for name in ("origin", "encoder_fingerprint", "corpus_fingerprint", "key", "device", "duration_s")
+            for name in ("origin", "encoder_fingerprint", "corpus_fingerprint", "device", "duration_s")
         },
     }
 
