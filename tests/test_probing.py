@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import torch
 
-from fairlib.corpora import load_corpus
+from fairlib.corpora import CorpusError, load_corpus
 from fairlib.probing import (
     ProbeError,
     held_out,
@@ -238,8 +238,10 @@ def test_speakers_with_too_few_utterances_are_named_not_dropped_in_silence(tones
 def test_probe_characters_refuses_what_it_cannot_do(tones):
     with pytest.raises(ProbeError, match="choose linear or context"):
         probe_characters("logmel", tones, probe="big")
-    with pytest.raises(ProbeError, match="has no transcript"):
+    with pytest.raises(CorpusError, match="48 of 48 utterances have no transcript"):
         probe_characters("logmel", tones)
+    with pytest.raises(ProbeError, match=r"in tones holds no letter: '\(\?\)'"):
+        probe_characters("logmel", tones.assign(text="(?)"))
 
 
 def test_probe_phones_on_synthetic_speech(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fairlib.corpora import SPEAKER_COLUMNS, corpus_fingerprint, load_corpus
+from fairlib.corpora import SPEAKER_COLUMNS, corpus_fingerprint, load_corpus, require_text
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.folders import cache_folder
@@ -108,7 +108,8 @@ def probe_characters(
         Outcomes in units ``char`` and ``word``, with substitutions, deletions and insertions.
 
     Raises:
-        ProbeError: an unknown probe, or an utterance has no transcript.
+        ProbeError: an unknown probe, or a transcript without a letter.
+        fairlib.corpora.CorpusError: an utterance has no transcript.
     """
     if probe not in ("linear", "context"):
         raise ProbeError(f"Unknown probe {probe!r}: choose linear or context.")
@@ -119,13 +120,12 @@ def probe_characters(
         training = pd.concat([table[_split(table) == "train"], *extra], ignore_index=True)
         testing = table[_split(table) == "test"].reset_index(drop=True)
         everything = pd.concat([training, testing], ignore_index=True)
+        require_text(everything)
         texts = [plain_text(text) for text in everything["text"]]
         for index, text in enumerate(texts):
             if not text:
                 row = everything.iloc[index]
-                raise ProbeError(
-                    f"Utterance {row.utterance_id} of {row.corpus} has no transcript: recognition needs one."
-                )
+                raise ProbeError(f"The transcript of {row.utterance_id} in {row.corpus} holds no letter: {row.text!r}.")
         features = extract(loaded, everything, folder / "frames", pooled=False)
         frames = [features.utterances(layer) for layer in features.layers]
         decoded = fit_ctc(
