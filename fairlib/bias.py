@@ -49,7 +49,7 @@ def group_errors(outcomes: pd.DataFrame, by: str, resamples: int = 2000, confide
 
     Args:
         outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
-        by: a speaker column. Speakers for whom it is missing are left out.
+        by: a speaker column. Speakers for whom it is missing are left out, and so are groups of one speaker.
         resamples: speakers of each group are drawn with replacement this many times.
         confidence: of the percentile interval.
 

@@ -20,7 +20,7 @@
 #
 # **The answer.** {glue:text}`sid_begins` {glue:text}`sid_whose`
 #
-# **How it was judged**, by rules that were written down before any result was seen:
+# **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
 # - *From which layer on?* {glue:text}`sid_begins_criterion`
 # - *Whose gap is it?* {glue:text}`sid_whose_criterion`

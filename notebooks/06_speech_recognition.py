@@ -20,7 +20,7 @@
 #
 # **The answer.** {glue:text}`asr_begins` {glue:text}`asr_whose`
 #
-# **How it was judged**, by rules that were written down before any result was seen:
+# **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
 # - *From which layer on?* {glue:text}`asr_begins_criterion`
 # - *Whose gap is it?* {glue:text}`asr_whose_criterion`

@@ -244,7 +244,7 @@ def test_probe_characters_refuses_what_it_cannot_do(tones):
         probe_characters("logmel", tones.assign(text="(?)"))
 
 
-def test_probe_phones_on_synthetic_speech(monkeypatch, tmp_path):
+def test_probe_phones_on_synthetic_speech():
     corpus = load_corpus("synthetic")
     few = corpus[corpus["group"] != "noisy"]
     outcomes = probe_phones("logmel", few)
