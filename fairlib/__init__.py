@@ -17,6 +17,7 @@ _HOME = {
     "group_columns": "fairlib.bias",
     "layer_order": "fairlib.bias",
     "pretrain": "fairlib.pretraining",
+    "finetune": "fairlib.finetuning",
 }
 __all__ = [*_HOME, "charts"]
 

@@ -83,24 +83,40 @@ def corpora() -> None:
 @app.command()
 def encoders() -> None:
     """List the encoders that need no download."""
-    from fairlib.encoders import shipped_encoders
+    from fairlib.encoders import finetuned_from, shipped_encoders
 
     for name in shipped_encoders():
-        print(f"{name:32}shipped with the package")
-        print(f"{'random:' + name:32}control: the same architecture, untrained")
-    print(f"{'logmel':32}control: a plain spectrogram, no encoder at all")
+        made = finetuned_from(name)
+        print(
+            f"{name:34}{f'fine-tuned from {made[0]} on {made[1]}' if made else 'pretrained; control: random:' + name}"
+        )
+    print(f"{'logmel':34}control: a plain spectrogram, no encoder at all")
     print("Any folder or hub id in the transformers format works too, such as facebook/hubert-base-ls960.")
 
 
 @app.command()
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, or a TOML file")],
-    output: Annotated[Path, typer.Option(help="folder for the encoder and its checkpoints")],
+    output: Annotated[Path | None, typer.Option(help="folder for the run; by default one in the user's cache")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
 ) -> None:
     """Pretrain an encoder from a recipe; a stopped pretraining goes on from its last checkpoint."""
     from fairlib.pretraining import pretrain
 
-    print(pretrain(recipe, output))
+    print(pretrain(recipe, output, seed))
+
+
+@app.command()
+def finetune(
+    encoder: Annotated[str, typer.Argument(help="shipped name, hub id or folder of a pretrained encoder")],
+    corpus: Annotated[str, typer.Option(help="corpus name; its train half is used")],
+    output: Annotated[Path, typer.Option(help="folder for the run")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fine-tune an encoder for speech recognition (CTC over characters); a stopped run goes on."""
+    from fairlib.finetuning import finetune
+
+    print(finetune(encoder, corpus, output, seed))
 
 
 @app.command()

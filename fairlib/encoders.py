@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairlib.audio import SAMPLE_RATE
+from fairlib.folders import cache_folder
 
 if TYPE_CHECKING:
     import torch
 
 SHIPPED = Path(__file__).parent / "assets" / "encoders"
+CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders along pretraining
 RANDOM_SEED = 0
 LOGMEL = {"mels": 80, "window_s": 0.025, "step_s": 0.010, "stacked": 2, "floor": 1e-6}
 
@@ -59,6 +62,22 @@ class Encoder:
 def shipped_encoders() -> list[str]:
     """Names of the encoders that come with the package."""
     return sorted(folder.parent.name for folder in SHIPPED.glob("*/config.json"))
+
+
+def finetuned_from(name: str) -> tuple[str, str] | None:
+    """The pretrained encoder that a fine-tuned one was made from, and the corpus it was tuned on; else None.
+
+    Known of encoders that `fairlib.finetuning` made; others do not say it in a way that a program could read.
+
+    Example:
+        >>> finetuned_from("pocket-hubert") is None
+        True
+    """
+    record = encoder_folder(name) / "finetuning.json"
+    if not record.is_file():
+        return None
+    written = json.loads(record.read_text())
+    return written["finetuned_from"], written["corpus"]
 
 
 def load_encoder(name: str, device: str | None = None, dtype: str | None = None) -> Encoder:
@@ -115,6 +134,8 @@ def encoder_folder(name: str) -> Path:
     Raises:
         EncoderError: no such encoder, or the hub does not answer.
     """
+    if re.fullmatch(r"[^/@]+@\d+", name):
+        return _checkpoint_folder(name)
     for folder in (SHIPPED / name, Path(name)):
         if (folder / "config.json").is_file():
             return folder
@@ -147,6 +168,21 @@ def encoder_folder(name: str) -> Path:
     return folder
 
 
+def pretraining_folder(name: str) -> Path:
+    """Where `fairlib.pretraining` keeps a run, its steps among it, unless it is told otherwise."""
+    return cache_folder() / "pretraining" / name
+
+
+def _checkpoint_folder(name: str) -> Path:
+    encoder, step = name.split("@")
+    folder = pretraining_folder(encoder) / "steps" / step
+    if not (folder / "config.json").is_file():
+        steps = sorted(int(path.name) for path in folder.parent.glob("*") if path.name.isdecimal())
+        there = f"those at hand are {', '.join(map(str, steps))}" if steps else f"make them: fairlib pretrain {encoder}"
+        raise EncoderError(f"There are no weights of {encoder} at step {step}, for they do not ship; {there}.")
+    return folder
+
+
 def encoder_fingerprint(name: str) -> str:
     """A hash of everything in the encoder that changes its features: configuration and weights. Loads no model."""
     digest = hashlib.sha256()
@@ -154,7 +190,14 @@ def encoder_fingerprint(name: str) -> str:
         digest.update(json.dumps(LOGMEL, sort_keys=True).encode())
         return digest.hexdigest()
     untrained = name.startswith("random:")
-    folder = encoder_folder(name.removeprefix("random:"))
+    try:
+        folder = encoder_folder(name.removeprefix("random:"))
+    except EncoderError:
+        # Weights along pretraining do not ship, but their outcomes do, and are known by the weights' fingerprint.
+        published = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
+        if name not in published:
+            raise
+        return published[name]
     files = [folder / "config.json", folder / "preprocessor_config.json"]
     if untrained:
         digest.update(f"random weights, seed {RANDOM_SEED}".encode())

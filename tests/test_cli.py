@@ -55,6 +55,8 @@ def test_the_help_of_a_chapter_lists_its_parameters(capsys, chapter, monkeypatch
         (["probe", "speakers", "--corpus", "synthetic"], "Missing option '--encoder'"),
         (["probe", "speakrs", "--encoder", "logmel", "--corpus", "synthetic"], "'speakrs' is not one of"),
         (["pretrain", "no-such-recipe", "--output", "nowhere"], "no-such-recipe"),
+        (["finetune", "pocket-hubbert", "--corpus", "librispeech", "--output", "x"], "Did you mean 'pocket-hubert'?"),
+        (["finetune", "pocket-hubert", "--corpus", "libri", "--output", "nowhere"], "There is no corpus 'libri'"),
         (["bogus"], "No such command 'bogus'"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModel,
     BertConfig,
     Data2VecAudioConfig,
     Data2VecAudioModel,
@@ -26,7 +27,8 @@ from transformers import (
     WhisperModel,
 )
 
-from fairlib.encoders import EncoderError, encoder_fingerprint, load_encoder
+from fairlib.cards import card
+from fairlib.encoders import SHIPPED, EncoderError, encoder_fingerprint, load_encoder, shipped_encoders
 
 SMALL = dict(
     hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48, conv_dim=(16,) * 7,
@@ -189,3 +191,36 @@ def test_missing_tensors_are_not_filled_with_random_numbers(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
     with pytest.raises(EncoderError, match="lack .* tensors, encoder.layers.3"):
         load_encoder(str(tmp_path))
+
+
+def test_an_encoder_along_pretraining_is_found_by_its_step(tmp_path, monkeypatch, speech):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path))
+    with pytest.raises(EncoderError, match="no weights of tiny at step 400.*make them: fairlib pretrain tiny"):
+        load_encoder("tiny@400")
+    steps = tmp_path / "pretraining" / "tiny" / "steps"
+    HubertModel(HubertConfig(**SMALL)).save_pretrained(steps / "400")
+    assert load_encoder("tiny@400", device="cpu").name == "tiny@400"
+    with pytest.raises(EncoderError, match="at step 800.*at hand are 400"):
+        load_encoder("tiny@800")
+
+
+def test_a_published_checkpoint_is_known_without_its_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path))
+    known = tmp_path / "checkpoints.json"
+    known.write_text(json.dumps({"tiny@400": "0123"}))
+    monkeypatch.setattr("fairlib.encoders.CHECKPOINTS", known)
+    assert encoder_fingerprint("tiny@400") == "0123"
+    with pytest.raises(EncoderError, match="no weights of tiny at step 800"):
+        encoder_fingerprint("tiny@800")
+
+
+@pytest.mark.parametrize("name", shipped_encoders())
+def test_a_shipped_encoder_loads_without_fairlib_and_its_card_says_what_its_sources_say(name):
+    folder = SHIPPED / name
+    model = AutoModel.from_pretrained(folder)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 4e6
+    assert (folder / "README.md").read_text() == card(name)
+
+
+def test_shipped_weights_stay_small():
+    assert sum(file.stat().st_size for file in SHIPPED.glob("*/*.safetensors")) < 60e6

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fairlib.corpora import commonvoice, librispeech, speechocean762, synthetic
 from fairlib.corpora.synthetic import Disadvantage
-from fairlib.corpora.table import SPEAKER_COLUMNS, CorpusError, corpus_fingerprint, require_text
+from fairlib.corpora.table import SPEAKER_COLUMNS, CorpusError, corpus_fingerprint, halves, require_text
 
 __all__ = [
     "CORPUS_NAMES",
@@ -21,6 +21,7 @@ __all__ = [
     "CorpusError",
     "Disadvantage",
     "corpus_fingerprint",
+    "halves",
     "load_corpus",
     "require_text",
 ]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -274,6 +275,29 @@ def require_text(corpus: pd.DataFrame) -> None:
             f"this needs one (the first: {first['utterance_id']}, {first['path']}): add the transcripts, or "
             "leave these utterances out with corpus[corpus['text'].notna()]."
         )
+
+
+def halves(corpus: pd.DataFrame) -> pd.Series:
+    """Each utterance's half, "train" or "test"; the two share no speaker, and one rule serves all training here.
+
+    The corpus's own halves where it has them, else a quarter of its speakers, drawn once and for all, for testing.
+
+    Raises:
+        CorpusError: the corpus has no halves of its own and one speaker.
+
+    Example:
+        >>> halves(pd.DataFrame({"speaker_id": ["a", "b", "a"]})).value_counts().to_dict()
+        {'train': 2, 'test': 1}
+    """
+    if "split" in corpus and set(corpus["split"].dropna()) >= {"train", "test"}:
+        return corpus["split"]
+    speakers = np.sort(corpus["speaker_id"].unique())
+    if len(speakers) < 2:
+        raise CorpusError(
+            f"Corpus {corpus['corpus'].iloc[0]!r} has one speaker: training and testing need two or more."
+        )
+    tested = np.random.default_rng(0).permutation(speakers)[: max(1, len(speakers) // 4)]
+    return pd.Series(np.where(corpus["speaker_id"].isin(tested), "test", "train"), index=corpus.index)
 
 
 def corpus_fingerprint(corpus: pd.DataFrame) -> str:

@@ -1,0 +1,99 @@
+"""Pretraining a pocket encoder of one of three families, small enough for one core of a laptop.
+
+A recipe (a TOML file) names the speech, the targets and the schedule; `pretrain` does what it says. The families, on
+`transformers`' own model classes:
+
+- **hubert**: masked prediction of clusters (Hsu et al. 2021), of MFCC first, then of an earlier encoder's layer;
+- **wavlm**: the same, with another utterance or noise mixed into part of the input (Chen et al. 2022);
+- **wav2vec2**: a contrastive task against a learnt codebook (Baevski et al. 2020).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fairlib.audio import SAMPLE_RATE
+from fairlib.devices import best_device
+from fairlib.encoders import pretraining_folder
+from fairlib.pretraining.batches import batch_plan, crop, mix, span_mask
+from fairlib.pretraining.objectives import Contrastive, MaskedPrediction
+from fairlib.pretraining.recipe import Recipe, RecipeError, read_recipe
+from fairlib.pretraining.speech import Speech, prepare_speech
+from fairlib.training import replace, save_transformers, train
+
+__all__ = ["RecipeError", "pretrain", "read_recipe", "train_encoder"]
+
+
+def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | None = None) -> Path:
+    """Train the recipe's encoder and save it in the `transformers` folder format at ``output/encoder``.
+
+    ``output`` also keeps the prepared audio (about 115 MB an hour of speech), ``checkpoint.pt``, ``training.csv`` and,
+    in ``output/steps``, the encoder at steps spaced by logarithm. Called again after a stop, it goes on from the last
+    checkpoint.
+
+    Args:
+        output: by default a folder in the user's cache, where `load_encoder` finds ``NAME@STEP``.
+        seed: in place of the recipe's.
+
+    Raises:
+        RecipeError: as `read_recipe`; or the recipe's corpora hold no speech.
+        fairlib.training.TrainingError: the loss is not a finite number.
+    """
+    recipe = read_recipe(recipe)
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
+    output = Path(output) if output else pretraining_folder(recipe.name)
+    output.mkdir(parents=True, exist_ok=True)
+    _same_recipe_as_before(recipe, output)
+    speech = prepare_speech(recipe, output)
+    return train_encoder(recipe, speech, output)
+
+
+def _same_recipe_as_before(recipe: Recipe, output: Path) -> None:
+    record, text = output / "recipe.json", recipe.model_dump_json(indent=1)
+    if record.exists() and record.read_text() != text:
+        raise RecipeError(f"{output} holds a run of another recipe: choose an empty folder, or delete it.")
+    record.write_text(text)
+
+
+def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
+    """Train on prepared speech, from the last checkpoint in ``output`` if there is one; see `pretrain`."""
+    device = torch.device(best_device())
+    torch.manual_seed(recipe.seed)
+    model = (Contrastive if recipe.family == "wav2vec2" else MaskedPrediction)(recipe).to(device)
+    batch = batch_plan(speech.lengths, recipe.batches, recipe.seed)
+
+    def loss_of(step: int):
+        rng = np.random.default_rng([recipe.seed, 1, step])
+        audio, targets = crop(speech, *batch(step), rng)
+        mask = span_mask(tuple(targets.shape), recipe.batches.mask_share, recipe.batches.mask_span, rng)
+        if recipe.mixing:
+            audio = mix(audio, recipe.mixing, rng)
+        seconds = audio.numel() / SAMPLE_RATE
+        if device.type == "cuda":
+            audio, targets, mask = (tensor.pin_memory() for tensor in (audio, targets, mask))
+        audio, targets, mask = (tensor.to(device, non_blocking=True) for tensor in (audio, targets, mask))
+        loss, figures = model(audio, targets, mask, step / recipe.schedule.steps)
+        return loss, seconds, figures
+
+    def keep(step: int) -> None:
+        save_transformers(model.encoder, output / "steps" / str(step))
+
+    log = train(recipe.name, model, loss_of, recipe.schedule, recipe.seed, output, keep)
+    folder = output / "encoder"
+    save_transformers(model.encoder, folder)
+    record = {
+        "recipe": recipe.model_dump(exclude_none=True),
+        "hours_of_speech": round(speech.hours, 2),
+        "hours_heard": round(log["hours_heard"].iloc[-1], 1),
+        "training_hours": round(float((log["hours_heard"].diff().fillna(0) / log["times_real_time"]).sum()), 2),
+        "device": device.type,
+        "final": log.iloc[-5:].drop(columns=["step", "hours_heard", "times_real_time"]).mean().round(4).to_dict(),
+    }
+    replace(folder / "pretraining.json", lambda path: path.write_text(json.dumps(record, indent=1)))
+    replace(folder / "pretraining.csv", lambda path: log.round(4).to_csv(path, index=False))
+    return folder

@@ -1,0 +1,117 @@
+"""Recipes: text files that say what an encoder is pretrained on, for which task, and how long."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fairlib.training import Schedule
+
+RECIPES = Path(__file__).parent.parent / "assets" / "recipes"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Data(_Part):
+    """Speech of one corpus: all of it or its train half (see `halves`), up to so many hours."""
+
+    corpus: str
+    split: Literal["all", "train"] = "all"
+    hours: float | None = Field(default=None, gt=0)
+
+
+class Targets(_Part):
+    """What masked frames are to be recognised as: clusters of MFCC, or of one layer of an earlier encoder."""
+
+    features: str
+    layer: str | None = None
+    smoothing_frames: int = Field(default=1, gt=0)  # of MFCC frames, 10 ms apart
+    clusters: int = Field(gt=1, le=256)
+    unmasked_weight: float = Field(ge=0)
+
+
+class Mixing(_Part):
+    """WavLM's inputs: with this chance, another utterance or noise covers up to half of an utterance."""
+
+    share: float = Field(gt=0, le=1)
+    noise_share: float = Field(ge=0, le=1)
+
+
+class Contrast(_Part):
+    """wav2vec 2.0's task: tell a masked frame's code from codes of other masked frames of the utterance."""
+
+    negatives: int = Field(gt=0)
+    temperature: float = Field(gt=0)
+    diversity_weight: float = Field(ge=0)
+    gumbel_start: float = Field(gt=0)
+    gumbel_end: float = Field(gt=0)
+    feature_penalty: float = Field(ge=0)
+
+
+class Batches(_Part):
+    """Crops of 2 s up to ``longest_crop_s`` whole seconds, equally long within a batch."""
+
+    seconds: int = Field(ge=2)
+    longest_crop_s: int = Field(ge=2)
+    mask_share: float = Field(gt=0, lt=1)
+    mask_span: int = Field(gt=0)
+
+
+class Recipe(_Part):
+    name: str
+    family: Literal["hubert", "wavlm", "wav2vec2"]
+    seed: int = Field(ge=0)
+    data: list[Data] = Field(min_length=1)
+    targets: Targets | None = None
+    mixing: Mixing | None = None
+    contrast: Contrast | None = None
+    batches: Batches
+    schedule: Schedule
+    model: dict
+
+    @model_validator(mode="after")
+    def _parts_fit_family(self) -> Recipe:
+        wanted = {"hubert": {"targets"}, "wavlm": {"targets", "mixing"}, "wav2vec2": {"contrast"}}[self.family]
+        there = {part for part in ("targets", "mixing", "contrast") if getattr(self, part) is not None}
+        if there != wanted:
+            raise ValueError(f"{self.family} needs the parts {sorted(wanted)}, not {sorted(there)}")
+        if self.targets and self.targets.features != "mfcc" and self.targets.layer is None:
+            raise ValueError("targets from an encoder need its layer")
+        return self
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be read or has a wrong key or value; the message names it."""
+
+
+def read_recipe(recipe: str | Path) -> Recipe:
+    """Read and check a recipe: a TOML file, or the name of a shipped one.
+
+    Raises:
+        RecipeError: no such recipe, broken TOML, an unknown key or a value out of range.
+
+    Example:
+        >>> read_recipe("pocket-hubert").family
+        'hubert'
+    """
+    path = Path(recipe)
+    if not path.exists() and (RECIPES / f"{recipe}.toml").exists():
+        path = RECIPES / f"{recipe}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise RecipeError(f"There is no recipe {str(recipe)!r}: give a TOML file or one of {shipped}.")
+    try:
+        return Recipe(**tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, p['loc']))}: {p['msg'][0].lower()}{p['msg'][1:]}".removeprefix(": ")
+            for p in error.errors()
+        )
+        raise RecipeError(f"{path}: {problems}.") from None

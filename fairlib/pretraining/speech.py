@@ -1,0 +1,154 @@
+"""A recipe's speech in one file, and the cluster of each of its frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchaudio
+from tqdm.auto import tqdm
+
+from fairlib.audio import SAMPLE_RATE, read_audio
+from fairlib.corpora import halves, load_corpus
+from fairlib.encoders import load_encoder
+from fairlib.pretraining.recipe import Data, Recipe, RecipeError, Targets
+from fairlib.training import replace
+
+# All three families convolve alike: one frame every 320 samples, the first one centred on sample 200.
+FRAME_STEP, FRAME_WIDTH = 320, 400
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Audio of many utterances end to end, with the cluster of every frame where the recipe has targets."""
+
+    audio: np.ndarray  # int16 [samples], memory-mapped
+    starts: np.ndarray  # int64 [utterances + 1]
+    targets: np.ndarray | None  # uint8 [frames], memory-mapped
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+    @property
+    def frame_starts(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(frame_count(self.lengths))])
+
+    @property
+    def hours(self) -> float:
+        return len(self.audio) / SAMPLE_RATE / 3600
+
+    def utterances(self) -> Iterator[np.ndarray]:
+        """Each utterance as float samples in [-1, 1]."""
+        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
+            yield self.audio[start:end].astype(np.float32) / 32767
+
+
+def frame_count(samples):
+    """How many frames the convolutions make of so many samples."""
+    return np.maximum((np.asarray(samples) - FRAME_WIDTH) // FRAME_STEP + 1, 0)
+
+
+def prepare_speech(recipe: Recipe, output: Path) -> Speech:
+    """Decode the recipe's corpora into one file and give every 20 ms frame its cluster. Done once per ``output``.
+
+    Raises:
+        RecipeError: a corpus is not there, or holds nothing to train on.
+    """
+    audio, starts, targets = (output / name for name in ("audio.int16", "starts.npy", "targets.npy"))
+    if not starts.exists():
+        paths = [path for part in recipe.data for path in _paths(part)]
+        replace(audio, lambda path: _decode(paths, path, starts))
+    speech = Speech(np.memmap(audio, np.int16, "r"), np.load(starts), None)
+    if recipe.targets is None:
+        return speech
+    if not targets.exists():
+        codes = cluster(_target_features(recipe.targets, speech), recipe.targets.clusters, recipe.seed)
+        with (output / "targets.partial").open("wb") as file:
+            np.save(file, codes)
+        (output / "targets.partial").replace(targets)
+    return Speech(speech.audio, speech.starts, np.load(targets, mmap_mode="r"))
+
+
+def _paths(part: Data) -> list[str]:
+    corpus = load_corpus(part.corpus)
+    if part.split == "train":
+        corpus = corpus[halves(corpus) == "train"]
+    if part.hours is not None:
+        # The same utterances whatever the recipe's seed, so that seeds differ in nothing but their random numbers.
+        order = np.random.default_rng(0).permutation(len(corpus))
+        enough = corpus.iloc[order]["duration_s"].cumsum() <= part.hours * 3600
+        corpus = corpus.iloc[np.sort(order[enough.to_numpy()])]
+    return list(corpus["path"])
+
+
+def _decode(paths: list[str], audio: Path, starts: Path) -> None:
+    def decode(path: str) -> np.ndarray:
+        # Decoders of lossy formats can overshoot; loudness is left as recorded.
+        return (np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16)
+
+    lengths = [0]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, audio.open("wb") as file:
+        bar = {"total": len(paths), "desc": "decode", "mininterval": 5, "unit": "utt", "disable": None}
+        for start in range(0, len(paths), 512):  # a window, so that memory does not grow with the corpus
+            for samples in tqdm(pool.map(decode, paths[start : start + 512]), **bar, initial=start, leave=False):
+                samples.tofile(file)
+                lengths.append(len(samples))
+    if sum(length >= 2 * SAMPLE_RATE for length in lengths) == 0:
+        raise RecipeError("The recipe's corpora hold no utterance of at least two seconds: nothing to train on.")
+    with starts.with_suffix(".partial").open("wb") as file:
+        np.save(file, np.cumsum(lengths))
+    starts.with_suffix(".partial").replace(starts)
+
+
+def _target_features(targets: Targets, speech: Speech) -> np.ndarray:
+    bar = {"total": len(speech.lengths), "desc": "targets", "mininterval": 5, "unit": "utt", "disable": None}
+    if targets.features == "mfcc":
+        frames = [frame_mfcc(audio, targets.smoothing_frames) for audio in tqdm(speech.utterances(), **bar)]
+        return np.concatenate(frames)
+    encoder = load_encoder(targets.features)
+    if targets.layer not in encoder.layers:
+        raise RecipeError(
+            f"Encoder {targets.features} has no layer {targets.layer!r}; it has {', '.join(encoder.layers)}."
+        )
+    frames = []
+    for audio in tqdm(speech.utterances(), **bar):
+        layer = encoder.layers_of([audio])[targets.layer][0] if frame_count(len(audio)) else torch.zeros(0, 1)
+        if len(layer):
+            frames.append(layer.half().cpu().numpy())
+    return np.concatenate(frames)
+
+
+def frame_mfcc(audio: np.ndarray, smoothing: int) -> np.ndarray:
+    """Smoothed MFCC with deltas for each encoder frame, less their mean over the utterance, ``[frames, 26]``.
+
+    The mean carries speaker and channel, which the targets should not name. Row i is centred where the encoder's
+    frame i is, on sample ``320 i + 200``.
+    """
+    if not frame_count(len(audio)):
+        return np.empty((0, 26), np.float32)
+    mfcc = torchaudio.compliance.kaldi.mfcc(
+        torch.from_numpy(audio)[None] * 32768, num_ceps=13, dither=0.0, frame_length=25.0, frame_shift=10.0
+    )
+    mfcc = torch.cat([mfcc, torchaudio.functional.compute_deltas(mfcc.T[None])[0].T], dim=1)
+    kernel = torch.full((1, 1, smoothing), 1 / smoothing)
+    padded = torch.nn.functional.pad(mfcc.T[:, None], (smoothing // 2, smoothing - 1 - smoothing // 2), "replicate")
+    smooth = torch.nn.functional.conv1d(padded, kernel)[:, 0].T
+    frames = smooth[:: FRAME_STEP // 160][: frame_count(len(audio))]
+    return (frames - frames.mean(dim=0)).numpy()
+
+
+def cluster(frames: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """The k-means cluster of each frame ``[frames, D]``, as uint8, after scaling each dimension to unit variance."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    rows = np.random.default_rng(seed).permutation(len(frames))[:300_000]
+    scale = frames[rows].astype(np.float32).std(axis=0) + 1e-6
+    means = MiniBatchKMeans(clusters, batch_size=10_000, n_init=3, random_state=seed).fit(frames[rows] / scale)
+    parts = np.array_split(frames, max(1, len(frames) // 100_000))
+    return np.concatenate([means.predict(part / scale) for part in parts]).astype(np.uint8)
