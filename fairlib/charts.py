@@ -246,6 +246,121 @@ def three_scales(
     return charts
 
 
+def curves(
+    rows: pd.DataFrame,
+    *,
+    x_title: str,
+    y_title: str,
+    title: str,
+    description: str,
+    format: str = "~f",
+    reference: tuple[float, str] | None = None,
+    x_format: str = "~f",
+    log_x: bool = False,
+    span: tuple[float, float] | None = None,
+    notes: str = "",
+    height: int = HEIGHT,
+) -> alt.LayerChart:
+    """Lines named at their ends over a number: how a measure behaves as something grows.
+
+    Args:
+        rows: ``line`` (name), ``x``, ``value`` and, where there is one, the interval ``low, high``.
+        x_title, y_title: names of the axes, with units.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+        format, x_format: of the numbers on the axes, as in D3.
+        reference: a level to draw a rule at, and what it is called.
+        log_x: steps of equal factors are equally long.
+        span: of the vertical axis; by default what the values need.
+        notes: a line under the title.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    rows = _one(rows[np.isfinite(rows["value"].astype(float))], column="")
+    if "low" not in rows:
+        rows = rows.assign(low=np.nan, high=np.nan)
+    levels = [reference[0]] if reference else []
+    values = np.r_[rows[["value", "low", "high"]].to_numpy(float).ravel(), levels]
+    values = values[np.isfinite(values)]
+    room = max(0.06 * (values.max() - values.min()), 1e-6)
+    low, high = span or (values.min() - room, values.max() + room)
+    y_scale = alt.Scale(domain=[low, high], nice=False, zero=False)
+    axis = _level_axis(y_title, format=format)
+    marks = sorted(rows["x"].unique())
+    ticks = {"values": marks} if len(marks) <= 8 else {"tickCount": 6}
+    x_axis = alt.Axis(title=x_title, grid=False, labelAngle=0, format=x_format, **ticks)
+    x_scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=14, zero=False)
+    x = alt.X("x:Q", scale=x_scale, axis=x_axis)
+    y = alt.Y("value:Q", scale=y_scale, axis=axis)
+    names = list(dict.fromkeys(rows["line"]))
+    colours = {name: (INK, *PALETTE)[place % 9] for place, name in enumerate(names)}
+    parts: list[alt.Chart] = []
+    if reference:
+        rule = alt.Chart(alt.Data(values=[{"value": reference[0], "name": reference[1]}]))
+        parts.append(rule.mark_rule(color=GREY, strokeDash=[5, 4], strokeWidth=1.4).encode(y=y))
+        look = dict(align="left", baseline="bottom", dx=4, dy=-2, fontSize=12, color="#4B5563")
+        parts.append(rule.mark_text(**look).encode(x=alt.value(0), y=y, text="name:N"))
+    tooltip = [
+        alt.Tooltip("line:N", title="line"),
+        alt.Tooltip("x:Q", title=x_title, format=x_format),
+        alt.Tooltip("value:Q", title=y_title, format=format),
+    ]
+    for place, name in enumerate(names):
+        mine = rows[rows["line"] == name].sort_values("x")
+        drawn = mine[["line", "x", "value", "low", "high"]].to_json(orient="records", double_precision=6)
+        line = alt.Chart(alt.InlineData(values=json.loads(drawn))).encode(x=x)
+        if np.isfinite(mine["low"].astype(float)).any():
+            band = line.mark_area(opacity=0.16, color=colours[name])
+            parts.append(band.encode(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"))
+        parts.append(line.mark_line(color=colours[name], strokeWidth=2.4).encode(y=y))
+        points = line.mark_point(
+            color=colours[name], filled=True, size=52, opacity=1, shape=SHAPES[place % len(SHAPES)]
+        )
+        if len(mine) <= 12:
+            parts.append(points.encode(y=y, tooltip=tooltip))
+    ends = pd.Series({name: rows[rows["line"] == name].sort_values("x")["value"].iloc[-1] for name in names})
+    parts.append(_end_labels(ends, (low, high), y_scale, axis, colours, {name: name for name in names}, height))
+    return _finish(parts, title, [notes] if notes else [], description, height=height)
+
+
+def strips(rows: pd.DataFrame, *, value_title: str, title: str, description: str, notes: str = "") -> alt.LayerChart:
+    """One dot a speaker, one row a group, with the group's mean as a bar.
+
+    Args:
+        rows: ``group`` and ``value`` (a share), one row a speaker.
+        value_title: name of the horizontal axis.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    rows = _one(rows, column="").reset_index(drop=True)
+    groups = sorted(rows["group"].unique())
+    colours = group_colours(groups)
+    scale = alt.Scale(domain=groups, range=[colours[group] for group in groups])
+    # A fixed scatter, so that the picture is the same each time.
+    shift = np.random.default_rng(0).uniform(-0.5, 0.5, len(rows))
+    data = json.loads(rows.assign(shift=shift)[["group", "value", "shift"]].to_json(orient="records"))
+    means = rows.groupby("group")["value"].mean().reset_index()
+    y = alt.Y("group:N", sort=groups, axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13))
+    x_axis = alt.Axis(title=value_title, format="%", tickCount=6)
+    x = alt.X("value:Q", axis=x_axis, scale=alt.Scale(zero=False, nice=True))
+    colour = alt.Color("group:N", scale=scale, legend=None)
+    dots = alt.Chart(alt.InlineData(values=data)).mark_circle(size=44, opacity=0.55)
+    offset = alt.YOffset("shift:Q", scale=alt.Scale(domain=[-1, 1]))
+    tooltip = [alt.Tooltip("group:N"), alt.Tooltip("value:Q", title=value_title, format=".1%")]
+    bars = alt.Chart(alt.InlineData(values=json.loads(means.to_json(orient="records"))))
+    parts = [
+        dots.encode(x=x, y=y, yOffset=offset, color=colour, tooltip=tooltip),
+        bars.mark_tick(thickness=4, size=64, opacity=1).encode(x=x, y=y, color=colour),
+    ]
+    return _finish(parts, title, [notes] if notes else [], description, height=80 * len(groups))
+
+
 def table(frame: pd.DataFrame, caption: str) -> HTML:
     """A table for reading that scrolls by itself where the page is narrow; cells' second lines are small."""
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)

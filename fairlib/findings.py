@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from fairlib.bias import layer_order
+from fairlib.bias import BETWEEN, WORST, bias_differences, layer_order
 
 SATURATED = 0.6
 FIRST_LAYERS = ("cnn", "0")
@@ -30,18 +30,18 @@ PEOPLE = {
 BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
 BEGINS_CRITERION = (
     "A layer counts as biased for a contrast when the 95 % speaker-bootstrap interval of the log odds ratio"
-    " of error excludes zero. The claim is supported if both of the first layers, cnn and 0, are biased;"
-    " contradicted if a later layer is biased but not both of these; inconclusive otherwise. The intervals"
-    " are not adjusted for the number of layers."
+    " of error excludes zero and its p, family-wise over all layers and contrasts of the encoder (speakers'"
+    " labels permuted, largest statistic), is below 0.05. The claim is supported if both of the first layers,"
+    " cnn and 0, are biased; contradicted if a later layer is biased but not both of these; inconclusive"
+    " otherwise."
 )
 WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
 WHOSE_CRITERION = (
-    "A layer's gap counts as larger than a control's when both have the same sign and their 95 % intervals do"
-    " not overlap. The claim is supported if at one biased layer or more the gap is larger than log-mel's and"
+    "A layer's gap counts as larger than a control's when both have the same sign and their difference in log"
+    " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers and"
+    " both controls. The claim is supported if at one biased layer or more the gap is larger than log-mel's and"
     " larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the same sign,"
-    " its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise. Intervals"
-    " that do not overlap ask for more than a paired test would; paired differences between encoders come in"
-    " a later edition."
+    " its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
 )
 
 
@@ -182,8 +182,8 @@ def controls(encoder: str) -> list[str]:
 
 
 def contrasts(bias: pd.DataFrame) -> list[str]:
-    """The contrasts of a bias table, in its order."""
-    return list(dict.fromkeys(bias["contrast"]))
+    """The contrasts of a bias table in its order, but for those over all groups at once ("worst vs best")."""
+    return [contrast for contrast in dict.fromkeys(bias["contrast"]) if contrast not in (WORST, BETWEEN)]
 
 
 def mean_error(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -204,7 +204,7 @@ def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = S
 
 def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
     """Rows of one encoder, contrast and scale in the order of the layers, with `biased`: the interval
-    excludes no gap.
+    excludes no gap and, where the table has it, the family-wise p is below 0.05.
 
     Raises:
         ValueError: there is no such row.
@@ -216,7 +216,21 @@ def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds
         raise ValueError("the bias table holds several rows per layer: filter it to one task, unit and probe first.")
     rows = rows.set_index("layer").loc[layer_order(rows["layer"].unique())].reset_index()
     neutral = 1.0 if scale == "ratio" else 0.0
-    return rows.assign(biased=(rows["low"] > neutral) | (rows["high"] < neutral))
+    beyond_chance = rows["p_familywise"] < 0.05 if "p_familywise" in rows else True
+    return rows.assign(biased=((rows["low"] > neutral) | (rows["high"] < neutral)) & beyond_chance)
+
+
+def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
+    """The gap at each layer of an encoder less log-mel's and less the untrained twin's same layer, in pairs (see
+    `fairlib.bias.bias_differences`). Controls that the outcomes do not hold are left out; the table may be empty.
+    """
+    there = set(zip(outcomes["encoder"], outcomes["layer"]))
+    pairs = []
+    for layer in layer_order(outcomes.loc[outcomes["encoder"] == encoder, "layer"].unique()):
+        for control in (("logmel", "logmel"), (f"random:{encoder}", layer)):
+            if control in there and control[0] != encoder:
+                pairs.append(((encoder, layer), control))
+    return bias_differences(outcomes, by, pairs) if pairs else pd.DataFrame()
 
 
 def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
@@ -311,11 +325,15 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Findin
     return finding("inconclusive", sentence)
 
 
-def whose_gap(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
+def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contrast: str) -> Finding:
     """Judge by `WHOSE_CRITERION` whether the gap is the encoder's own, against log-mel and the untrained
     twin.
 
-    Controls that the table does not hold cannot be compared with, and the verdict is then inconclusive.
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe.
+        differences: from `control_differences`.
+
+    Controls that the tables do not hold cannot be compared with, and the verdict is then inconclusive.
     """
     rows = gaps(bias, encoder, contrast)
     name = encoder_label(encoder)
@@ -340,12 +358,23 @@ def whose_gap(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
     mel = gaps(bias, "logmel", contrast).iloc[0]
     twin = gaps(bias, twin_name, contrast).set_index("layer")
     layers = list(rows["layer"])
-    above_mel = [row.layer for row in rows.itertuples() if row.biased and _larger(row, mel)]
-    below_mel = [row.layer for row in rows.itertuples() if _larger(mel, row)]
+    apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")]
+    apart = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
+
+    def larger(row, control: str, other: float) -> bool:
+        difference = apart.get((row.layer, control), 0.0)
+        return row.biased and row.estimate * other >= 0 and difference * row.estimate > 0
+
+    above_mel = [row.layer for row in rows.itertuples() if larger(row, "logmel", mel["estimate"])]
+    below_mel = [
+        row.layer
+        for row in rows.itertuples()
+        if row.estimate * mel["estimate"] >= 0 and apart.get((row.layer, "logmel"), 0.0) * mel["estimate"] < 0
+    ]
     above_twin = [
         row.layer
         for row in rows.itertuples()
-        if row.biased and row.layer in twin.index and _larger(row, twin.loc[row.layer])
+        if row.layer in twin.index and larger(row, twin_name, twin.loc[row.layer, "estimate"])
     ]
     both = [layer for layer in above_mel if layer in above_twin]
     side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
@@ -377,14 +406,6 @@ def whose_gap(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
     )
     sentence = f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
     return finding("inconclusive", sentence, evidence)
-
-
-def _larger(one, other) -> bool:
-    """Same sign, and the intervals do not overlap, `one` further from zero."""
-    get = lambda row, key: float(row[key]) if isinstance(row, pd.Series) else float(getattr(row, key))  # noqa: E731
-    if get(one, "estimate") >= 0:
-        return get(other, "estimate") >= 0 and get(one, "low") > get(other, "high")
-    return get(other, "estimate") <= 0 and get(one, "high") < get(other, "low")
 
 
 def _sides(by: str, contrast: str) -> tuple[str, str]:
@@ -578,7 +599,7 @@ def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
     The choice looks at group sizes only, never at the gaps, which would make the largest gap look larger than
     it is.
     """
-    rows = bias[bias["encoder"] == encoder].drop_duplicates("contrast")
+    rows = bias[(bias["encoder"] == encoder) & bias["contrast"].isin(contrasts(bias))].drop_duplicates("contrast")
     rows = rows.sort_values("contrast").reset_index(drop=True)  # equal sizes: by name
     smaller = rows[["n_speakers_a", "n_speakers_b"]].min(axis=1)
     return str(rows.loc[smaller.idxmax(), "contrast"])
@@ -607,11 +628,31 @@ def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """Raw and adjusted gaps of one contrast at each layer, as text for reading; a failed regression says why."""
+    rows = adjusted[adjusted["contrast"] == contrast].set_index("layer")
+    scale = {"log_ratio": "log ratio of errors", "log_odds": "log odds ratio"}[str(rows["scale"].iloc[0])]
+    table = []
+    for layer in layer_order(rows.index):
+        row = rows.loc[layer]
+        raw = _two_lines(*(_number(row[name], 2) for name in ("raw", "raw_low", "raw_high")))
+        own = _two_lines(*(_number(row[name], 2) for name in ("estimate", "low", "high")))
+        table.append(
+            {
+                "layer": layer,
+                f"raw {scale}": raw,
+                f"adjusted {scale}": own if not row["problem"] else row["problem"],
+                "regression": row["family"],
+            }
+        )
+    return pd.DataFrame(table)
+
+
 def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
     """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
     one."""
     points = []
-    if corpus == "synthetic":
+    if corpus in ("synthetic", "planted"):
         points.append(
             "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
             " planted in them. The page shows that the method works; it says nothing about people."
@@ -654,8 +695,8 @@ def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
         )
     points += [
         (
-            "**One interval per layer.** Nothing is adjusted for looking at many layers, and a layer whose"
-            " interval includes zero has not been shown to be fair."
+            "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
+            " not; and a layer whose gap was not shown has not been shown to be fair."
         ),
         f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
     ]

@@ -50,6 +50,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import chapters, charts, findings
+from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 
 charts.use_book_renderer()
@@ -66,7 +67,8 @@ bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
 # %% tags=["hide-input"]
 contrast = findings.main_contrast(bias, encoder)
 begins = findings.where_bias_begins(bias, encoder, contrast)
-whose = findings.whose_gap(bias, encoder, contrast)
+differences = findings.control_differences(outcomes, group, encoder)
+whose = findings.whose_gap(bias, differences, encoder, contrast)
 
 charts.bias_by_layer(
     bias,
@@ -161,13 +163,27 @@ Markdown(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
 # ### Every contrast that the corpus records
 #
 # The same rule, applied to all groups that can be compared here.
-# The more contrasts one looks at, the more of them will exclude zero by chance alone; nothing is adjusted for
-# that yet.
+# Each verdict is adjusted for all layers and contrasts of its own column, not for the number of columns.
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
 every = {column: group_bias(own, by=column) for column in group_columns(own)}
 charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {findings.encoder_label(encoder)}")
+
+# %% [markdown]
+# ### Adjusted for what else differs
+#
+# Groups differ in more than their names say.
+# Here the gap is estimated anew at equal values of the length of the utterance, the characters spoken in a second and the other
+# recorded columns, beside the raw one from the same regression.
+# What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
+
+# %% tags=["hide-input"]
+own = outcomes[outcomes["encoder"] == encoder]
+own = own.assign(rate=own["length"] / own["duration_s"])
+covariates = ["duration_s", "rate"] + [column for column in group_columns(own) if column != group]
+adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
 # ## What could be wrong

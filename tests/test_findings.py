@@ -30,6 +30,20 @@ def bias_table(by_encoder: dict[str, dict[str, tuple]], contrast="child vs adult
     return frame.assign(n_speakers_a=10, n_speakers_b=12, n_utterances=100, **more)
 
 
+def differences(bias: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences to both controls; apart where the intervals of the bias table do not overlap."""
+    rows = bias[bias["scale"] == "log_odds"].set_index(["encoder", "layer"])
+    made = []
+    for (encoder, layer), mine in rows.loc[["pocket"]].iterrows():
+        for control in (("logmel", "logmel"), ("random:pocket", layer)):
+            if control in rows.index:
+                other = rows.loc[control]
+                apart = mine["low"] > other["high"] or mine["high"] < other["low"]
+                made.append((encoder, layer, control[0], mine["estimate"] - other["estimate"], 0.01 if apart else 0.5))
+    frame = pd.DataFrame(made, columns=["encoder", "layer", "encoder_b", "estimate", "p_holm"])
+    return frame.assign(contrast="child vs adult", scale="log_odds")
+
+
 def s3m(*gaps) -> pd.DataFrame:
     return bias_table({"pocket": dict(zip(NAMED, gaps, strict=False))})
 
@@ -58,6 +72,36 @@ def test_where_bias_begins(gaps, verdict):
     assert finding.verdict == verdict
     assert finding.claim == findings.BEGINS_CLAIM and finding.criterion == findings.BEGINS_CRITERION
     assert [row["layer"] for row in finding.evidence] == NAMED
+
+
+def test_a_gap_that_many_looks_explain_is_no_bias():
+    bias = s3m(SHOWN, SHOWN, SHOWN, SHOWN)
+    familywise = bias.assign(p_familywise=bias["layer"].map({"cnn": 0.01, "0": 0.2, "1": 0.01, "2": 0.04}))
+    finding = where_bias_begins(familywise, "pocket", "child vs adult")
+    assert [row["biased"] for row in finding.evidence] == [True, False, True, True]
+    assert finding.verdict == "contradicted"
+
+
+def test_differences_to_the_controls_are_paired_and_have_the_right_sign():
+    from fairlib.simulation import simulate_outcomes
+
+    def made(encoder, child, layers):
+        rates = {"child": child, "adult": [0.2] * len(child)}
+        rows = simulate_outcomes(rates, speakers=60, by="age_group", seed=len(encoder))
+        return rows.assign(encoder=encoder, layer=rows["layer"].astype(int).map(dict(enumerate(layers))))
+
+    outcomes = pd.concat(
+        [
+            made("pocket", [0.2, 0.4], ["cnn", "0"]),
+            made("random:pocket", [0.2, 0.2], ["cnn", "0"]),
+            made("logmel", [0.3], ["logmel"]),
+        ]
+    )
+    table = findings.control_differences(outcomes, "age_group", "pocket").query("scale == 'log_odds'")
+    found = table.set_index(["layer", "encoder_b"])
+    assert found.loc[("cnn", "logmel"), "estimate"] < 0 < found.loc[("0", "logmel"), "estimate"]
+    assert found.loc[("0", "random:pocket"), "p_holm"] < 0.05 < found.loc[("cnn", "random:pocket"), "p_holm"]
+    assert findings.control_differences(outcomes[outcomes["encoder"] == "pocket"], "age_group", "pocket").empty
 
 
 def test_without_first_layers_there_is_nothing_to_judge_by():
@@ -108,12 +152,13 @@ def test_whose_gap_it_is(gap, mel, twin, verdict):
             "logmel": {"logmel": mel},
         }
     )
-    finding = whose_gap(table, "pocket", "child vs adult")
+    finding = whose_gap(table, differences(table), "pocket", "child vs adult")
     assert finding.verdict == verdict, finding.sentence
 
 
 def test_a_missing_control_leaves_it_open():
-    finding = whose_gap(bias_table({"pocket": {"cnn": LARGE, "0": LARGE}}), "pocket", "child vs adult")
+    alone = bias_table({"pocket": {"cnn": LARGE, "0": LARGE}})
+    finding = whose_gap(alone, differences(alone), "pocket", "child vs adult")
     assert finding.verdict == "inconclusive" and "log-mel and untrained twin" in finding.sentence
 
 

@@ -1,0 +1,130 @@
+"""Simulated outcomes with planted truth: error rates per group and layer, and speakers who differ among themselves.
+
+Whoever measures bias must first show that the measure finds what was planted, and nothing where nothing was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+def simulate_outcomes(
+    errors: Mapping[str, Sequence[float]],
+    speakers: int | Mapping[str, int] = 30,
+    utterances: int = 20,
+    units: int = 25,
+    spread: float | Mapping[str, float] = 0.5,
+    layer_correlation: float = 0.8,
+    seeds: int = 1,
+    seed_spread: float = 0.0,
+    seed: int = 0,
+    by: str = "group",
+) -> pd.DataFrame:
+    """Outcomes of one encoder whose groups have these error rates at these layers.
+
+    Each speaker's log odds of error are normal around the group's, so that speakers are overdispersed as people are; a
+    layer's errors are then binomial. The rates are what a group errs on average over all speakers there could be.
+
+    Args:
+        errors: error rate, above 0 and below 1, of each group at each layer.
+        speakers: in each group, or in every group.
+        utterances: of each speaker.
+        units: mean length of an utterance, drawn between half and one and a half times this; 1 makes it a speaker
+            identification task, else it is speech recognition in characters.
+        spread: standard deviation between speakers in log odds, of each group or of every group.
+        layer_correlation: of a speaker's deviations at two layers, from 0 to 1.
+        seeds: how many probe seeds; the utterances are the same.
+        seed_spread: standard deviation between seeds, in log odds, that a seed gives each group at each layer.
+        seed: of the simulation.
+        by: name of the group column.
+
+    Raises:
+        ValueError: an error rate outside 0 to 1, or groups with different numbers of layers.
+
+    Example:
+        >>> outcomes = simulate_outcomes({"clear": [0.1, 0.2], "quiet": [0.2, 0.3]}, speakers=400)
+        >>> totals = outcomes.groupby(["group", "layer"])[["errors", "length"]].sum()
+        >>> (totals["errors"] / totals["length"]).round(1).tolist()
+        [0.1, 0.2, 0.2, 0.3]
+    """
+    groups = list(errors)
+    rates = [np.asarray(errors[group], dtype=float) for group in groups]
+    if len({len(rate) for rate in rates}) != 1:
+        raise ValueError(f"Every group needs an error rate at every layer; there are {[len(rate) for rate in rates]}.")
+    rates = np.stack(rates)
+    if not ((rates > 0) & (rates < 1)).all():
+        raise ValueError(f"Error rates must be above 0 and below 1; there are {rates.min()} to {rates.max()}.")
+    rng = np.random.default_rng(seed)
+    counts = [speakers if isinstance(speakers, int) else speakers[group] for group in groups]
+    group_of = np.repeat(np.arange(len(groups)), counts)
+    layers = rates.shape[1]
+    common = rng.standard_normal((len(group_of), 1))
+    own = rng.standard_normal((len(group_of), layers))
+    deviation = np.sqrt(layer_correlation) * common + np.sqrt(1 - layer_correlation) * own
+    of_seed = seed_spread * rng.standard_normal((seeds, len(groups), layers))
+    spreads = np.array([spread[group] if isinstance(spread, Mapping) else spread for group in groups])[:, None]
+    centre = _centre(rates, np.hypot(spreads, seed_spread))
+    odds = centre[group_of] + spreads[group_of] * deviation + of_seed[:, group_of]  # [seeds, speakers, layers]
+    if units == 1:
+        lengths = np.ones((len(group_of), utterances), dtype=int)
+    else:
+        lengths = rng.integers(max(1, units // 2), units + units // 2 + 1, (len(group_of), utterances))
+    made = rng.binomial(lengths[None, :, :, None], expit(odds)[:, :, None, :])  # [seeds, speakers, utterances, layers]
+    seed_at, speaker_at, utterance_at, layer_at = (place.ravel() for place in np.indices(made.shape))
+    names = np.array([f"{groups[group]}-{number:04d}" for number, group in enumerate(group_of)])
+    utterance_names = np.array([f"{name}-{number:03d}" for name in names for number in range(utterances)])
+    return pd.DataFrame(
+        {
+            "encoder": "simulated",
+            "layer": np.arange(layers).astype(str)[layer_at],
+            "task": "sid" if units == 1 else "asr",
+            "unit": "speaker" if units == 1 else "char",
+            "probe": "simulated",
+            "seed": seed_at,
+            "corpus": "simulated",
+            "utterance_id": utterance_names[speaker_at * utterances + utterance_at],
+            "speaker_id": names[speaker_at],
+            "errors": made.ravel(),
+            "length": lengths[speaker_at, utterance_at],
+            by: np.array(groups)[group_of[speaker_at]],
+        }
+    )
+
+
+def constant_odds(levels: Sequence[float], log_odds_ratio: float, share: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Error rates of two groups that have the same odds ratio at every layer, and these errors over all units.
+
+    Args:
+        levels: error over both groups at each layer.
+        log_odds_ratio: of the first group against the second: one for all layers, or one for each.
+        share: of the units that the first group has.
+
+    Example:
+        >>> worse, other = constant_odds([0.05, 0.4], 0.5)
+        >>> (worse - other).round(3).tolist(), (worse / other).round(2).tolist()
+        ([0.023, 0.119], [1.61, 1.35])
+    """
+    levels = np.asarray(levels, dtype=float)
+    low, high = np.full_like(levels, -40.0), np.full_like(levels, 40.0)
+    for _ in range(80):  # halving: the error over both groups rises with the second group's odds
+        middle = (low + high) / 2
+        above = share * expit(middle + log_odds_ratio) + (1 - share) * expit(middle) > levels
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return expit(middle + log_odds_ratio), expit(middle)
+
+
+def _centre(rates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Log odds around which speakers must lie so that their errors average to these rates (Newton, Gauss-Hermite)."""
+    centre = logit(rates)
+    for _ in range(30):
+        probability = expit(centre[..., None] + deviation[..., None] * _NODES)
+        step = (probability @ _WEIGHTS - rates) / ((probability * (1 - probability)) @ _WEIGHTS)
+        centre = centre - np.clip(step, -1, 1)
+    return centre
