@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
@@ -21,17 +22,31 @@ Segments = list[tuple[str, float, float]]
 # Learners' and children's speech fits an adult native model poorly: try wider beams before giving up.
 _BEAMS = ({}, {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}, {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150})
 _SILENCE = ("SIL", "+NSN+", "+SPN+")
+_VERSION = 2  # of what is kept in the cache
+
+# One common sound of each spelling, longest spellings first.
+_SOUNDS = {
+    "tch": "CH", "igh": "AY", "sch": "SH", "ch": "CH", "sh": "SH", "th": "TH", "ph": "F", "wh": "W", "ck": "K",
+    "qu": "K W", "ng": "NG", "kn": "N", "ee": "IY", "ea": "IY", "oo": "UW", "ou": "AW", "ow": "OW", "oi": "OY",
+    "oy": "OY", "ai": "EY", "ay": "EY", "ei": "EY", "ey": "IY", "ie": "IY", "oa": "OW", "au": "AO", "aw": "AO",
+    "ew": "UW", "ue": "UW", "er": "ER", "ir": "ER", "ur": "ER", "ar": "AA R", "or": "AO R", "a": "AE", "b": "B",
+    "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH", "i": "IH", "j": "JH", "k": "K", "l": "L", "m": "M",
+    "n": "N", "o": "AA", "p": "P", "q": "K", "r": "R", "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S",
+    "y": "IY", "z": "Z",
+}  # fmt: skip
 
 
 def align(corpus: pd.DataFrame) -> dict[str, Segments]:
     """Align every English utterance with its transcript; kept in the user's cache, for it takes a while.
 
     Returns:
-        ``{utterance_id: [(phone, start, end), ...]}`` in seconds, silence left out. Utterances with a word that the
-        dictionary lacks, or that cannot be aligned at any beam, are absent; their number goes to standard error.
+        ``{utterance_id: [(phone, start, end), ...]}`` in seconds. Silence is left out, and so are words that the
+        dictionary lacks: a rough guess at their sound lets the others be aligned, but labels nothing. Single words
+        that cannot be aligned are left out too. Utterances of which nothing can be aligned at any beam are absent;
+        their number goes to standard error.
     """
     folder = cache_folder() / "alignments"
-    path = folder / f"{corpus['corpus'].iloc[0]}-{corpus_fingerprint(corpus)[:16]}.json"
+    path = folder / f"{corpus['corpus'].iloc[0]}-{corpus_fingerprint(corpus)[:16]}-{_VERSION}.json"
     if not path.exists():
         jobs = [(row.path, plain_text(row.text)) for row in corpus.itertuples()]
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -56,28 +71,70 @@ def _align_one(job: tuple[str, str]) -> Segments | None:
 
 def align_utterance(audio: bytes, text: str) -> Segments | None:
     """Align one utterance: 16 kHz 16-bit samples and lower-case words; None if it cannot be done."""
+    for beams in _BEAMS:
+        segments = _align_words(audio, text.split(), beams)
+        if segments:
+            return segments
+    return None
+
+
+def _align_words(audio: bytes, words: list[str], beams: dict) -> Segments:
+    """Two passes, words and then their phones; where the second fails, as it often does in long utterances, each half
+    of the words for itself, between the times of the first."""
     import pocketsphinx
 
-    for beams in _BEAMS:
-        decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", **beams)
-        if any(decoder.lookup_word(word) is None for word in text.split()):
-            return None
-        try:
-            decoder.set_align_text(text)
-            _decode(decoder, audio)
-            decoder.set_alignment()  # the second pass goes down to phones
-            _decode(decoder, audio)
-            words = decoder.get_alignment()
-        except RuntimeError:
-            continue
-        if words is not None:
-            return [
-                (phone.name, phone.start / 100, (phone.start + phone.duration) / 100)
-                for word in words
-                for phone in word
-                if phone.name not in _SILENCE
-            ]
-    return None
+    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", **beams)
+    unknown = {word for word in words if decoder.lookup_word(word) is None}
+    for word in unknown:
+        sounds = guess_sounds(word)
+        if not sounds:
+            return []
+        decoder.add_word(word, sounds, True)
+    try:
+        decoder.set_align_text(" ".join(words))
+        _decode(decoder, audio)
+    except RuntimeError:
+        return []
+    # Pauses and noises come in brackets; "read(2)" is a word's second pronunciation.
+    found = [one for one in decoder.seg() or () if one.word[0] not in "<[+("]
+    if len(found) != len(words):
+        return []
+    times = [(one.start_frame, one.end_frame + 1) for one in found]
+    try:
+        decoder.set_alignment()
+        _decode(decoder, audio)
+        aligned = decoder.get_alignment()
+    except RuntimeError:
+        aligned = None
+    if aligned is not None:
+        return [
+            (phone.name, phone.start / 100, (phone.start + phone.duration) / 100)
+            for word in aligned
+            if word.name.split("(")[0] not in unknown
+            for phone in word
+            if phone.name not in _SILENCE
+        ]
+    if len(words) == 1:
+        return []
+    segments, middle = [], len(words) // 2
+    for part in (slice(0, middle), slice(middle, None)):
+        first, last = times[part][0][0], times[part][-1][1]
+        clip = audio[2 * 160 * first : 2 * 160 * last]
+        segments += [(p, s + first / 100, e + first / 100) for p, s, e in _align_words(clip, words[part], beams)]
+    return segments
+
+
+def guess_sounds(word: str) -> str:
+    """A rough pronunciation by spelling, letters that no English word has left out: good enough to find a word's place.
+
+    Example:
+        >>> guess_sounds("ronicky")
+        'R AA N IH K IY'
+    """
+    # An e at the end of a longer word is mostly silent; doubled consonants sound once.
+    word = re.sub(r"([b-df-np-z])\1", r"\1", re.sub(r"(?<=[a-z]{2}[^aeiou])e$", "", word))
+    spellings = "|".join(sorted(_SOUNDS, key=len, reverse=True))
+    return " ".join(_SOUNDS[found] for found in re.findall(spellings, word))
 
 
 def _decode(decoder, audio: bytes) -> None:

@@ -47,6 +47,7 @@ GROUPS = {
     "librispeech": ("sex",),
     "commonvoice": ("sex", "age_group", "accent"),
     "synthetic": ("group",),
+    "planted": ("group",),
 }
 KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -69,19 +70,32 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
+    force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
+
+
+class MeasuringBias(Parameters):
+    """Parameters of chapter 4."""
+
+    speakers: int = Field(30, ge=2, le=1000, description="people in each group of the chapter's made-up study")
+    planted: float = Field(0.0, ge=-2, le=2, description="log odds ratio planted in the made-up study; zero is no gap")
+    seed: int = Field(0, ge=0, description="of the made-up study: another number is another study")
+
+
+class StudyParameters(Parameters):
+    """What a chapter about an encoder's layers can be rerun with."""
+
     encoder: str = Field(
         "pocket-hubert",
         description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
     )
-    corpus: Literal["speechocean762", "librispeech", "commonvoice", "synthetic"] = Field(
-        "speechocean762", description="corpus, looked for under FAIRLIB_DATA; synthetic needs no data"
+    corpus: Literal["speechocean762", "librispeech", "commonvoice", "synthetic", "planted"] = Field(
+        "speechocean762", description="corpus, looked for under FAIRLIB_DATA; synthetic and planted need no data"
     )
     group: str = Field(
         "age_group",
         description="speaker column whose groups are compared; left out, the corpus's own main column",
     )
     seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
-    force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
 
     @model_validator(mode="before")
     @classmethod
@@ -109,7 +123,7 @@ class Parameters(BaseModel):
         )
 
     @model_validator(mode="after")
-    def _corpus_records_the_group(self) -> Parameters:
+    def _corpus_records_the_group(self) -> StudyParameters:
         if self.group not in GROUPS[self.corpus]:
             raise ValueError(
                 f"group: {self.corpus} has no groups by {self.group!r}, only by "
@@ -118,11 +132,11 @@ class Parameters(BaseModel):
         return self
 
 
-class SpeakerIdentification(Parameters):
+class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
 
 
-class SpeechRecognition(Parameters):
+class SpeechRecognition(StudyParameters):
     """Parameters of chapter 6."""
 
     seeds: int = Field(1, ge=1, le=100, description="number of probe trainings, each with its own seed")
@@ -149,6 +163,13 @@ class Chapter:
 
 _CHAPTERS = (
     Chapter(
+        "measuring-bias",
+        "04_measuring_bias",
+        "Measuring bias",
+        "",
+        MeasuringBias,
+    ),
+    Chapter(
         "speaker-identification",
         "05_speaker_identification",
         "Speaker identification, layer by layer",
@@ -170,7 +191,7 @@ def chapters() -> dict[str, Chapter]:
 
     Example:
         >>> list(chapters())
-        ['speaker-identification', 'speech-recognition']
+        ['measuring-bias', 'speaker-identification', 'speech-recognition']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 
@@ -304,7 +325,9 @@ def run_name(chapter: str, chosen: Parameters) -> str:
         >>> name.rpartition("__")[0]
         'speaker-identification__corpus-synthetic__seeds-2'
     """
-    usual = type(chosen)(corpus=chosen.corpus).model_dump() | {"corpus": type(chosen)().corpus}
+    usual = type(chosen)().model_dump()
+    if isinstance(chosen, StudyParameters):  # a corpus brings its own main group
+        usual |= {"group": type(chosen)(corpus=chosen.corpus).group}
     parts = [chapter]
     for name, value in chosen.model_dump(exclude={"force"}).items():
         if value != usual[name]:
@@ -323,8 +346,8 @@ def key(chapter: str, chosen: Parameters) -> str:
         if path.exists():
             digest.update(f"\n{path.parent.name}/{path.name}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    local_encoder = Path(chosen.encoder.removeprefix("random:"))
-    if local_encoder.is_dir():
+    local_encoder = Path(chosen.encoder.removeprefix("random:")) if isinstance(chosen, StudyParameters) else None
+    if local_encoder and local_encoder.is_dir():
         for path in _files(local_encoder):
             # A full-size checkpoint takes long to read: its size and time of change stand for its content.
             state = path.stat()
@@ -398,11 +421,16 @@ def write_pairs() -> list[Path]:
     return changed
 
 
-def provenance_box(outcomes: pd.DataFrame | Sequence[pd.DataFrame], parameters: Mapping[str, Any] | Parameters) -> HTML:
+def provenance_box(
+    outcomes: pd.DataFrame | Sequence[pd.DataFrame],
+    parameters: Mapping[str, Any] | Parameters,
+    chapter: str | None = None,
+) -> HTML:
     """The box at a chapter's end: parameters, seeds, fingerprints, code version, duration, device, command.
 
-    ``outcomes`` are the tables the chapter used, ``parameters`` the values of its parameters cell. `run`
-    finds the same facts in the notebook and writes them to ``provenance.json``.
+    ``outcomes`` are the tables the chapter used, ``parameters`` the values of its parameters cell; the chapter
+    follows from the outcomes' task if it is not named. `run` finds the same facts in the notebook and writes them
+    to ``provenance.json``.
     """
     from IPython.display import HTML
 
@@ -410,7 +438,7 @@ def provenance_box(outcomes: pd.DataFrame | Sequence[pd.DataFrame], parameters: 
     if not tables:
         raise ChapterError("provenance_box needs at least one outcomes table: give it those of the chapter.")
     tasks = {str(task) for table in tables for task in table["task"].unique()}
-    chapter = next((chapter.name for chapter in _CHAPTERS if chapter.task in tasks), None)
+    chapter = chapter or next((chapter.name for chapter in _CHAPTERS if chapter.task in tasks), None)
     if chapter is None:
         raise ChapterError(f"no chapter is about the tasks of these outcomes ({', '.join(sorted(tasks))}).")
     chosen = parameters if isinstance(parameters, Parameters) else check(chapter, parameters)

@@ -64,8 +64,9 @@ def corpora() -> None:
     from fairlib.corpora import CORPUS_NAMES, CorpusError, load_corpus
 
     for name in CORPUS_NAMES:
-        if name == "synthetic":
-            print(f"{name:16}made on first use, no data needed; groups by {', '.join(chapters.GROUPS[name])}")
+        if name in ("synthetic", "planted"):
+            groups = ", ".join(chapters.GROUPS[name])
+            print(f"{name:16}synthetic speech, made on first use, no data needed; groups by {groups}")
             continue
         try:
             table = load_corpus(name, on_error="skip")
@@ -207,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example:
         >>> main(["chapters"])
+        measuring-bias          Measuring bias
         speaker-identification  Speaker identification, layer by layer
         speech-recognition      Speech recognition, layer by layer
         0

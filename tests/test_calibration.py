@@ -3,18 +3,13 @@
 A few hundred studies here; `bench/calibration.py` runs a thousand and more of each, and its table ships.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-import fairlib
 from fairlib.bias import BETWEEN, WORST, bias_differences, group_bias, group_errors
+from fairlib.calibration import CALIBRATION, lines
 from fairlib.simulation import constant_odds, simulate_outcomes
-
-SHIPPED = Path(fairlib.__file__).parent / "assets" / "calibration.parquet"
-
 
 # ---- the simulation itself ----
 
@@ -149,9 +144,8 @@ def test_intervals_hold_the_planted_gap_on_every_scale(speakers):
 # ---- the shipped table ----
 
 
-@pytest.mark.skipif(not SHIPPED.exists(), reason="bench/calibration.py has not been run")
 def test_the_shipped_table_tells_of_a_calibrated_method():
-    table = pd.read_parquet(SHIPPED)
+    table = pd.read_parquet(CALIBRATION)
     assert {"topic", "test", "scale", "condition", "n_speakers", "value", "low", "high", "studies"} == set(table)
     assert table.loc[table["topic"] != "artefact", "studies"].max() >= 1000
     alarms = table[(table["topic"] == "false_positives")]
@@ -168,3 +162,11 @@ def test_the_shipped_table_tells_of_a_calibrated_method():
     excess = table[(table["test"] == "worst vs best: excess") & (table["condition"] == "eight groups alike")]
     assert (excess["value"].abs() < 0.005).all()
     assert table.loc[table["topic"] == "power", "value"].between(0.7, 0.95).all()
+
+
+def test_lines_of_the_calibration_keep_the_order_they_were_asked_in():
+    rows = lines("coverage", {"utterance bootstrap": "utterances", "percentile": "people"})
+    assert rows["line"].unique().tolist() == ["utterances", "people"]
+    assert rows.groupby("line")["x"].apply(list).map(lambda x: x == sorted(x)).all()
+    with pytest.raises(ValueError, match="no coverage of guesswork"):
+        lines("coverage", {"guesswork": "guesses"})

@@ -235,3 +235,38 @@ def _lab(linear: np.ndarray) -> np.ndarray:
     xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.089])
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+GROWING = pd.DataFrame(
+    {
+        "line": ["people"] * 3 + ["utterances"] * 3,
+        "x": [5, 10, 100] * 2,
+        "value": [0.95, 0.94, 0.95, 0.5, 0.49, 0.48],
+        "low": [0.9, 0.9, 0.9] + [float("nan")] * 3,
+        "high": [1.0, 1.0, 1.0] + [float("nan")] * 3,
+    }
+)
+
+
+def test_curves_are_named_at_their_ends_and_have_bands_where_there_are_intervals():
+    chart = charts.curves(GROWING, x_title="people", y_title="share", reference=(0.95, "promised"), log_x=True, **WORDS)
+    spec = chart.to_dict()
+    vl_convert.vegalite_to_vega(spec)
+    marks = [part["mark"]["type"] for part in parts(spec) if "mark" in part]
+    assert (marks.count("line"), marks.count("area"), marks.count("rule")) == (2, 1, 1)
+    said = json.dumps(spec)
+    assert "people" in said and "utterances" in said and "promised" in said
+    with pytest.raises(ValueError, match="nothing to draw"):
+        charts.curves(GROWING.iloc[:0], x_title="people", y_title="share", **WORDS)
+
+
+def test_strips_draw_every_person_once_and_each_groups_mean():
+    people = pd.DataFrame({"group": ["a"] * 3 + ["b"] * 2, "value": [0.1, 0.2, 0.3, 0.4, 0.6]})
+    spec = charts.strips(people, value_title="error", **WORDS).to_dict()
+    vl_convert.vegalite_to_vega(spec)
+    dots, bars = (
+        part["data"]["values"] if "values" in part["data"] else spec["datasets"][part["data"]["name"]]
+        for part in spec["layer"]
+    )
+    assert sorted(dot["value"] for dot in dots) == [0.1, 0.2, 0.3, 0.4, 0.6]
+    assert {bar["group"]: round(bar["value"], 6) for bar in bars} == {"a": 0.2, "b": 0.5}

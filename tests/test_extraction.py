@@ -43,22 +43,23 @@ def corpus(tmp_path_factory):
 
 
 def test_frames_and_pooled_agree_with_one_utterance_at_a_time(encoder, corpus, tmp_path):
-    frames = extract(encoder, corpus, tmp_path / "frames", pooled=False)
-    pooled = extract(encoder, corpus, tmp_path / "pooled", pooled=True)
+    features = extract(encoder, corpus, tmp_path, frames=True)
     for row, path in enumerate(corpus["path"]):
         alone = encoder.layers_of([read_audio(path)])
         for layer in encoder.layers:
             expected = alone[layer][0].numpy()
-            np.testing.assert_allclose(frames.utterances(layer)[row], expected, atol=2e-3, rtol=2e-3)  # half precision
+            np.testing.assert_allclose(
+                features.utterances(layer)[row], expected, atol=2e-3, rtol=2e-3
+            )  # half precision
             statistics = np.concatenate([expected.mean(axis=0), expected.std(axis=0)])
-            np.testing.assert_allclose(pooled.matrix(layer)[row], statistics, atol=1e-4)
+            np.testing.assert_allclose(features.matrix(layer)[row], statistics, atol=1e-4)
 
 
 def test_shards_and_batches_change_nothing(encoder, corpus, tmp_path, monkeypatch):
-    whole = extract(encoder, corpus, tmp_path / "whole", pooled=True)
+    whole = extract(encoder, corpus, tmp_path / "whole", frames=False)
     monkeypatch.setattr(extraction, "SHARD_UTTERANCES", 3)
     monkeypatch.setattr(extraction, "BATCH_SECONDS", 2.0)
-    pieces = extract(encoder, corpus, tmp_path / "pieces", pooled=True)
+    pieces = extract(encoder, corpus, tmp_path / "pieces", frames=False)
     assert len(pieces.shards) == 4
     for layer in encoder.layers:
         np.testing.assert_allclose(pieces.matrix(layer), whole.matrix(layer), atol=1e-5)
@@ -76,29 +77,29 @@ def test_a_stopped_run_goes_on_where_it_stopped(encoder, corpus, tmp_path, monke
 
     monkeypatch.setattr(extraction, "read_audio", stops_after_seven)
     with pytest.raises(KeyboardInterrupt):
-        extract(encoder, corpus, tmp_path, pooled=True)
+        extract(encoder, corpus, tmp_path, frames=False)
     finished = {shard.name: shard.stat().st_mtime_ns for shard in tmp_path.glob("0000?")}
     assert sorted(finished) == ["00000", "00001"]
 
     monkeypatch.setattr(extraction, "read_audio", decode)
-    features = extract(encoder, corpus, tmp_path, pooled=True)
+    features = extract(encoder, corpus, tmp_path, frames=False)
     assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in finished.items())
     assert len(features.matrix("1")) == len(corpus)
 
 
 def test_shards_of_other_utterances_are_not_taken_for_ours(encoder, corpus, tmp_path):
-    extract(encoder, corpus, tmp_path, pooled=True)
+    extract(encoder, corpus, tmp_path, frames=False)
     others = corpus.iloc[::-1].reset_index(drop=True)
-    features = extract(encoder, others, tmp_path, pooled=True)
-    fresh = extract(encoder, others, tmp_path / "fresh", pooled=True)
+    features = extract(encoder, others, tmp_path, frames=False)
+    fresh = extract(encoder, others, tmp_path / "fresh", frames=False)
     np.testing.assert_array_equal(features.matrix("1"), fresh.matrix("1"))
 
 
 def test_bad_audio_is_named(encoder, corpus, tmp_path):
     short = corpus.assign(duration_s=[0.05, *corpus["duration_s"][1:]])
     with pytest.raises(ExtractionError, match="u00 lasts 0.050 s"):
-        extract(encoder, short, tmp_path, pooled=True)
+        extract(encoder, short, tmp_path, frames=False)
     gone = corpus.assign(path=[*corpus["path"][:-1], str(tmp_path / "gone.wav")])
     with pytest.raises(AudioError, match=r"gone\.wav does not exist"):
-        extract(encoder, gone, tmp_path / "b", pooled=True)
+        extract(encoder, gone, tmp_path / "b", frames=False)
     assert not list((tmp_path / "b").glob("0000?"))

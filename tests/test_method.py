@@ -21,7 +21,7 @@ from fairlib.probing.text import count_errors
 
 
 def test_the_numbers_below_belong_to_this_method():
-    assert METHOD == {"sid": 1, "asr": 1, "phone": 1}
+    assert METHOD == {"sid": 2, "asr": 2, "phone": 2}
 
 
 def test_log_mel(tmp_path):
@@ -39,7 +39,7 @@ def test_speaker_probe():
     matrix = (rng.standard_normal((30, 24))[labels] + 1.5 * rng.standard_normal((600, 24))).astype(np.float32)
     test = held_out(pd.Series(labels), SPEAKER_PROBE["test_share"], seed=1)
     settings = {name: value for name, value in SPEAKER_PROBE.items() if name != "test_share"}
-    predicted = fit_softmax([matrix], labels, ~test, **settings)[0]
+    predicted = fit_softmax(matrix, labels, ~test, **settings).argmax(axis=1)
     assert (predicted != labels)[test].sum() == pytest.approx(SPEAKER_ERRORS, abs=2)
 
 
@@ -61,5 +61,5 @@ def test_character_probe(context):
 
 
 LOGMEL_MEAN, LOGMEL_PEAK = -11.813, 129
-SPEAKER_ERRORS = 56
-CHARACTER_ERRORS = {False: 106, True: 38}
+SPEAKER_ERRORS = 55
+CHARACTER_ERRORS = {False: 127, True: 36}

@@ -31,6 +31,7 @@ _LOADERS = {
     "librispeech": librispeech.load,
     "commonvoice": commonvoice.load,
     "synthetic": synthetic.load,
+    "planted": synthetic.load_planted,
 }
 CORPUS_NAMES = tuple(_LOADERS)
 
@@ -42,9 +43,10 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
     `SPEAKER_COLUMNS` that the corpus records; a value that it does not record is missing.
 
     Args:
-        name: speechocean762, librispeech, commonvoice or synthetic.
+        name: speechocean762, librispeech, commonvoice, synthetic, or planted (a larger synthetic corpus, whose
+            groups' disadvantages are known).
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
-            names. For the synthetic corpus: where to keep its audio; None keeps it in the user's cache.
+            names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out,
             warns, and lists them in ``corpus.attrs["skipped"]``, one sentence each.
         settings: what the corpus's own loader takes besides: `subsets` (librispeech), `languages` and

@@ -205,6 +205,26 @@ DEFAULT_DISADVANTAGES = {
     "noisy": Disadvantage(snr_db=-5.0),
 }
 
+# The calibration corpus: two groups alike, one slight and three plain disadvantages, enough voices for an interval.
+PLANTED = {
+    "clear": Disadvantage(),
+    "clear_too": Disadvantage(),
+    "hurried": Disadvantage(rate_factor=1.8),
+    "telephone": Disadvantage(low_pass_hz=1200),
+    "noisy": Disadvantage(snr_db=0.0),
+    "very_noisy": Disadvantage(snr_db=-8.0),
+}
+
+
+def load_planted(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
+    """The calibration corpus: 24 voices in each group of `PLANTED`, 12 utterances each; else as `load`.
+
+    Example:
+        >>> load_planted().groupby("group")["speaker_id"].nunique()  # doctest: +SKIP
+    """
+    table = load(root, on_error, speakers_per_group=24, utterances_per_speaker=12, disadvantages=PLANTED)
+    return table.assign(corpus="planted")
+
 
 def load(
     root: str | Path | None = None,
