@@ -25,6 +25,7 @@ _CORPORA = {
     "commonvoice": "Common Voice 6.1, {part} of a sample of up to 100 clips in each of 59 languages",
     "speechocean762": "speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
 }
+_TRAIN = {"librispeech": "three quarters of its speakers"}  # a corpus without halves of its own, see `halves`
 _ERRORS = {"phone": "phone error", "char": "character error", "speaker": "speaker identification error"}
 
 
@@ -103,7 +104,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
 
 
 def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
-    part = _CORPORA[record["corpus"]].format(part="its train half of speakers")
+    part = _part({"corpus": record["corpus"], "split": "train"})
     return [
         ("made from", record["finetuned_from"]),
         ("method", "CTC over characters; the convolutions stay frozen"),
@@ -117,15 +118,17 @@ def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
 
 
 def _part(part: dict) -> str:
-    which = "its train half of speakers" if part.get("split") == "train" else "all"
+    which = "all"
+    if part.get("split") == "train":
+        which = _TRAIN.get(part["corpus"], "its train half")
     return _CORPORA[part["corpus"]].format(part=f"{part['hours']:g} hours" if "hours" in part else which)
 
 
 def _not_heard(corpora: set[str]) -> str:
-    halves = "the test halves of LibriSpeech `train-clean-5`"
+    rest = "a quarter of the speakers of LibriSpeech `train-clean-5`"
     if "speechocean762" in corpora:
-        return f"{halves} and of speechocean762"
-    return f"{halves}; speechocean762, or any other corpus of children or learners"
+        return f"{rest}; the test half of speechocean762"
+    return f"{rest}; speechocean762, or any other corpus of children or learners"
 
 
 def _device(record: dict) -> str:

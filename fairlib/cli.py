@@ -126,6 +126,9 @@ def probe(
     encoder: Annotated[str, typer.Option(help="shipped name, hub id, folder, logmel, or random:<encoder>")],
     corpus: Annotated[str, typer.Option(help="corpus name, see fairlib corpora")],
     seeds: Annotated[int | None, typer.Option(min=1, help="probe trainings")] = None,
+    perturbed: Annotated[
+        bool, typer.Option("--perturbed", help="speakers: give every utterance a random channel of its own")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="compute again, whatever is stored")] = False,
 ) -> None:
     """Probe every layer of an encoder and keep the outcomes in the store, where chapters find them."""
@@ -137,6 +140,10 @@ def probe(
         Task.phones: "probe_phones",
     }
     settings: dict[str, Any] = {"force": force} | ({} if seeds is None else {"seeds": seeds})
+    if perturbed:
+        if task is not Task.speakers:
+            raise typer.BadParameter("--perturbed is for the task speakers")
+        settings["perturbed"] = True
     outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
     origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")

@@ -57,6 +57,7 @@ def test_the_help_of_a_chapter_lists_its_parameters(capsys, chapter, monkeypatch
         (["pretrain", "no-such-recipe", "--output", "nowhere"], "no-such-recipe"),
         (["finetune", "pocket-hubbert", "--corpus", "librispeech", "--output", "x"], "Did you mean 'pocket-hubert'?"),
         (["finetune", "pocket-hubert", "--corpus", "libri", "--output", "nowhere"], "There is no corpus 'libri'"),
+        (["probe", "phones", "--encoder", "logmel", "--corpus", "synthetic", "--perturbed"], "for the task speakers"),
         (["bogus"], "No such command 'bogus'"),
     ],
 )

@@ -95,6 +95,13 @@ def test_shards_of_other_utterances_are_not_taken_for_ours(encoder, corpus, tmp_
     np.testing.assert_array_equal(features.matrix("1"), fresh.matrix("1"))
 
 
+def test_shards_without_frames_do_not_do_where_frames_are_asked_for(encoder, corpus, tmp_path):
+    pooled = extract(encoder, corpus, tmp_path, frames=False).matrix("1")
+    features = extract(encoder, corpus, tmp_path, frames=True)
+    assert len(features.utterances("1")) == len(corpus)
+    np.testing.assert_allclose(features.matrix("1"), pooled, atol=1e-6)
+
+
 def test_bad_audio_is_named(encoder, corpus, tmp_path):
     short = corpus.assign(duration_s=[0.05, *corpus["duration_s"][1:]])
     with pytest.raises(ExtractionError, match="u00 lasts 0.050 s"):
