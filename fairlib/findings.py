@@ -667,8 +667,8 @@ def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
         points += [
             (
                 "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
-                " recorded sex, so the gap of one carries part of the other. This edition does not adjust"
-                " for it."
+                " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
+                " what is left of it at equal values."
             ),
             (
                 "**Learners' English.** All speakers have Mandarin as their first language and read English;"
