@@ -481,7 +481,7 @@ def _sentence(chapter: str, model: type[Parameters], error: ValidationError) -> 
     first = error.errors()[0]
     name, given = ".".join(str(part) for part in first["loc"]), first["input"]
     if first["type"] == "extra_forbidden":
-        names = list(model.model_fields)
+        names = sorted(model.model_fields, key=lambda name: name == "force")  # what all share comes last
         hint = _nearest(name, names) or f": it has {', '.join(names)}."
         return f"{chapter} has no parameter {name!r}{hint}"
     if first["type"] == "literal_error":

@@ -78,7 +78,7 @@ def printed(notebook: Path) -> str:
     ("chapter", "values", "words"),
     [
         ("speaker-identificaton", {}, "did you mean 'speaker-identification'?"),
-        ("nothing-like-it", {}, "the chapters are speaker-identification, speech-recognition"),
+        ("nothing-like-it", {}, "the chapters are measuring-bias, speaker-identification, speech-recognition"),
         ("speaker-identification", {"encodr": "logmel"}, "no parameter 'encodr': did you mean 'encoder'?"),
         ("speaker-identification", {"probe": "linear"}, "no parameter 'probe': it has encoder, corpus,"),
         ("speaker-identification", {"seeds": "3"}, "seeds must be a whole number, not '3'"),
@@ -271,7 +271,9 @@ provenance_box([outcomes], dict(encoder=encoder, corpus=corpus, group=group, see
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", chapters.chapters())
-def test_a_chapter_runs_end_to_end_on_the_synthetic_corpus_without_any_data(chapter, tmp_path):
+def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter, tmp_path):
+    about_an_encoder = "corpus" in chapters.parameters(chapter).model_fields
+    options = ["--corpus", "synthetic", "--seeds", "1"] if about_an_encoder else ["--planted", "0.5"]
     environment = {name: value for name, value in os.environ.items() if name != "FAIRLIB_DATA"}
     environment |= {"FAIRLIB_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
     code = (
@@ -279,7 +281,7 @@ def test_a_chapter_runs_end_to_end_on_the_synthetic_corpus_without_any_data(chap
         f"chapters.RUNS = Path({str(tmp_path / 'runs')!r}); sys.exit(cli.main(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", chapter, "--corpus", "synthetic", "--seeds", "1"],
+        [sys.executable, "-c", code, "run", chapter, *options],
         env=environment,
         capture_output=True,
         text=True,
@@ -295,8 +297,8 @@ def test_a_chapter_runs_end_to_end_on_the_synthetic_corpus_without_any_data(chap
     ]
     assert any("fairlib-chart" in page for page in pages)
     provenance = json.loads((folder / "provenance.json").read_text())
-    assert provenance["parameters"]["group"] == "group"
-    assert {facts["corpus"] for facts in provenance["outcomes"]} == {"synthetic"}
+    corpus = "synthetic" if about_an_encoder else "planted"
+    assert {facts["corpus"] for facts in provenance["outcomes"]} == {corpus}
     for facts in provenance["outcomes"]:
         assert facts["encoder_fingerprint"] and facts["corpus_fingerprint"]
 
