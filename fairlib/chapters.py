@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from IPython.display import HTML
     from nbformat import NotebookNode
 
+    from fairlib.findings import Finding
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "_runs"
@@ -297,7 +299,8 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     The folder is named after the chapter, the parameters that differ from the defaults, and a hash of
     everything that is known to change the result (parameters, notebook, fairlib's code and shipped data, pinned
     packages, the files of a local encoder). Audio is not part of it: after changing a corpus, give ``force``.
-    It holds ``chapter.ipynb`` and ``provenance.json``, the latter written last.
+    It holds ``chapter.ipynb``, ``findings.json`` (claim, criterion, verdict, sentence and evidence of each) and
+    ``provenance.json``, the latter written last.
 
     Raises:
         ChapterError, ChapterStopped: as `execute`.
@@ -312,6 +315,8 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     record.unlink(missing_ok=True)
     started = time.time()
     notebook = execute(chapter, chosen.model_dump(), folder=folder)
+    found = _facts_in(notebook).get("findings", [])
+    _replace_text(folder / "findings.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     provenance = _provenance(chapter, chosen, notebook, started)
     _replace_text(record, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
     return folder
@@ -425,12 +430,13 @@ def provenance_box(
     outcomes: pd.DataFrame | Sequence[pd.DataFrame],
     parameters: Mapping[str, Any] | Parameters,
     chapter: str | None = None,
+    findings: Sequence[Finding] = (),
 ) -> HTML:
     """The box at a chapter's end: parameters, seeds, fingerprints, code version, duration, device, command.
 
     ``outcomes`` are the tables the chapter used, ``parameters`` the values of its parameters cell; the chapter
     follows from the outcomes' task if it is not named. `run` finds the same facts in the notebook and writes them
-    to ``provenance.json``.
+    to ``provenance.json``, and the findings to ``findings.json``.
     """
     from IPython.display import HTML
 
@@ -450,6 +456,7 @@ def provenance_box(
         "code": code_version(),
         "duration_s": round(_seconds_since_start(), 1),
         "command": command(chapter, chosen.model_copy(update={"force": False})),
+        "findings": [finding.record() for finding in findings],
     }
     return HTML(_box(facts), metadata={"fairlib": facts})
 

@@ -7,8 +7,9 @@ words out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,16 @@ class Finding:
     def __post_init__(self) -> None:
         if self.verdict not in ("supported", "contradicted", "inconclusive"):
             raise ValueError(f"verdict is {self.verdict!r}; it must be supported, contradicted or inconclusive.")
+
+    def record(self) -> dict:
+        """The finding as plain values that JSON can say; what is no finite number becomes null.
+
+        Example:
+            >>> Finding("c", "r", "supported", "s", [{"layer": "cnn", "low": float("nan")}]).record()["evidence"]
+            [{'layer': 'cnn', 'low': None}]
+        """
+        evidence = json.loads(pd.DataFrame(self.evidence).to_json(orient="records"))
+        return {**asdict(self), "evidence": evidence}
 
 
 # ---- words ----

@@ -136,7 +136,7 @@ tests = {"utterances as sample": "utterances", "gap": "people"}
 charts.curves(
     lines("false_positives", tests),
     x_title="people in each group",
-    y_title="studies that claim a gap where there is none (%)",
+    y_title="studies that claim a gap (%)",
     title=f"Counting utterances as people claims a gap that is not there in {percent(utterances)} of studies",
     description="Share of simulated studies without a gap in which a test finds one, by people in each group. The test "
     "over utterances stays near one half at every size; the test over people stays at one in twenty.",
@@ -161,7 +161,7 @@ bare = value("coverage", "utterance bootstrap")
 charts.curves(
     lines("coverage", methods),
     x_title="people in each group",
-    y_title="intervals that hold the planted gap (%)",
+    y_title="intervals that hold the gap (%)",
     title=f"An interval from resampled utterances holds the truth in {percent(bare)} of studies, where it claims 95 %",
     description="Share of simulated studies whose 95 % interval holds the planted gap, by people in each group. "
     "Resampled utterances stay far below; resampled people come near from thirty people on, and stretched for small "
@@ -204,7 +204,7 @@ for column in ("value", "low", "high"):
 charts.curves(
     rows,
     x_title="people in each group",
-    y_title="gap between the worst and the best of eight groups (points)",
+    y_title="worst less best of eight (points)",
     title=f"Eight groups that are served alike differ by {100 * few:.0f} points from worst to best, if each has five "
     "people",
     description="Mean gap between the worst and the best of eight groups that are alike, by people in each group: it is "
@@ -333,14 +333,14 @@ smallest = power.set_index("n_speakers_a")["smallest"] * 100
 charts.curves(
     pd.DataFrame({"line": "smallest gap", "x": smallest.index, "value": smallest.to_numpy()}),
     x_title="people in each group",
-    y_title="smallest gap found in four studies of five (points)",
+    y_title="smallest gap that shows (points)",
     title=f"Ten people in each group show a gap of {smallest[10]:.0f} points or more; for half of it, four times as many "
     "are needed",
     description="The smallest true gap that a study finds with a probability of 80 per cent falls with the root of the "
     "number of people in each group.",
     log_x=True,
     span=(0, float(smallest.max()) * 1.08),
-    notes="At an error of one in four, with people who differ as in the study above.",
+    notes="Found in four studies of five, at an error of one in four, with people who differ as in the study above.",
 )
 
 # %% [markdown]

@@ -216,4 +216,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters)
+chapters.provenance_box(runs, parameters, findings=[begins, whose])

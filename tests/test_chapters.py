@@ -151,7 +151,7 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
     stem, _, digits = folder.name.rpartition("__")
     assert stem == "speaker-identification__corpus-synthetic__seeds-2"
     assert len(digits) == 8 and int(digits, 16) >= 0
-    assert sorted(path.name for path in folder.iterdir()) == ["chapter.ipynb", "provenance.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["chapter.ipynb", "findings.json", "provenance.json"]
 
     said = printed(folder / "chapter.ipynb").split()
     assert said == [sys.executable, str(chapters.ROOT), "1", str(tmp_path / "speech"), "2", "False"]
@@ -299,6 +299,11 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
     provenance = json.loads((folder / "provenance.json").read_text())
     corpus = "synthetic" if about_an_encoder else "planted"
     assert {facts["corpus"] for facts in provenance["outcomes"]} == {corpus}
+    found = json.loads((folder / "findings.json").read_text())
+    assert len(found) == (2 if about_an_encoder else 0)
+    for finding in found:
+        assert finding["criterion"] and finding["sentence"] and "evidence" in finding
+        assert finding["verdict"] in ("supported", "contradicted", "inconclusive")
     for facts in provenance["outcomes"]:
         assert facts["encoder_fingerprint"] and facts["corpus_fingerprint"]
 
