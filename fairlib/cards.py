@@ -85,7 +85,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
             "smoothed MFCC" if targets["features"] == "mfcc" else f"{targets['features']}, layer {targets['layer']}"
         )
         task = f"{targets['clusters']} clusters of {source}"
-    seed = "" if recipe["name"].endswith(str(recipe["seed"])) or recipe["seed"] == 0 else f" --seed {recipe['seed']}"
+    seed = "" if recipe["seed"] == 0 else f" --seed {recipe['seed']}"
     return [
         ("method", _METHODS[recipe["family"]]),
         ("targets", task),

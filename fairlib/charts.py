@@ -318,7 +318,7 @@ def curves(
         points = line.mark_point(
             color=colours[name], filled=True, size=52, opacity=1, shape=SHAPES[place % len(SHAPES)]
         )
-        if len(mine) <= 12:
+        if len(mine) <= 20:
             parts.append(points.encode(y=y, tooltip=tooltip))
     ends = pd.Series({name: rows[rows["line"] == name].sort_values("x")["value"].iloc[-1] for name in names})
     parts.append(_end_labels(ends, (low, high), y_scale, axis, colours, {name: name for name in names}, height))

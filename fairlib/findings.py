@@ -39,10 +39,10 @@ BEGINS_CRITERION = (
 WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
 WHOSE_CRITERION = (
     "A layer's gap counts as larger than a control's when both have the same sign and their difference in log"
-    " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers and"
-    " both controls. The claim is supported if at one biased layer or more the gap is larger than log-mel's and"
-    " larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the same sign,"
-    " its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
+    " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers,"
+    " contrasts and both controls. The claim is supported if at one biased layer or more the gap is larger than"
+    " log-mel's and larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the"
+    " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
 )
 
 
@@ -349,8 +349,9 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     rows = gaps(bias, encoder, contrast)
     name = encoder_label(encoder)
 
-    def finding(verdict: str, sentence: str, evidence: pd.DataFrame | None = None) -> Finding:
-        records = [] if evidence is None else evidence.to_dict("records")
+    def finding(verdict: str, sentence: str, evidence: pd.DataFrame = rows) -> Finding:
+        columns = ["encoder", "layer", "contrast", "estimate", "low", "high", "encoder_b", "p_holm"]
+        records = evidence[[column for column in columns if column in evidence]].to_dict("records")
         return Finding(WHOSE_CLAIM, WHOSE_CRITERION, verdict, sentence, records)
 
     here = set(bias.loc[bias["contrast"] == contrast, "encoder"])
@@ -370,17 +371,17 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     twin = gaps(bias, twin_name, contrast).set_index("layer")
     layers = list(rows["layer"])
     apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")]
-    apart = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
+    shown = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
 
     def larger(row, control: str, other: float) -> bool:
-        difference = apart.get((row.layer, control), 0.0)
+        difference = shown.get((row.layer, control), 0.0)
         return row.biased and row.estimate * other >= 0 and difference * row.estimate > 0
 
     above_mel = [row.layer for row in rows.itertuples() if larger(row, "logmel", mel["estimate"])]
     below_mel = [
         row.layer
         for row in rows.itertuples()
-        if row.estimate * mel["estimate"] >= 0 and apart.get((row.layer, "logmel"), 0.0) * mel["estimate"] < 0
+        if row.estimate * mel["estimate"] >= 0 and shown.get((row.layer, "logmel"), 0.0) * mel["estimate"] < 0
     ]
     above_twin = [
         row.layer
@@ -389,9 +390,8 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     ]
     both = [layer for layer in above_mel if layer in above_twin]
     side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
-    evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index()])[
-        ["encoder", "layer", "contrast", "estimate", "low", "high"]
-    ]
+    # Each encoder's gap, and how much the gaps differ: the verdict rests on both.
+    evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
     mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
     twins = (
         f"against its untrained twin the gap is larger at {_layers(layers, above_twin)}" if above_twin

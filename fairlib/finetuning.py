@@ -17,12 +17,20 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from fairlib.audio import read_audio
-from fairlib.corpora import halves, load_corpus, require_text
+from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
 from fairlib.devices import best_device
 from fairlib.encoders import encoder_fingerprint, encoder_folder
 from fairlib.pretraining.batches import span_mask
-from fairlib.probing.text import count_errors, plain_text
-from fairlib.training import Schedule, replace, save_transformers, train
+from fairlib.probing.text import count_errors, greedy_text, plain_text
+from fairlib.training import (
+    Schedule,
+    claim_folder,
+    replace,
+    save_array,
+    save_transformers,
+    train,
+    training_hours,
+)
 
 ALPHABET = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CODES = {character: code for code, character in enumerate(ALPHABET, start=1)}  # 0 is CTC's blank
@@ -64,7 +72,8 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
         corpus: name of a corpus with transcripts.
 
     Raises:
-        FinetuningError: the encoder's family has no CTC model.
+        FinetuningError: the encoder's family has no CTC model, or a transcript has no letter or one beyond A to Z.
+        fairlib.training.RunError: ``output`` holds another run.
         fairlib.corpora.CorpusError: an utterance has no transcript.
         fairlib.training.TrainingError: the loss is not a finite number.
     """
@@ -75,7 +84,11 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     family = json.loads((folder / "config.json").read_text()).get("model_type")
     if family not in ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"):
         raise FinetuningError(f"{encoder} is of the family {family}, for which fine-tuning is not made.")
-    output.mkdir(parents=True, exist_ok=True)
+    texts = _spelt(table)
+    fingerprint = encoder_fingerprint(encoder)
+    run = {"finetuned_from": encoder, "finetuned_from_fingerprint": fingerprint, "corpus": corpus, "seed": seed}
+    run |= {"corpus_fingerprint": corpus_fingerprint(table), "schedule": schedule.model_dump()}
+    claim_folder(output, json.dumps(run, indent=1))
     device = torch.device(best_device())
     torch.manual_seed(seed)
     model = AutoModelForCTC.from_pretrained(
@@ -83,7 +96,10 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     ).to(device)
     model.freeze_feature_encoder()
     half = halves(table)
-    parts = {name: _convolve(model, table[half == name], output / f"{name}.float16") for name in ("train", "test")}
+    parts = {}
+    for name in ("train", "test"):
+        rows = (half == name).to_numpy()
+        parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
 
     speech = parts["train"]
     batches = _batches(np.diff(speech.starts))
@@ -109,14 +125,10 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     save_transformers(model, saved)
     _save_vocabulary(saved)
     record = {
-        "finetuned_from": encoder,
-        "finetuned_from_fingerprint": encoder_fingerprint(encoder),
-        "corpus": corpus,
-        "seed": seed,
-        "schedule": schedule.model_dump(),
+        **run,
         "hours_of_speech": round(float(table.loc[half == "train", "duration_s"].sum()) / 3600, 2),
         "hours_heard": round(log["hours_heard"].iloc[-1], 1),
-        "training_hours": round(float((log["hours_heard"].diff().fillna(0) / log["times_real_time"]).sum()), 2),
+        "training_hours": training_hours(log),
         "device": device.type,
         "test_character_error": round(errors, 4),
     }
@@ -125,7 +137,18 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     return saved
 
 
-def _convolve(model: torch.nn.Module, table: pd.DataFrame, path: Path) -> _Speech:
+def _spelt(table: pd.DataFrame) -> np.ndarray:
+    """Every utterance's text in the letters of `ALPHABET`; refused here, before any long work, where that fails."""
+    texts = [plain_text(text) for text in table["text"]]
+    for row, text in zip(table.itertuples(), texts, strict=True):
+        foreign = sorted(set(text) - set(CODES))
+        if foreign or not text:
+            what = f"has {', '.join(map(repr, foreign))}, which is not among A to Z" if foreign else "holds no letter"
+            raise FinetuningError(f"The transcript of {row.utterance_id} in {row.corpus} {what}: {row.text!r}.")
+    return np.array(texts, dtype=object)
+
+
+def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path: Path) -> _Speech:
     """The frozen convolutions' features of every utterance, computed once, kept in half precision."""
     starts_file = path.with_suffix(".npy")
     if not starts_file.exists():
@@ -133,18 +156,16 @@ def _convolve(model: torch.nn.Module, table: pd.DataFrame, path: Path) -> _Speec
 
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file, torch.inference_mode():
-                for audio in tqdm(table["path"], desc="convolutions", mininterval=5, unit="utt", disable=None):
+                for audio in tqdm(paths, desc="convolutions", mininterval=5, unit="utt", disable=None):
                     samples = torch.from_numpy(read_audio(audio))[None].to(model.device)
                     features = model.base_model.feature_extractor(samples)[0].T.half().cpu().numpy()
                     features.tofile(file)
                     lengths.append(len(features))
 
         replace(path, write)
-        with starts_file.with_suffix(".partial").open("wb") as file:
-            np.save(file, np.cumsum(lengths))
-        starts_file.with_suffix(".partial").replace(starts_file)
+        save_array(starts_file, np.cumsum(lengths))
     features = np.memmap(path, np.float16, "r").reshape(-1, model.config.conv_dim[-1])
-    return _Speech(features, np.load(starts_file), [plain_text(text) for text in table["text"]])
+    return _Speech(features, np.load(starts_file), list(texts))
 
 
 def _batches(lengths: np.ndarray) -> list[np.ndarray]:
@@ -180,8 +201,7 @@ def _test_errors(model, speech: _Speech) -> float:
             features, lengths = speech.batch(rows)
             best = _log_probs(model, features, lengths, None).argmax(dim=-1).cpu().numpy()
             for path, length, row in zip(best, lengths.tolist(), rows, strict=True):
-                changes = path[:length][np.flatnonzero(np.diff(path[:length], prepend=-1))]
-                hypotheses[int(row)] = "".join(ALPHABET[code - 1] for code in changes if code > 0)
+                hypotheses[int(row)] = greedy_text(path[:length], ALPHABET)
     counts = count_errors(speech.texts, [hypotheses[row] for row in range(len(speech.texts))], "char")
     return float(counts["errors"].sum() / counts["length"].sum())
 

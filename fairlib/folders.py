@@ -9,5 +9,6 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """``$FAIRLIB_CACHE``, or the user's cache: synthetic speech, alignments, layer features, computed outcomes."""
+    """``$FAIRLIB_CACHE``, or the user's cache: synthetic speech, decoded audio, alignments, layer
+    features, pretraining runs, computed outcomes."""
     return Path(os.environ.get("FAIRLIB_CACHE") or platformdirs.user_cache_dir("fairlib")).expanduser().absolute()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,10 @@ LOG_EVERY = 100
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the last checkpoint is intact."""
+
+
+class RunError(ValueError):
+    """A folder cannot be used for a run; the message says why."""
 
 
 class Schedule(BaseModel):
@@ -157,6 +162,40 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(path.name + ".partial")
     write(temporary)
     temporary.replace(path)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """`numpy.save` that a stop never leaves half done."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+
+    replace(path, write)
+
+
+def claim_folder(output: Path, run: str) -> None:
+    """Make the folder of a run, or refuse one that holds another: what lies there would be taken for this one's.
+
+    Raises:
+        RunError: names the folder.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    record = output / "run.json"
+    if record.exists() and record.read_text() != run:
+        raise RunError(f"{output} holds another run: choose an empty folder, or delete it.")
+    replace(record, lambda path: path.write_text(run))
+
+
+def training_hours(log: pd.DataFrame) -> float:
+    """Hours that the steps took, from the log of `train`.
+
+    Example:
+        >>> training_hours(pd.DataFrame({"hours_heard": [1.0, 3.0], "times_real_time": [50.0, 100.0]}))
+        0.04
+    """
+    heard = log["hours_heard"].diff().fillna(log["hours_heard"].iloc[0])
+    return round(float((heard / log["times_real_time"]).sum()), 2)
 
 
 def save_transformers(model: torch.nn.Module, folder: Path) -> None:

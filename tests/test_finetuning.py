@@ -14,7 +14,7 @@ from fairlib import finetuning, training
 from fairlib.corpora import CorpusError
 from fairlib.encoders import finetuned_from, load_encoder
 from fairlib.finetuning import FinetuningError, finetune
-from fairlib.training import Schedule
+from fairlib.training import RunError, Schedule
 
 SMALL = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
@@ -124,3 +124,19 @@ def test_speech_without_transcripts_is_refused(encoder, spelt_tones, tmp_path):
     with pytest.raises(CorpusError, match="1 of 96 utterances have no transcript"):
         finetune(encoder, "tones", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"), [("ДА", "'А', 'Д', which is not among A to Z"), ("1 2", "holds no letter")]
+)
+def test_a_transcript_that_cannot_be_spelt_is_refused_before_any_work(encoder, spelt_tones, tmp_path, text, sentence):
+    spelt_tones.loc[5, "text"] = text
+    with pytest.raises(FinetuningError, match=f"transcript of 5 in tones .*{sentence}"):
+        finetune(encoder, "tones", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_runs_folder_is_refused(encoder, spelt_tones, tmp_path):
+    finetune(encoder, "tones", tmp_path / "run", schedule=schedule(2))
+    with pytest.raises(RunError, match="holds another run"):
+        finetune(encoder, "tones", tmp_path / "run", seed=1, schedule=schedule(2))

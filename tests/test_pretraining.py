@@ -16,7 +16,7 @@ from fairlib.pretraining import speech as speech_module
 from fairlib.pretraining.batches import batch_plan, mix, span_mask
 from fairlib.pretraining.objectives import MaskedPrediction
 from fairlib.pretraining.recipe import Batches, Data, Mixing
-from fairlib.training import Schedule, TrainingError, snapshot_steps, train
+from fairlib.training import RunError, Schedule, TrainingError, snapshot_steps, train
 
 RECIPE = """
 name = "tiny"
@@ -69,7 +69,6 @@ temperature = 0.1
 diversity_weight = 0.1
 gumbel_start = 2.0
 gumbel_end = 0.5
-feature_penalty = 0.0
 """
 FAMILIES = {"hubert": TARGETS, "wavlm": TARGETS + MIXING, "wav2vec2": CONTRAST}
 
@@ -166,6 +165,7 @@ def test_a_second_iteration_learns_from_the_first_ones_layers(recipe, files, tmp
     second.write_text(second.read_text().replace('layer = "1"', 'layer = "7"'))
     with pytest.raises(RecipeError, match="has no layer '7'; it has cnn, 0, 1, 2"):
         pretrain(second, tmp_path / "third")
+    assert not (tmp_path / "third" / "audio.int16").exists()  # told before any audio was decoded
 
 
 def test_a_loss_that_is_no_number_stops_with_one_sentence(recipe, tmp_path, monkeypatch):
@@ -304,7 +304,7 @@ def test_a_corpus_without_speech_is_refused(recipe, tmp_path, monkeypatch):
 
 def test_another_recipes_folder_is_refused(recipe, tmp_path):
     pretrain(recipe(steps=2), tmp_path / "run")
-    with pytest.raises(RecipeError, match="holds a run of another recipe"):
+    with pytest.raises(RunError, match="holds another run"):
         pretrain(recipe(steps=3), tmp_path / "run")
 
 

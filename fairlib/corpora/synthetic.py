@@ -205,7 +205,7 @@ DEFAULT_DISADVANTAGES = {
     "noisy": Disadvantage(snr_db=-5.0),
 }
 
-# The calibration corpus: two groups alike, one slight and three plain disadvantages, enough voices for an interval.
+# The calibration corpus: two groups alike and four with a disadvantage each, enough voices for an interval.
 PLANTED = {
     "clear": Disadvantage(),
     "clear_too": Disadvantage(),

@@ -23,9 +23,9 @@ from fairlib.pretraining.batches import batch_plan, crop, mix, span_mask
 from fairlib.pretraining.objectives import Contrastive, MaskedPrediction
 from fairlib.pretraining.recipe import Recipe, RecipeError, read_recipe
 from fairlib.pretraining.speech import Speech, prepare_speech
-from fairlib.training import replace, save_transformers, train
+from fairlib.training import claim_folder, replace, save_transformers, train, training_hours
 
-__all__ = ["RecipeError", "pretrain", "read_recipe", "train_encoder"]
+__all__ = ["RecipeError", "pretrain", "read_recipe"]
 
 
 def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | None = None) -> Path:
@@ -40,27 +40,19 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
         seed: in place of the recipe's.
 
     Raises:
-        RecipeError: as `read_recipe`; or the recipe's corpora hold no speech.
+        RecipeError: as `read_recipe`; or the recipe's corpora hold no speech, or its targets' encoder not that layer.
+        fairlib.training.RunError: ``output`` holds another run.
         fairlib.training.TrainingError: the loss is not a finite number.
     """
     recipe = read_recipe(recipe)
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
     output = Path(output) if output else pretraining_folder(recipe.name)
-    output.mkdir(parents=True, exist_ok=True)
-    _same_recipe_as_before(recipe, output)
-    speech = prepare_speech(recipe, output)
-    return train_encoder(recipe, speech, output)
+    claim_folder(output, recipe.model_dump_json(indent=1))
+    return _train_encoder(recipe, prepare_speech(recipe, output), output)
 
 
-def _same_recipe_as_before(recipe: Recipe, output: Path) -> None:
-    record, text = output / "recipe.json", recipe.model_dump_json(indent=1)
-    if record.exists() and record.read_text() != text:
-        raise RecipeError(f"{output} holds a run of another recipe: choose an empty folder, or delete it.")
-    record.write_text(text)
-
-
-def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
+def _train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
     """Train on prepared speech, from the last checkpoint in ``output`` if there is one; see `pretrain`."""
     device = torch.device(best_device())
     torch.manual_seed(recipe.seed)
@@ -90,7 +82,7 @@ def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
         "recipe": recipe.model_dump(exclude_none=True),
         "hours_of_speech": round(speech.hours, 2),
         "hours_heard": round(log["hours_heard"].iloc[-1], 1),
-        "training_hours": round(float((log["hours_heard"].diff().fillna(0) / log["times_real_time"]).sum()), 2),
+        "training_hours": training_hours(log),
         "device": device.type,
         "final": log.iloc[-5:].drop(columns=["step", "hours_heard", "times_real_time"]).mean().round(4).to_dict(),
     }

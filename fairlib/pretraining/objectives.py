@@ -76,8 +76,7 @@ class Contrastive(torch.nn.Module):
         contrastive = torch.stack(losses).sum() / count
         codebook = self.model.config.num_codevectors_per_group * self.model.config.num_codevector_groups
         diversity = (codebook - perplexity) / codebook
-        penalty = output.extract_features.float().square().mean()
-        loss = contrastive + task.diversity_weight * diversity + task.feature_penalty * penalty
+        loss = contrastive + task.diversity_weight * diversity
         return loss, {
             "contrastive_loss": contrastive.detach(),
             "masked_accuracy": right / count,

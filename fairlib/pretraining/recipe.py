@@ -50,7 +50,6 @@ class Contrast(_Part):
     diversity_weight: float = Field(ge=0)
     gumbel_start: float = Field(gt=0)
     gumbel_end: float = Field(gt=0)
-    feature_penalty: float = Field(ge=0)
 
 
 class Batches(_Part):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from tqdm.auto import tqdm
 
 from fairlib.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora import halves, load_corpus
-from fairlib.encoders import load_encoder
+from fairlib.encoders import Encoder, load_encoder
 from fairlib.pretraining.recipe import Data, Recipe, RecipeError, Targets
-from fairlib.training import replace
+from fairlib.training import replace, save_array
 
 # All three families convolve alike: one frame every 320 samples, the first one centred on sample 200.
 FRAME_STEP, FRAME_WIDTH = 320, 400
@@ -31,11 +32,11 @@ class Speech:
     starts: np.ndarray  # int64 [utterances + 1]
     targets: np.ndarray | None  # uint8 [frames], memory-mapped
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
-    @property
+    @cached_property
     def frame_starts(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(frame_count(self.lengths))])
 
@@ -61,17 +62,20 @@ def prepare_speech(recipe: Recipe, output: Path) -> Speech:
         RecipeError: a corpus is not there, or holds nothing to train on.
     """
     audio, starts, targets = (output / name for name in ("audio.int16", "starts.npy", "targets.npy"))
+    teacher = None
+    if recipe.targets and recipe.targets.features != "mfcc" and not targets.exists():
+        teacher = _teacher(recipe.targets)  # a wrong name is told before an hour's audio is decoded
     if not starts.exists():
         paths = [path for part in recipe.data for path in _paths(part)]
-        replace(audio, lambda path: _decode(paths, path, starts))
+        lengths: list[int] = []
+        replace(audio, lambda path: lengths.extend(_decode(paths, path)))
+        save_array(starts, np.cumsum([0, *lengths]))  # last: where it is, the audio is whole
     speech = Speech(np.memmap(audio, np.int16, "r"), np.load(starts), None)
     if recipe.targets is None:
         return speech
     if not targets.exists():
-        codes = cluster(_target_features(recipe.targets, speech), recipe.targets.clusters, recipe.seed)
-        with (output / "targets.partial").open("wb") as file:
-            np.save(file, codes)
-        (output / "targets.partial").replace(targets)
+        frames = _target_features(recipe.targets, teacher, speech)
+        save_array(targets, cluster(frames, recipe.targets.clusters, recipe.seed))
     return Speech(speech.audio, speech.starts, np.load(targets, mmap_mode="r"))
 
 
@@ -87,12 +91,14 @@ def _paths(part: Data) -> list[str]:
     return list(corpus["path"])
 
 
-def _decode(paths: list[str], audio: Path, starts: Path) -> None:
+def _decode(paths: list[str], audio: Path) -> list[int]:
+    """Write all audio end to end; the number of samples of each utterance."""
+
     def decode(path: str) -> np.ndarray:
         # Decoders of lossy formats can overshoot; loudness is left as recorded.
         return (np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16)
 
-    lengths = [0]
+    lengths = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, audio.open("wb") as file:
         bar = {"total": len(paths), "desc": "decode", "mininterval": 5, "unit": "utt", "disable": None}
         for start in range(0, len(paths), 512):  # a window, so that memory does not grow with the corpus
@@ -101,24 +107,26 @@ def _decode(paths: list[str], audio: Path, starts: Path) -> None:
                 lengths.append(len(samples))
     if sum(length >= 2 * SAMPLE_RATE for length in lengths) == 0:
         raise RecipeError("The recipe's corpora hold no utterance of at least two seconds: nothing to train on.")
-    with starts.with_suffix(".partial").open("wb") as file:
-        np.save(file, np.cumsum(lengths))
-    starts.with_suffix(".partial").replace(starts)
+    return lengths
 
 
-def _target_features(targets: Targets, speech: Speech) -> np.ndarray:
-    bar = {"total": len(speech.lengths), "desc": "targets", "mininterval": 5, "unit": "utt", "disable": None}
-    if targets.features == "mfcc":
-        frames = [frame_mfcc(audio, targets.smoothing_frames) for audio in tqdm(speech.utterances(), **bar)]
-        return np.concatenate(frames)
+def _teacher(targets: Targets) -> Encoder:
     encoder = load_encoder(targets.features)
     if targets.layer not in encoder.layers:
         raise RecipeError(
             f"Encoder {targets.features} has no layer {targets.layer!r}; it has {', '.join(encoder.layers)}."
         )
+    return encoder
+
+
+def _target_features(targets: Targets, teacher: Encoder | None, speech: Speech) -> np.ndarray:
+    bar = {"total": len(speech.lengths), "desc": "targets", "mininterval": 5, "unit": "utt", "disable": None}
+    if teacher is None:
+        frames = [frame_mfcc(audio, targets.smoothing_frames) for audio in tqdm(speech.utterances(), **bar)]
+        return np.concatenate(frames)
     frames = []
     for audio in tqdm(speech.utterances(), **bar):
-        layer = encoder.layers_of([audio])[targets.layer][0] if frame_count(len(audio)) else torch.zeros(0, 1)
+        layer = teacher.layers_of([audio])[targets.layer][0] if frame_count(len(audio)) else torch.zeros(0, 1)
         if len(layer):
             frames.append(layer.half().cpu().numpy())
     return np.concatenate(frames)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from fairlib.devices import half_precision
+from fairlib.probing.text import greedy_text
 
 LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
 _RENORMALISE = 4  # time steps between two rescalings of the forward and backward probabilities
@@ -77,8 +78,7 @@ def fit_ctc(
             for layer in range(len(frames)):
                 for position, row in enumerate(rows):
                     path = best[layer, position, : held[position]]
-                    changes = path[np.flatnonzero(np.diff(path, prepend=-1))]
-                    decoded[layer][row] = "".join(alphabet[code - 1] for code in changes if code > 0)
+                    decoded[layer][row] = greedy_text(path, alphabet)
     return decoded
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import numpy as np
 import pandas as pd
 
 
@@ -22,6 +23,17 @@ def plain_text(text) -> str:
     ).upper()
     words = re.sub(r"[^\w' ]|[\d_]", " ", letters).split()
     return " ".join(word for word in (w.strip("'") for w in words) if word)
+
+
+def greedy_text(path, alphabet) -> str:
+    """The text of a CTC path ``[T]``: repeats are one letter, 0 is the blank, letter n is ``alphabet[n - 1]``.
+
+    Example:
+        >>> greedy_text(np.array([1, 1, 0, 2, 2, 0, 2]), "AB")
+        'ABB'
+    """
+    changes = path[np.flatnonzero(np.diff(path, prepend=-1))]
+    return "".join(alphabet[code - 1] for code in changes if code > 0)
 
 
 def count_errors(references: list[str], hypotheses: list[str], unit: str) -> pd.DataFrame:
