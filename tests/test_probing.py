@@ -7,7 +7,6 @@ import soundfile
 import torch
 from scipy.special import softmax
 
-from fairlib import probing
 from fairlib.corpora import CorpusError, load_corpus
 from fairlib.probing import (
     ProbeError,
@@ -17,6 +16,7 @@ from fairlib.probing import (
     probe_phones,
     probe_speakers,
 )
+from fairlib.probing import characters as characters_module
 from fairlib.probing import softmax as softmax_module
 from fairlib.probing.ctc import CTCStack, _batches, ctc_loss, fit_ctc
 from fairlib.probing.hidden import fit_hidden
@@ -310,7 +310,7 @@ def test_probe_characters_trains_on_the_train_half_alone_and_balances_it(tones, 
         seen.append((len(frames), training, [len(one) for one in frames[0]], texts))
         return [texts[training:] for _ in frames]  # reads without an error
 
-    monkeypatch.setattr(probing, "fit_ctc", watched)
+    monkeypatch.setattr(characters_module, "fit_ctc", watched)
     table = tones.assign(text=tones["utterance_id"].map(lambda name: f"take {'abcdefgh'[int(name[-1])]}"))
     table["split"] = np.where(table["speaker_id"].isin(["s3", "s5"]), "test", "train")
     outcomes = probe_characters("logmel", table)

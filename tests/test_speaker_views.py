@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import soundfile
 
-from fairlib import probing
 from fairlib.audio import read_audio
 from fairlib.channel import LEVEL_DB, crop, level, perturb
 from fairlib.probing import (
@@ -20,6 +19,7 @@ from fairlib.probing import (
     probe_speakers,
     verify_speakers,
 )
+from fairlib.probing import stored as stored_module
 from fairlib.probing.trials import (
     among_candidates,
     equal_error_threshold,
@@ -142,8 +142,8 @@ def test_shuffled_labels_leave_chance(voices):
 
 def test_features_are_extracted_once_for_all_probes_and_removed(voices, tmp_path, monkeypatch):
     passes = []
-    extract = probing.extract
-    monkeypatch.setattr(probing, "extract", lambda *a: passes.append(a[2]) or extract(*a))
+    extract = stored_module.extract
+    monkeypatch.setattr(stored_module, "extract", lambda *a: passes.append(a[2]) or extract(*a))
     with kept_features():
         probe_speakers("logmel", voices, seeds=1)
         verify_speakers("logmel", voices, by="group")
