@@ -152,6 +152,34 @@ def probe(
 
 
 @app.command()
+def reproduce(
+    study: Annotated[Path | None, typer.Argument(help="a study file; by default the published study")] = None,
+    encoder: Annotated[list[str] | None, typer.Option(help="only this one; may be given several times")] = None,
+    corpus: Annotated[list[str] | None, typer.Option(help="only this one; may be given several times")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what would be computed")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="copy the outcomes into the package")] = False,
+) -> None:
+    """Compute a study again from audio, and say where it deviates from what is published; a stopped one goes on."""
+    from fairlib import study as studies
+
+    calls = studies.read_study(study or studies.PUBLISHED_STUDY)
+    for column, chosen in (("encoder", encoder), ("corpus", corpus)):
+        unknown = sorted(set(chosen or []) - set(calls[column]))
+        if unknown:
+            raise typer.BadParameter(f"the study has no {column} {unknown[0]!r}: {', '.join(calls[column].unique())}")
+        if chosen:
+            calls = calls[calls[column].isin(chosen)]
+    if dry_run:
+        for row in calls.to_dict("records"):
+            print(f"{row['encoder']:36}{row['corpus']:16}{studies.told(row)}")
+        return
+    reproduced = studies.reproduce(calls)
+    if publish:
+        studies.publish(reproduced)
+    print(f"{len(reproduced)} of {len(calls)} calls computed; largest deviation {reproduced['deviation'].max():.2f} %.")
+
+
+@app.command()
 def book(
     output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.BUILD / "html",
 ) -> None:

@@ -12,6 +12,8 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +36,20 @@ COLUMNS = {
 }  # fmt: skip
 
 
+_see_published = True
+
+
+@contextmanager
+def without_published() -> Iterator[None]:
+    """Within it, published outcomes are as good as absent: what is asked for is read from the store or computed."""
+    global _see_published
+    before, _see_published = _see_published, False
+    try:
+        yield
+    finally:
+        _see_published = before
+
+
 def store_folder() -> Path:
     """Where computed outcomes are kept: ``$FAIRLIB_STORE``, or a folder in the user's cache."""
     return Path(os.environ.get("FAIRLIB_STORE") or cache_folder() / "outcomes")
@@ -53,7 +69,7 @@ def entry_name(key: dict) -> str:
 
 def read_outcomes(key: dict) -> pd.DataFrame | None:
     """The stored outcomes of exactly this key, or None. ``attrs["stored"]`` holds what the entry says of itself."""
-    for folder in (PUBLISHED, store_folder()):
+    for folder in (*([PUBLISHED] if _see_published else []), store_folder()):
         path = folder / entry_name(key)
         if path.exists():
             entry = _read(path)
@@ -64,6 +80,8 @@ def read_outcomes(key: dict) -> pd.DataFrame | None:
 
 def read_published(key: dict) -> pd.DataFrame | None:
     """The published outcomes of a key without the corpora's fingerprints: what a reader without audio needs."""
+    if not _see_published:
+        return None
     stem = entry_name(key).rsplit("-", 1)[0]
     for path in sorted(PUBLISHED.glob(f"{stem}-*.parquet")):
         entry = _read(path)

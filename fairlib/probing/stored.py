@@ -15,7 +15,7 @@ from fairlib.corpora import SPEAKER_COLUMNS, corpus_fingerprint, load_corpus
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.folders import cache_folder
-from fairlib.outcomes import COLUMNS, METHOD, read_outcomes, read_published, write_outcomes
+from fairlib.outcomes import COLUMNS, METHOD, entry_name, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
 
 
@@ -139,6 +139,7 @@ def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
             "corpus": key["corpus"],
             "corpus_fingerprint": key["corpus_fingerprint"],
             "seeds": [entry["key"]["seed"] for entry in stored],
+            "entries": [entry_name(entry["key"]) for entry in stored],
             "settings": key["settings"],
             "device": stored[0]["device"],
             "left_out": sorted({speaker for entry in stored for speaker in entry["left_out"]}),

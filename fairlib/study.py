@@ -1,0 +1,143 @@
+"""A study: which probes run on which encoders and corpora, from a TOML file; computing it again, and publishing it."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import fairlib
+from fairlib.outcomes import PUBLISHED, store_folder, without_published
+from fairlib.probing import kept_features
+from fairlib.training import replace
+
+PUBLISHED_STUDY = Path(__file__).parent / "assets" / "study.toml"
+
+
+class StudyError(ValueError):
+    """A study's file cannot be read, or nothing of it is asked for; the message names what is wrong."""
+
+
+class Probes(BaseModel):
+    """Calls of one public function of fairlib, one for each encoder and corpus."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call: Literal[
+        "probe_speakers", "identify_among", "verify_speakers", "probe_characters", "probe_phones", "description_length"
+    ]
+    encoders: list[str] = Field(min_length=1)  # names of the study's groups of encoders
+    corpora: list[str] = Field(min_length=1)
+    seeds: int | None = Field(default=None, gt=0)  # the function's own number by default
+    options: dict = {}
+
+
+class Study(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    title: str
+    encoders: dict[str, list[str]]
+    probes: list[Probes] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _groups_are_known(self) -> Study:
+        for probes in self.probes:
+            for name in probes.encoders:
+                if name not in self.encoders:
+                    raise ValueError(f"unknown group of encoders {name!r}, there are: {', '.join(self.encoders)}")
+        return self
+
+
+def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
+    """One row for each call that a study makes, an encoder's rows together.
+
+    Returns:
+        Columns ``encoder, corpus, call, settings``: ``getattr(fairlib, call)(encoder, corpus, **settings)``.
+
+    Raises:
+        StudyError: not TOML, or an unknown key, function or group of encoders.
+
+    Example:
+        >>> read_study()[["encoder", "corpus", "call"]].iloc[0].to_list()
+        ['pocket-hubert', 'speechocean762', 'probe_speakers']
+    """
+    try:
+        study = Study(**tomllib.loads(Path(path).read_text()))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(f"The study {path} cannot be read: {error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "whole"
+        raise StudyError(f"The study {path} is wrong at {place}: {first['msg']}.") from None
+    rows = []
+    for probes in study.probes:
+        settings = {**({} if probes.seeds is None else {"seeds": probes.seeds}), **probes.options}
+        for corpus in probes.corpora:
+            for encoder in dict.fromkeys(name for group in probes.encoders for name in study.encoders[group]):
+                rows.append({"encoder": encoder, "corpus": corpus, "call": probes.call, "settings": settings})
+    order = {name: place for place, name in enumerate(dict.fromkeys(row["encoder"] for row in rows))}
+    return pd.DataFrame(sorted(rows, key=lambda row: order[row["encoder"]]))
+
+
+def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
+    """Compute a study's outcomes from audio and compare them with the published ones.
+
+    What a stopped run has put in the store is not computed again (delete the store, or name another by
+    ``FAIRLIB_STORE``, to begin anew). Each encoder passes over each corpus once.
+
+    Args:
+        calls: rows of `read_study`.
+
+    Returns:
+        ``calls`` with ``error`` (of all layers together, in per cent), ``deviation`` (the largest difference from the
+        published error at any layer, in per cent; missing where nothing is published) and ``entries``, the names of
+        the store's files.
+    """
+    rows = []
+    for _, mine in calls.groupby("encoder", sort=False):
+        with kept_features():
+            for row in mine.to_dict("records"):
+                with without_published():
+                    outcomes = call(row)
+                again = call(row)  # the published ones, or the store's once more
+                published = again.attrs["provenance"]["origin"] == "published"
+                row["error"] = 100 * outcomes["errors"].sum() / outcomes["length"].sum()
+                row["deviation"] = _deviation(outcomes, again) if published else float("nan")
+                row["entries"] = outcomes.attrs["provenance"]["entries"]
+                rows.append(row)
+                against = f"at most {row['deviation']:.2f} % off what is published" if published else "not published"
+                print(f"{row['encoder']} {row['corpus']} {told(row)}: {row['error']:.1f} %, {against}", flush=True)
+    return pd.DataFrame(rows)
+
+
+def call(row: dict) -> pd.DataFrame:
+    """Make one call of a study."""
+    return getattr(fairlib, row["call"])(row["encoder"], row["corpus"], **row["settings"])
+
+
+def told(row: dict) -> str:
+    """A call as a person would write it.
+
+    Example:
+        >>> told({"call": "probe_speakers", "settings": {"seeds": 5, "perturbed": True}})
+        'probe_speakers(seeds=5, perturbed=True)'
+    """
+    return f"{row['call']}({', '.join(f'{name}={value!r}' for name, value in row['settings'].items())})"
+
+
+def publish(reproduced: pd.DataFrame) -> None:
+    """Copy what `reproduce` computed from the store into the package."""
+    for name in reproduced["entries"].explode():
+        replace(PUBLISHED / name, lambda path, name=name: shutil.copyfile(store_folder() / name, path))
+
+
+def _deviation(outcomes: pd.DataFrame, published: pd.DataFrame) -> float:
+    cells = ["probe", "unit", "layer"]
+    errors = [
+        rows.groupby(cells)["errors"].sum() / rows.groupby(cells)["length"].sum() for rows in (outcomes, published)
+    ]
+    return 100 * float((errors[0] - errors[1]).abs().max())

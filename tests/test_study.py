@@ -1,0 +1,124 @@
+"""A study is read from its file, computed again, compared with what is published, and published."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from fairlib import outcomes as outcomes_module
+from fairlib import study as study_module
+from fairlib.cli import main
+from fairlib.corpora import CorpusError
+from fairlib.probing import stored as stored_module
+from fairlib.study import StudyError, call, publish, read_study, reproduce
+
+STUDY = """
+title = "Two calls"
+[encoders]
+controls = ["logmel"]
+[[probes]]
+call = "probe_speakers"
+encoders = ["controls"]
+corpora = ["hums"]
+seeds = 2
+[[probes]]
+call = "verify_speakers"
+encoders = ["controls"]
+corpora = ["hums"]
+options = { by = ["group"] }
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def hums(tmp_path, monkeypatch):
+    """Eight people who hum, each at a pitch of their own; published outcomes, store and cache are the test's own."""
+    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "published").mkdir()
+    monkeypatch.setattr(outcomes_module, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setattr(study_module, "PUBLISHED", tmp_path / "published")
+    rng, rows = np.random.default_rng(0), []
+    for speaker in range(8):
+        for take in range(6):
+            path = tmp_path / f"{speaker}{take}.wav"
+            time = np.arange(12000) / 16000
+            sound = np.sin(2 * np.pi * (200 + 60 * speaker) * time) + 0.5 * rng.standard_normal(12000)
+            soundfile.write(path, 0.1 * sound, 16000)
+            rows.append({"utterance_id": path.stem, "path": str(path), "speaker_id": f"s{speaker}", "text": None})
+    table = pd.DataFrame(rows).assign(duration_s=0.75, corpus="hums", group=["a", "b"] * 24)
+    table["group"] = np.where(table["speaker_id"].isin(["s0", "s2", "s4", "s6"]), "low", "high")
+    monkeypatch.setattr(stored_module, "load_corpus", lambda name: table)
+    return table
+
+
+def test_a_study_is_reproduced_published_and_compared(file, hums, tmp_path, capsys):
+    calls = read_study(file)
+    first = reproduce(calls)
+    assert first["deviation"].isna().all() and "not published" in capsys.readouterr().out
+    publish(first)
+    assert len(list((tmp_path / "published").glob("*.parquet"))) == 3  # two seeds of one probe, one of the other
+
+    again = reproduce(calls)  # from the store: the same numbers
+    assert (again["deviation"] == 0).all() and again["error"].tolist() == first["error"].tolist()
+
+    # Published numbers that the audio does not give are told.
+    path = tmp_path / "published" / first["entries"][0][0]
+    entry = outcomes_module._read(path)
+    wrong = entry.assign(errors=np.where(np.arange(len(entry)) == 0, 1 - entry["errors"], entry["errors"]))
+    stored = entry.attrs["stored"]
+    written = outcomes_module.write_outcomes(wrong, stored["key"], {k: v for k, v in stored.items() if k != "key"})
+    written.replace(path)
+    assert reproduce(calls)["deviation"].tolist() == pytest.approx([100 / 16 / 2, 0])
+
+
+def test_computing_again_does_not_read_what_is_published(file, hums, tmp_path):
+    calls = read_study(file)
+    publish(reproduce(calls))
+    for path in (tmp_path / "store").glob("*"):
+        path.unlink()
+    assert call(calls.to_dict("records")[0]).attrs["provenance"]["origin"] == "published"
+    reproduce(calls)
+    assert len(list((tmp_path / "store").glob("*.parquet"))) == 3  # made anew
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"probe_speakers"', '"probe_singers"', r"wrong at probes\.0\.call"),
+        ('encoders = ["controls"]', 'encoders = ["giants"]', "unknown group of encoders 'giants', there are: controls"),
+        ("seeds = 2", "seeds = 0", r"wrong at probes\.0\.seeds"),
+        ("title", "tilte", "wrong at title"),
+        ("[encoders]", "[encoders", "cannot be read"),
+    ],
+)
+def test_a_wrong_study_is_told_in_one_sentence(file, old, new, sentence):
+    file.write_text(STUDY.replace(old, new, 1))
+    with pytest.raises(StudyError, match=sentence):
+        read_study(file)
+
+
+def test_the_command_lists_and_names_what_the_study_lacks(file, capsys):
+    assert main(["reproduce", str(file), "--dry-run"]) == 0
+    assert "probe_speakers(seeds=2)" in capsys.readouterr().out
+    assert main(["reproduce", str(file), "--encoder", "wav2vec3"]) == 2
+    assert "the study has no encoder 'wav2vec3': logmel" in capsys.readouterr().err
+
+
+def test_the_published_study_is_what_is_published(monkeypatch, tmp_path):
+    """Every call of the study is answered without audio, and nothing else lies beside its entries."""
+    monkeypatch.delenv("FAIRLIB_DATA", raising=False)
+    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path))
+    entries = set()
+    for row in read_study().to_dict("records"):
+        try:
+            entries |= set(call(row).attrs["provenance"]["entries"])
+        except CorpusError:
+            pytest.fail(f"not published: {row}")
+    assert entries == {path.name for path in outcomes_module.PUBLISHED.glob("*.parquet")}
