@@ -85,6 +85,8 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
             "smoothed MFCC" if targets["features"] == "mfcc" else f"{targets['features']}, layer {targets['layer']}"
         )
         task = f"{targets['clusters']} clusters of {source}"
+    elif recipe["contrast"].get("convolutions"):
+        task += f"; the convolutions started from those of {recipe['contrast']['convolutions']}"
     seed = "" if recipe["seed"] == 0 else f" --seed {recipe['seed']}"
     return [
         ("method", _METHODS[recipe["family"]]),

@@ -168,6 +168,19 @@ def test_a_second_iteration_learns_from_the_first_ones_layers(recipe, files, tmp
     assert not (tmp_path / "third" / "audio.int16").exists()  # told before any audio was decoded
 
 
+def test_wav2vec2_can_start_from_the_convolutions_of_another_encoder(recipe, tmp_path):
+    first = pretrain(recipe(steps=20), tmp_path / "first")
+    path = recipe("wav2vec2", steps=2)
+    path.write_text(path.read_text().replace("negatives", f'convolutions = "{first}"\nnegatives'))
+    pretrain(path, tmp_path / "second")
+    name = "feature_extractor.conv_layers.3.conv.weight"
+    assert torch.equal(weights(tmp_path / "second/steps/0")[name], weights(first)[name])
+    path.write_text(path.read_text().replace(str(first), "pocket-hubert-it1"))
+    with pytest.raises(RecipeError, match="convolutions of pocket-hubert-it1 are not of the recipe's shape"):
+        pretrain(path, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
 def test_a_loss_that_is_no_number_stops_with_one_sentence(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY", 4)
     cut, steps = pretraining.crop, iter(range(100))

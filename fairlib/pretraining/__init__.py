@@ -48,15 +48,16 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
     output = Path(output) if output else pretraining_folder(recipe.name)
+    torch.manual_seed(recipe.seed)
+    model = (Contrastive if recipe.family == "wav2vec2" else MaskedPrediction)(recipe)  # first: it may refuse
     claim_folder(output, recipe.model_dump_json(indent=1))
-    return _train_encoder(recipe, prepare_speech(recipe, output), output)
+    return _train_encoder(recipe, model, prepare_speech(recipe, output), output)
 
 
-def _train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
+def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, output: Path) -> Path:
     """Train on prepared speech, from the last checkpoint in ``output`` if there is one; see `pretrain`."""
     device = torch.device(best_device())
-    torch.manual_seed(recipe.seed)
-    model = (Contrastive if recipe.family == "wav2vec2" else MaskedPrediction)(recipe).to(device)
+    model = model.to(device)
     batch = batch_plan(speech.lengths, recipe.batches, recipe.seed)
 
     def loss_of(step: int):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import cosine_similarity, cross_entropy
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy, normalize
 from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, WavLMConfig, WavLMModel
 
-from fairlib.pretraining.recipe import Recipe
+from fairlib.encoders import encoder_folder
+from fairlib.pretraining.recipe import Recipe, RecipeError
 
 
 class MaskedPrediction(torch.nn.Module):
@@ -37,12 +39,27 @@ class MaskedPrediction(torch.nn.Module):
 
 
 class Contrastive(torch.nn.Module):
-    """wav2vec 2.0: find the quantised features of a masked frame among those of other masked frames."""
+    """wav2vec 2.0: find the quantised features of a masked frame among those of other frames.
+
+    From random convolutions, and in batches as small as a laptop's, the codes say nothing of the sound for hours: each
+    waits for the other to make sense. So the convolutions may start from another encoder's.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.model = Wav2Vec2ForPreTraining(_config(Wav2Vec2Config, recipe))
         self.contrast = recipe.contrast
+        if self.contrast.convolutions:
+            weights = load_file(encoder_folder(self.contrast.convolutions) / "model.safetensors")
+            part = "feature_extractor."
+            weights = {name.removeprefix(part): tensor for name, tensor in weights.items() if name.startswith(part)}
+            try:
+                self.encoder.feature_extractor.load_state_dict(weights)
+            except RuntimeError:
+                raise RecipeError(
+                    f"The convolutions of {self.contrast.convolutions} are not of the recipe's shape, so it cannot "
+                    "start from them: give both the same conv_dim."
+                ) from None
 
     @property
     def encoder(self) -> torch.nn.Module:
@@ -53,33 +70,31 @@ class Contrastive(torch.nn.Module):
         self.model.set_gumbel_temperature(task.gumbel_start * (task.gumbel_end / task.gumbel_start) ** progress)
         output = self.model.wav2vec2(audio, mask_time_indices=mask)
         context = self.model.project_hid(output.last_hidden_state)
-        codes, perplexity = self.model.quantizer(output.extract_features, mask_time_indices=mask)
-        codes = self.model.project_q(codes.to(context.dtype))
+        codes, perplexity = self.model.quantizer(output.extract_features)
+        codes = normalize(self.model.project_q(codes.to(context.dtype)).float(), dim=-1)
+        context = normalize(context.float(), dim=-1)
 
-        losses, right, count = [], 0.0, 0
-        for c, q, m in zip(context, codes, mask, strict=True):
-            c, q = c[m].float(), q[m].float()
-            if len(q) < 2:
-                continue
-            # Others of the same utterance, never the frame itself.
-            others = torch.randint(len(q) - 1, (len(q), task.negatives), device=q.device)
-            others += others >= torch.arange(len(q), device=q.device)[:, None]
-            candidates = torch.cat([q[:, None], q[others]], dim=1)
-            logits = cosine_similarity(c[:, None], candidates, dim=-1) / task.temperature
-            same = (candidates[:, 1:] == q[:, None]).all(-1)  # the very same code is no wrong answer
-            logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(same, -torch.inf)], dim=1)
-            losses.append(
-                cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device), reduction="sum")
-            )
-            right += (logits.detach().argmax(dim=1) == 0).float().sum()
-            count += len(q)
-        contrastive = torch.stack(losses).sum() / count
+        batch, frames = mask.shape
+        # Others of the same utterance, never the frame itself.
+        others = torch.randint(frames - 1, (batch, frames, task.negatives), device=mask.device)
+        others += others >= torch.arange(frames, device=mask.device)[:, None]
+        with torch.autocast(
+            mask.device.type, enabled=False
+        ):  # half precision could not tell like codes from equal ones
+            similar = context @ codes.transpose(1, 2) / task.temperature
+            same = codes.detach() @ codes.detach().transpose(1, 2) > 1 - 1e-5
+        logits = torch.cat([similar.diagonal(dim1=1, dim2=2)[:, :, None], similar.gather(2, others)], dim=2)
+        # The very same code is no wrong answer.
+        logits[:, :, 1:] = logits[:, :, 1:].masked_fill(same.gather(2, others), -torch.inf)
+        losses = -logits.log_softmax(dim=-1)[:, :, 0]
+        contrastive = losses[mask].mean()
+        right = (logits.detach().argmax(dim=2) == 0).float()
         codebook = self.model.config.num_codevectors_per_group * self.model.config.num_codevector_groups
         diversity = (codebook - perplexity) / codebook
         loss = contrastive + task.diversity_weight * diversity
         return loss, {
             "contrastive_loss": contrastive.detach(),
-            "masked_accuracy": right / count,
+            "masked_accuracy": right[mask].mean(),
             "codes_used": perplexity.detach().float(),  # as a perplexity, both groups together
         }
 

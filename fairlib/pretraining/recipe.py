@@ -43,11 +43,12 @@ class Mixing(_Part):
 
 
 class Contrast(_Part):
-    """wav2vec 2.0's task: tell a masked frame's code from codes of other masked frames of the utterance."""
+    """wav2vec 2.0's task: tell a masked frame's code from codes of other frames of the utterance."""
 
     negatives: int = Field(gt=0)
     temperature: float = Field(gt=0)
     diversity_weight: float = Field(ge=0)
+    convolutions: str | None = None  # encoder from which the convolutions start
     gumbel_start: float = Field(gt=0)
     gumbel_end: float = Field(gt=0)
 
