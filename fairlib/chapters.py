@@ -83,7 +83,7 @@ class MeasuringBias(Parameters):
     seed: int = Field(0, ge=0, description="of the made-up study: another number is another study")
 
 
-class StudyParameters(Parameters):
+class EncoderParameters(Parameters):
     """What a chapter about an encoder's layers can be rerun with."""
 
     encoder: str = Field(
@@ -93,18 +93,6 @@ class StudyParameters(Parameters):
     corpus: Literal["speechocean762", "librispeech", "commonvoice", "synthetic", "planted"] = Field(
         "speechocean762", description="corpus, looked for under FAIRLIB_DATA; synthetic and planted need no data"
     )
-    group: str = Field(
-        "age_group",
-        description="speaker column whose groups are compared; left out, the corpus's own main column",
-    )
-    seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _main_group_of_the_corpus(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "group" not in values and values.get("corpus") in GROUPS:
-            return {**values, "group": GROUPS[values["corpus"]][0]}
-        return values
 
     @field_validator("encoder")
     @classmethod
@@ -123,6 +111,29 @@ class StudyParameters(Parameters):
             f"{encoder!r} is no shipped encoder ({', '.join(known)}), no hub id (owner/name) "
             f"and no folder{_nearest(name, known)}"
         )
+
+
+class EncodersAndLayers(EncoderParameters):
+    """Parameters of chapter 3."""
+
+    seeds: int = Field(5, ge=1, le=100, description="number of speaker probes, each with its own seed")
+
+
+class StudyParameters(EncoderParameters):
+    """What a chapter that compares groups at an encoder's layers can be rerun with."""
+
+    group: str = Field(
+        "age_group",
+        description="speaker column whose groups are compared; left out, the corpus's own main column",
+    )
+    seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _main_group_of_the_corpus(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "group" not in values and values.get("corpus") in GROUPS:
+            return {**values, "group": GROUPS[values["corpus"]][0]}
+        return values
 
     @model_validator(mode="after")
     def _corpus_records_the_group(self) -> StudyParameters:
@@ -165,6 +176,13 @@ class Chapter:
 
 _CHAPTERS = (
     Chapter(
+        "encoders-and-layers",
+        "03_encoders_and_layers",
+        "Encoders and layers",
+        "",
+        EncodersAndLayers,
+    ),
+    Chapter(
         "measuring-bias",
         "04_measuring_bias",
         "Measuring bias",
@@ -193,7 +211,7 @@ def chapters() -> dict[str, Chapter]:
 
     Example:
         >>> list(chapters())
-        ['measuring-bias', 'speaker-identification', 'speech-recognition']
+        ['encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 
@@ -351,7 +369,7 @@ def key(chapter: str, chosen: Parameters) -> str:
         if path.exists():
             digest.update(f"\n{path.parent.name}/{path.name}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    local_encoder = Path(chosen.encoder.removeprefix("random:")) if isinstance(chosen, StudyParameters) else None
+    local_encoder = Path(chosen.encoder.removeprefix("random:")) if isinstance(chosen, EncoderParameters) else None
     if local_encoder and local_encoder.is_dir():
         for path in _files(local_encoder):
             # A full-size checkpoint takes long to read: its size and time of change stand for its content.

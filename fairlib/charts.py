@@ -185,7 +185,6 @@ def bias_by_layer(
     reference, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
     if layered.empty:  # log-mel itself is asked about: its one layer is then drawn as a layer
         reference, layered = layered, reference
-    layers = layer_order(layered["layer"].unique())
     first, _, second = str(rows["contrast"].iloc[0]).partition(" vs ")
 
     values = np.r_[rows["low"], rows["high"], rows["estimate"], look["neutral"]]
@@ -193,14 +192,51 @@ def bias_by_layer(
     y_scale, span = _gap_scale(values, look["axis"])
     axis = _level_axis(f"{look['title']}, {first} vs {second}", format=look["format"])
     y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
-    tooltip = _tooltip("estimate", ".2f", "label")
     zero = alt.Chart(alt.Data(values=[{"estimate": look["neutral"]}]))
     parts = [zero.mark_rule(color=INK, strokeWidth=1.2).encode(y=y)]
+    parts += _encoder_lines(
+        layered, reference, y_scale, axis, span, _tooltip("estimate", ".2f", "label"), height, look["axis"]
+    )
+    worse = people(str(rows["by"].iloc[0]), first)
+    notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
+    if rows["hollow"].any():
+        notes.append(f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little.")
+    return _finish(parts, title, notes, description, height=height)
+
+
+def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, height: int = 220) -> alt.LayerChart:
+    """Error over all speakers at each layer, of encoders, untrained twins and log-mel; drawn as `bias_by_layer` does.
+
+    Args:
+        errors: from `fairlib.layers.layer_errors`, for one task and unit; several trained encoders may be set beside
+            each other.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+        height: in pixels.
+
+    Raises:
+        ValueError: there is nothing to draw, or several units to choose from.
+    """
+    _need_words(title, description)
+    rows = _finite(_one(errors, "unit"), "error").rename(columns={"error": "estimate"})
+    rows = rows.assign(label=rows["encoder"].map(encoder_label), hollow=False)
+    reference, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
+    top = max(1.06 * float(rows["high"].max()), 0.05)
+    y_scale = alt.Scale(domain=[0, top], nice=False)
+    axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
+    parts = _encoder_lines(layered, reference, y_scale, axis, (0.0, top), _tooltip("estimate", ".1%", "label"), height)
+    return _finish(parts, title, ["Bands: 95 % intervals over speakers."], description, height=height)
+
+
+def _encoder_lines(layered, reference, y_scale, axis, span, tooltip, height, kind="linear") -> list[alt.Chart]:
+    """A line over the layers for each encoder and a level one for log-mel, each with its interval, named at the end."""
+    y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
+    low_to_high = dict(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q")
+    layers = layer_order(layered["layer"].unique())
+    parts = []
     if len(reference):
         still = alt.Chart(_plain(reference))
-        parts.append(
-            still.mark_rect(color=PALE, opacity=0.22).encode(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q")
-        )
+        parts.append(still.mark_rect(color=PALE, opacity=0.22).encode(**low_to_high))
         parts.append(still.mark_rule(color=GREY, strokeWidth=1.8, strokeDash=[2, 3]).encode(y=y, tooltip=tooltip))
     encoders = sorted(layered["encoder"].unique(), key=lambda name: not name.startswith("random:"))  # the S3M on top
     looks = _encoder_looks(encoders)
@@ -209,24 +245,14 @@ def bias_by_layer(
         mine = layered[layered["encoder"] == encoder]
         line = alt.Chart(_plain(mine)).encode(x=_layer_axis(layers))
         colour, dash, shape = looks[encoder]
-        band = _band(line, mine, 0.16 if dash == [1, 0] else 0.12, color=colour)
-        parts.append(band.encode(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"))
+        parts.append(_band(line, mine, 0.16 if dash == [1, 0] else 0.12, color=colour).encode(**low_to_high))
         parts.append(line.mark_line(color=colour, strokeWidth=2.4, strokeDash=dash).encode(y=y))
         parts.append(_points(line, y, tooltip, colour=colour, marker=shape))
         last = mine.set_index("layer").loc[layer_order(mine["layer"].unique())[-1], "estimate"]
         ends[encoder], colours[encoder], names[encoder] = float(last), colour, encoder_label(encoder)
     if len(reference):
-        ends["logmel"], colours["logmel"], names["logmel"] = (
-            float(reference["estimate"].iloc[0]),
-            GREY,
-            "log-mel",
-        )
-    parts.append(_end_labels(pd.Series(ends), span, y_scale, axis, colours, names, height, look["axis"]))
-    worse = people(str(rows["by"].iloc[0]), first)
-    notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
-    if rows["hollow"].any():
-        notes.append(f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little.")
-    return _finish(parts, title, notes, description, height=height)
+        ends["logmel"], colours["logmel"], names["logmel"] = float(reference["estimate"].iloc[0]), GREY, "log-mel"
+    return [*parts, _end_labels(pd.Series(ends), span, y_scale, axis, colours, names, height, kind)]
 
 
 def three_scales(

@@ -243,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example:
         >>> main(["chapters"])
+        encoders-and-layers     Encoders and layers
         measuring-bias          Measuring bias
         speaker-identification  Speaker identification, layer by layer
         speech-recognition      Speech recognition, layer by layer

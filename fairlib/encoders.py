@@ -23,6 +23,7 @@ from fairlib.audio import SAMPLE_RATE
 from fairlib.folders import cache_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 SHIPPED = Path(__file__).parent / "assets" / "encoders"
@@ -78,6 +79,20 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
         return None
     written = json.loads(record.read_text())
     return written["finetuned_from"], written["corpus"]
+
+
+def pretraining_log(name: str) -> pd.DataFrame | None:
+    """How the pretraining of an encoder of ours went: a row every hundred steps; of another encoder, None.
+
+    Example:
+        >>> pretraining_log("pocket-hubert")["step"].iloc[-1]
+        np.int64(10000)
+    """
+    import pandas as pd
+
+    made = finetuned_from(name)
+    log = encoder_folder(made[0] if made else name) / "pretraining.csv"
+    return pd.read_csv(log) if log.is_file() else None
 
 
 def load_encoder(name: str, device: str | None = None, dtype: str | None = None) -> Encoder:

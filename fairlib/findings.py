@@ -659,7 +659,7 @@ def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
+def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
     """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
     one."""
     points = []
@@ -704,11 +704,24 @@ def cautions(task: str, encoder: str, corpus: str, by: str) -> str:
             " those layers are marked. How many hours of which group the probe was trained on can itself make"
             " a gap."
         )
-    points += [
-        (
-            "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
-            " not; and a layer whose gap was not shown has not been shown to be fair."
-        ),
-        f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
-    ]
+    if task == "phone":
+        points += [
+            (
+                "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
+                " and a dictionary of adults' American English. Where a speaker says it otherwise, the label is wrong,"
+                " and a probe that hears better is punished for it."
+            ),
+            (
+                "**One kind of probe.** A layer may hold what these probes cannot read. They are the same for every"
+                " layer and control, so that layers can be compared; what is lowest here is best read, not best held."
+            ),
+        ]
+    if by:
+        points += [
+            (
+                "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
+                " not; and a layer whose gap was not shown has not been shown to be fair."
+            ),
+            f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
+        ]
     return "\n".join(f"- {point}" for point in points)

@@ -37,7 +37,7 @@ CODES = {character: code for code, character in enumerate(ALPHABET, start=1)}  #
 SECONDS_PER_STEP = 64
 MASK_SHARE, MASK_SPAN = 0.1, 10  # SpecAugment over time, as in the original recipes
 SCHEDULE = Schedule(
-    steps=4000, learning_rate=1e-3, warm_up_steps=300, decay_share=0.5, weight_decay=0.01, gradient_clip=1.0
+    steps=2500, learning_rate=1e-3, warm_up_steps=300, decay_share=0.5, weight_decay=0.01, gradient_clip=1.0
 )
 
 

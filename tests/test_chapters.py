@@ -78,7 +78,11 @@ def printed(notebook: Path) -> str:
     ("chapter", "values", "words"),
     [
         ("speaker-identificaton", {}, "did you mean 'speaker-identification'?"),
-        ("nothing-like-it", {}, "the chapters are measuring-bias, speaker-identification, speech-recognition"),
+        (
+            "nothing-like-it",
+            {},
+            "the chapters are encoders-and-layers, measuring-bias, speaker-identification, speech-recognition",
+        ),
         ("speaker-identification", {"encodr": "logmel"}, "no parameter 'encodr': did you mean 'encoder'?"),
         ("speaker-identification", {"probe": "linear"}, "no parameter 'probe': it has encoder, corpus,"),
         ("speaker-identification", {"seeds": "3"}, "seeds must be a whole number, not '3'"),

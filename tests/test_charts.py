@@ -13,6 +13,7 @@ import vl_convert
 from fairlib import charts
 from fairlib.bias import SCALES, group_bias, group_errors
 from fairlib.findings import mark_saturated
+from fairlib.layers import layer_errors
 
 LAYERS = ["10", "2", "cnn", "0", "1"]
 WORDS = {"title": "Children are wronged more often", "description": "Two lines, children above adults."}
@@ -55,12 +56,13 @@ def bias(made):
 
 
 @pytest.fixture(scope="module")
-def every(errors, bias):
+def every(made, errors, bias):
     titles = dict.fromkeys(SCALES, "The gap is largest somewhere")
     return [
         charts.error_by_layer(errors, encoder="pocket", **WORDS),
         charts.bias_by_layer(bias, **WORDS),
         *charts.three_scales(bias, titles=titles, description=WORDS["description"]),
+        charts.encoders_by_layer(layer_errors(made, resamples=100), **WORDS),
     ]
 
 

@@ -1,0 +1,149 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Encoders and layers
+#
+# **The question.** What does each layer of a speech encoder hold: which sound is spoken, who speaks, what is said?
+# And how much of that has the encoder learnt, when an untrained network, or the plain spectrogram, holds some of it too?
+#
+# **The answer.** {glue:text}`learnt` {glue:text}`depths`
+#
+# **How it was judged**, by rules that were written down before the encoders' results were seen:
+#
+# - *Learnt?* {glue:text}`learnt_criterion`
+# - *Different depths?* {glue:text}`depths_criterion`
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
+seeds = 5  # speaker probes trained per layer; the others are trained once
+force = False  # compute the encoder's outcomes again, even where they are stored or published
+
+# %% [markdown]
+# ## What a layer is
+#
+# A self-supervised encoder turns a recording into numbers in several steps, and each step is a layer.
+# The *convolutions* (layer `cnn`) look at a fortieth of a second at a time and give a row of numbers, a *frame*, fifty
+# times a second.
+# These enter the *transformer* (layer `0`), whose blocks (layers `1` and up) each look at all frames of the utterance
+# and write every frame anew.
+# Nobody told the encoder what was said: in training it learnt to guess stretches of speech that were hidden from it,
+# from what stood around them.
+#
+# What a layer holds is found with a *probe*: a classifier so small that it can only read what is there.
+# Three probes ask three questions of every layer: which *phone* sounds in a frame, which *speaker* is heard in an
+# utterance, and which *characters* write down what was said.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import chapters, charts, findings
+from fairlib.encoders import pretraining_log
+from fairlib.layers import knowledge_table, layer_errors, told, what_was_learnt, which_depths
+
+charts.use_book_renderer()
+
+runs = []
+for name in [encoder, *findings.controls(encoder)]:
+    anew = force and name == encoder
+    runs.append(fairlib.probe_phones(name, corpus, force=anew))
+    runs.append(fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew))
+    runs.append(fairlib.probe_characters(name, corpus, force=anew))
+outcomes = pd.concat(runs, ignore_index=True)
+errors = layer_errors(outcomes)
+learnt = what_was_learnt(outcomes, encoder)
+depths = which_depths(outcomes, encoder)
+
+# %% tags=["remove-input", "remove-output"]
+for name, finding in {"learnt": learnt, "depths": depths}.items():
+    glue(name, finding.sentence)
+    glue(f"{name}_verdict", finding.verdict)
+    glue(f"{name}_criterion", finding.criterion)
+
+# %% [markdown]
+# ## What each layer holds
+#
+# The lower a line, the more of it can be read from that layer.
+# The *untrained twin* is the same network with random weights: what it holds, the shape of the network gives.
+# *Log-mel* is the plain spectrogram: what it holds, the sound gives.
+# Only what lies below both has been learnt.
+
+# %% tags=["hide-input"]
+for unit in ("phone", "speaker", "char"):
+    rows = errors[errors["unit"] == unit]
+    display(charts.encoders_by_layer(rows, **told(rows, encoder)))
+
+# %% tags=["remove-input"]
+charts.table(knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
+
+# %% [markdown]
+# ## How the encoder was trained
+#
+# The pocket encoders are our own, so all that they heard is known, and how they went about it can be shown.
+# The chart follows the share of hidden frames that the encoder guesses rightly.
+# For HuBERT and WavLM a guess is one of a hundred clusters of sounds, for wav2vec 2.0 one of fifty-one frames.
+
+# %% tags=["hide-input"]
+log = pretraining_log(encoder)
+if log is None:
+    display(Markdown("How this encoder was trained is not on record here."))
+else:
+    last = log.iloc[-5:].mean()
+    display(
+        charts.curves(
+            log.assign(line="hidden frames", x=log["hours_heard"], value=log["masked_accuracy"]),
+            x_title="hours of speech heard in training",
+            y_title="hidden frames guessed rightly (%)",
+            format="%",
+            title=f"In the end {findings.percent(last['masked_accuracy'])} of the hidden frames were guessed rightly",
+            description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
+        )
+    )
+
+# %% [markdown]
+# ## What could be wrong
+
+# %% tags=["remove-input"]
+Markdown(findings.cautions("phone", encoder, corpus))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put another encoder or corpus in its place:
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, corpus=corpus, seeds=seeds, force=force)
+command = chapters.command("encoders-and-layers", chapters.check("encoders-and-layers", parameters))
+Markdown(f"```shell\n{command}\n```")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Which of the three questions does the untrained twin answer best, and why should an untrained network hold that?
+# 2. Take the table: at which layer has most been learnt, if the twin's layer of the same name is what you compare with?
+#    Is it the layer with the lowest error?
+# 3. A probe with a hidden layer (`probe="hidden"` in `fairlib.probe_phones`) reads more from every layer.
+#    Does that mean that the layers hold more? Compare `fairlib.selectivity` of both probes.
+#
+# The layers hold something, and not the same thing at each depth.
+# Whether they hold it equally for everybody is the question of the chapters to come; how to tell is that of
+# [the next one](04_measuring_bias.ipynb).
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+chapters.provenance_box(runs, parameters, chapter="encoders-and-layers", findings=[learnt, depths])
