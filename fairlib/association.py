@@ -16,10 +16,15 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, holm, link, pool, speaker_sums
+from fairlib.findings import Finding, encoder_label, interval
 from fairlib.simulation import constant_odds
 
 FEWEST_LAYERS = 5
 
+C2_CLAIMS = {
+    "sid": "In speaker identification, bias is lowest in the layers where the error is lowest.",
+    "asr": "In speech recognition, bias is highest in the layers where the error is lowest.",
+}
 # What C2 says of each task: bias rises with error in speaker identification, falls with it in speech recognition.
 CLAIMED = {"sid": 1, "asr": -1}
 
@@ -111,6 +116,31 @@ def bias_error_association(
     if not tables:
         raise BiasError(f"No encoder in these outcomes has {FEWEST_LAYERS} layers, which a rank correlation needs.")
     return pd.concat(tables, ignore_index=True)
+
+
+def c2_finding(associations: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> Finding:
+    """What `bias_error_association` found of claim C2 for one task and scale, as a finding.
+
+    Args:
+        associations: of one encoder.
+    """
+    chosen = associations[(associations["task"] == task) & (associations["contrast"] == contrast)]
+    row = chosen.set_index("scale").loc[scale]
+    name = encoder_label(row["encoder"])
+    known = (
+        f"rank correlation over {row['n_layers']} layers {interval(row['estimate'], row['low'], row['high'])}; one odds"
+        f" ratio for all layers would give {interval(row['null_mean'], row['null_low'], row['null_high'])}"
+    )
+    words = {
+        "rises with error": f"In {name} the gap is larger in the layers that err more ({known}).",
+        "falls with error": f"In {name} the gap is larger in the layers that err less ({known}).",
+        "as constant odds would": f"In {name} the gap goes with error only as one odds ratio for all layers would have"
+        f" it ({known}).",
+        "no odds to compare with": f"In {name} some layers err in more units than there are: there are no odds to"
+        f" compare with ({known}).",
+        "not shown": f"In {name} no association between gap and error is shown ({known}).",
+    }
+    return Finding(C2_CLAIMS[task], RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fairlib.encoders import shipped_encoders
+from fairlib.encoders import finetuned_from, shipped_encoders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,6 +158,32 @@ class SpeechRecognition(StudyParameters):
     )
 
 
+class OppositePatterns(StudyParameters):
+    """Parameters of chapter 7."""
+
+
+class FineTuning(StudyParameters):
+    """Parameters of chapter 8."""
+
+    encoder: str = Field(
+        "pocket-hubert-asr-librispeech",
+        description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
+    )
+    pretrained: str = Field(
+        "", description="the encoder it was made from; may be left out for shipped ones, whose records say it"
+    )
+
+    @model_validator(mode="after")
+    def _what_it_was_made_from_is_known(self) -> FineTuning:
+        known = self.pretrained or (not HUB_ID.fullmatch(self.encoder) and finetuned_from(self.encoder))
+        if not known:
+            raise ValueError(
+                f"pretrained: nothing here says what {self.encoder} was made from: name the pretrained encoder too, or"
+                " choose a fine-tuned one from fairlib encoders"
+            )
+        return self
+
+
 @dataclass(frozen=True)
 class Chapter:
     """One chapter: its name on the command line, its notebook's name, its task and its parameters."""
@@ -203,6 +229,20 @@ _CHAPTERS = (
         "asr",
         SpeechRecognition,
     ),
+    Chapter(
+        "opposite-patterns",
+        "07_opposite_patterns",
+        "Opposite patterns?",
+        "",
+        OppositePatterns,
+    ),
+    Chapter(
+        "fine-tuning",
+        "08_fine_tuning",
+        "After fine-tuning",
+        "",
+        FineTuning,
+    ),
 )
 
 
@@ -211,7 +251,8 @@ def chapters() -> dict[str, Chapter]:
 
     Example:
         >>> list(chapters())
-        ['encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition']
+        ['encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition', 'opposite-patterns',
+         'fine-tuning']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 
@@ -273,6 +314,8 @@ def command(chapter: str, chosen: Parameters) -> str:
     """
     words = ["fairlib", "run", chapter]
     for name, value in chosen.model_dump(exclude={"force"}).items():
+        if value == "":  # left out
+            continue
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words + ["--force"] * chosen.force)
 

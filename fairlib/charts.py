@@ -351,6 +351,86 @@ def curves(
     return _finish(parts, title, [notes] if notes else [], description, height=height)
 
 
+def gap_against_error(points: pd.DataFrame, *, title: str, description: str, height: int = 260) -> alt.LayerChart:
+    """One dot a layer, named: how large its gap is, with its interval, over how often it errs.
+
+    Args:
+        points: ``layer, error, estimate, low, high``, of one encoder; log odds ratios.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    rows = _one(points[np.isfinite(points["estimate"].astype(float))], column="")
+    drawn = rows[["layer", "error", "estimate", "low", "high"]].to_json(orient="records", double_precision=6)
+    base = alt.Chart(alt.InlineData(values=json.loads(drawn)))
+    values = np.r_[rows[["low", "high"]].to_numpy(float).ravel(), rows["estimate"], 0.0]
+    y_scale, _ = _gap_scale(values[np.isfinite(values)], "linear")
+    axis = _level_axis("gap (log odds ratio of error)", format="+~f")
+    room = max(0.15 * (rows["error"].max() - rows["error"].min()), 0.01)
+    span = [max(rows["error"].min() - room, 0), rows["error"].max() + room]
+    x = alt.X(
+        "error:Q",
+        scale=alt.Scale(domain=span, nice=False, zero=False),
+        axis=alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=6),
+    )
+    y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
+    zero = alt.Chart(alt.Data(values=[{"estimate": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(y=y)
+    bars = base.mark_rule(color=PALETTE[0], strokeWidth=2, opacity=0.45)
+    tooltip = [alt.Tooltip("layer:N"), alt.Tooltip("error:Q", format=".1%"), alt.Tooltip("estimate:Q", format=".2f")]
+    parts = [
+        zero,
+        bars.encode(x=x, y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"),
+        base.mark_point(color=PALETTE[0], filled=True, size=58, opacity=1).encode(x=x, y=y, tooltip=tooltip),
+        base.mark_text(dx=7, dy=-7, align="left", fontSize=12, color=INK).encode(x=x, y=y, text="layer:N"),
+    ]
+    notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
+    return _finish(parts, title, notes, description, height=height)
+
+
+def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.LayerChart:
+    """Rank correlations of bias and error on each scale, over what one odds ratio for all layers would give.
+
+    Args:
+        table: from `fairlib.association.bias_error_association`, of one encoder, task and contrast.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    names = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds"}
+    columns = ["scale", "estimate", "low", "high", "null_low", "null_high"]
+    rows = _one(table[np.isfinite(table["estimate"].astype(float))], column="").assign(
+        scale=lambda t: t["scale"].map(names)
+    )
+    base = alt.Chart(alt.InlineData(values=json.loads(rows[columns].to_json(orient="records", double_precision=6))))
+    y = alt.Y(
+        "scale:N", sort=list(names.values()), axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13)
+    )
+    axis = alt.Axis(title="rank correlation of gap and error over layers", values=[-1, -0.5, 0, 0.5, 1], format="+~f")
+    scale = alt.Scale(domain=[-1.05, 1.05], nice=False)
+    zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2)
+    tooltip = [alt.Tooltip("scale:N"), *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in columns[1:])]
+    parts = [
+        base.mark_bar(color=PALE, opacity=0.45, height=26).encode(
+            x=alt.X("null_low:Q", scale=scale, axis=axis), x2="null_high:Q", y=y
+        ),
+        zero.encode(x=alt.X("at:Q", scale=scale, axis=axis)),
+        base.mark_rule(color=PALETTE[0], strokeWidth=2.4).encode(
+            x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y
+        ),
+        base.mark_point(color=PALETTE[0], filled=True, size=70, opacity=1).encode(
+            x=alt.X("estimate:Q", scale=scale, axis=axis), y=y, tooltip=tooltip
+        ),
+    ]
+    notes = ["Grey: where 95 % would lie if one odds ratio held at all layers. Strokes: 95 % intervals over speakers."]
+    return _finish(parts, title, notes, description, height=150)
+
+
 def strips(rows: pd.DataFrame, *, value_title: str, title: str, description: str, notes: str = "") -> alt.LayerChart:
     """One dot a speaker, one row a group, with the group's mean as a bar.
 

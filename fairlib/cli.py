@@ -247,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measuring-bias          Measuring bias
         speaker-identification  Speaker identification, layer by layer
         speech-recognition      Speech recognition, layer by layer
+        opposite-patterns       Opposite patterns?
+        fine-tuning             After fine-tuning
         0
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)

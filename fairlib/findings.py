@@ -45,6 +45,15 @@ WHOSE_CRITERION = (
     " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
 )
 
+TUNED_CLAIM = "Fine-tuning for speech recognition leaves the gaps of the pretrained encoder as they were."
+TUNED_CRITERION = (
+    "A layer's gap counts as changed when its log odds ratio in the fine-tuned encoder less that in the pretrained one,"
+    " in pairs, has Holm's p below 0.05 over all layers and contrasts. Among the layers at which the pretrained encoder"
+    " is biased: the claim is supported if at each of them the fine-tuned encoder is biased to the same side and at"
+    " none the gap became smaller; contradicted if at one or more it became smaller and at none larger; inconclusive"
+    " otherwise."
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -417,6 +426,49 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     )
     sentence = f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
     return finding("inconclusive", sentence, evidence)
+
+
+def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str, contrast: str) -> Finding:
+    """Judge by `TUNED_CRITERION` what fine-tuning did to the gap.
+
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe, with the fine-tuned and the pretrained encoder.
+        differences: the fine-tuned encoder's gap less the pretrained one's at each layer, from `bias_differences`.
+        tuned: the fine-tuned encoder.
+    """
+    apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")].set_index("layer")
+    pretrained = str(apart["encoder_b"].iloc[0])
+    before, after = (gaps(bias, name, contrast).set_index("layer") for name in (pretrained, tuned))
+    layers = list(before.index)
+    changed = apart["p_holm"] < 0.05
+    biased = [layer for layer in layers if before.loc[layer, "biased"]]
+    sign = np.sign(before["estimate"])
+    smaller = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] < 0]
+    larger = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] > 0]
+    still = [
+        layer for layer in biased if after.loc[layer, "biased"] and np.sign(after.loc[layer, "estimate"]) == sign[layer]
+    ]
+    columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
+    evidence = apart.reset_index()[columns].to_dict("records")
+    first, second = _sides(str(before["by"].iloc[0]), contrast)
+    name, base = encoder_label(tuned), encoder_label(pretrained)
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        return Finding(TUNED_CLAIM, TUNED_CRITERION, verdict, sentence, evidence)
+
+    if not biased:
+        return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
+    remains = f"Of the {len(biased)} layers at which {base} shows a gap between {first} and {second}, {len(still)} "
+    remains += f"{'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
+    moved = [f"smaller at {_layers(layers, smaller)}"] * bool(smaller) + [
+        f"larger at {_layers(layers, larger)}"
+    ] * bool(larger)
+    how = f"it is shown to be {' and '.join(moved)}" if moved else "at none is it shown to be smaller or larger"
+    if smaller and not larger:
+        verdict = "contradicted"
+    else:
+        verdict = "supported" if len(still) == len(biased) and not smaller else "inconclusive"
+    return finding(verdict, f"{remains}; {how}.")
 
 
 def _sides(by: str, contrast: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from fairlib.audio import read_audio
 from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
-from fairlib.devices import best_device
+from fairlib.devices import attention, best_device
 from fairlib.encoders import encoder_fingerprint, encoder_folder
 from fairlib.pretraining.batches import span_mask
 from fairlib.probing.text import count_errors, greedy_text, plain_text
@@ -34,10 +34,10 @@ from fairlib.training import (
 
 ALPHABET = " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CODES = {character: code for code, character in enumerate(ALPHABET, start=1)}  # 0 is CTC's blank
-SECONDS_PER_STEP = 64
+SECONDS_PER_STEP = 32
 MASK_SHARE, MASK_SPAN = 0.1, 10  # SpecAugment over time, as in the original recipes
 SCHEDULE = Schedule(
-    steps=2500, learning_rate=1e-3, warm_up_steps=300, decay_share=0.5, weight_decay=0.01, gradient_clip=1.0
+    steps=2000, learning_rate=1e-3, warm_up_steps=200, decay_share=0.5, weight_decay=0.01, gradient_clip=1.0
 )
 
 
@@ -92,7 +92,12 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     device = torch.device(best_device())
     torch.manual_seed(seed)
     model = AutoModelForCTC.from_pretrained(
-        folder, vocab_size=len(ALPHABET) + 1, pad_token_id=0, trust_remote_code=False, dtype=torch.float32
+        folder,
+        vocab_size=len(ALPHABET) + 1,
+        pad_token_id=0,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        attn_implementation=attention(family),
     ).to(device)
     model.freeze_feature_encoder()
     half = halves(table)

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, normalize
 from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, WavLMConfig, WavLMModel
 
+from fairlib.devices import attention
 from fairlib.encoders import encoder_folder
 from fairlib.pretraining.recipe import Recipe, RecipeError
 
@@ -105,7 +106,6 @@ def _config(config_class, recipe: Recipe):
         ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"), 0.0
     )
     config = config_class(**no_dropout, layerdrop=0.0, **recipe.model)
-    if recipe.family != "wavlm":  # it has one attention of its own
-        # On a processor, at this width and length, the plain attention is half as long under way as the fused one.
-        config._attn_implementation = "sdpa" if torch.cuda.is_available() else "eager"
+    if attention(recipe.family):
+        config._attn_implementation = attention(recipe.family)
     return config

@@ -1,0 +1,177 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Opposite patterns?
+#
+# **The question.** Is the gap between groups of speakers smallest where the encoder does a task best, or largest?
+# The paper that asked this book's question claims opposite answers for two tasks: for telling speakers, the fairest
+# layers are the best ones; for writing down speech, the best layers are the least fair.
+#
+# **The answer.** Telling speakers: *{glue:text}`sid_pattern_verdict`*. {glue:text}`sid_pattern`
+# Writing down speech: *{glue:text}`asr_pattern_verdict`*. {glue:text}`asr_pattern`
+#
+# **How it was judged**, by a rule that was written down before the encoder's results were seen:
+# {glue:text}`pattern_criterion`
+# The answer above is on the scale of the log odds ratio, the one that has no such pattern of its own; the other two
+# stand beside it below.
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
+group = "age_group"  # a column of the corpus that describes its speakers
+seeds = 5  # speaker probes trained per layer; the character probe is trained once
+force = False  # compute the encoder's outcomes again, even where they are stored or published
+
+# %% [markdown]
+# ## Why this is easily got wrong
+#
+# Suppose that a layer changes nothing about fairness: the odds of an error are twice as high for one group as for the
+# other, at every layer.
+# As the error falls from layer to layer, the *ratio* of the groups' errors then rises towards two, and their
+# *difference* falls towards nothing.
+# Who looks at ratios sees the best layers as the least fair; who looks at differences, as the fairest.
+# Neither has seen anything but their ruler.
+# So each pattern here is set against what one odds ratio for all layers would give.
+# [Measuring bias](04_measuring_bias.ipynb) shows that this test finds planted patterns and is not fooled by the ruler.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import chapters, charts, findings
+from fairlib.association import RULE, bias_error_association, c2_finding
+from fairlib.bias import group_bias
+
+charts.use_book_renderer()
+
+runs = {
+    "sid": fairlib.probe_speakers(encoder, corpus, seeds=seeds, force=force),
+    "asr": fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'"),
+}
+tasks = {"sid": "telling speakers", "asr": "writing down speech"}
+bias, associations, found = {}, {}, {}
+for task, outcomes in runs.items():
+    bias[task] = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
+    contrast = findings.main_contrast(bias[task], encoder)
+    every = bias_error_association(outcomes, by=group)
+    associations[task] = every[every["contrast"] == contrast]
+    found[task] = c2_finding(every, task, contrast)
+
+# %% tags=["remove-input", "remove-output"]
+for task, finding in found.items():
+    glue(f"{task}_pattern", finding.sentence)
+    glue(f"{task}_pattern_verdict", finding.verdict)
+glue("pattern_criterion", RULE)
+
+# %% [markdown]
+# ## Gap over error, layer by layer
+#
+# If the claim holds, the dots of the first chart rise from left to right, and those of the second fall.
+
+# %% tags=["hide-input"]
+for task, outcomes in runs.items():
+    rows = findings.gaps(bias[task], encoder, contrast).drop(columns="error", errors="ignore")
+    error = findings.mean_error(outcomes).set_index("layer")["error"]
+    points = rows.assign(error=rows["layer"].map(error), estimate=rows["estimate"].astype(float))
+    link = associations[task].set_index("scale").loc["log_odds"]
+    display(
+        charts.gap_against_error(
+            points,
+            title=f"{tasks[task].capitalize()}: the size of the gap {link['association']}"
+            if link["association"] in ("rises with error", "falls with error")
+            else f"{tasks[task].capitalize()}: no pattern of gap and error beyond the ruler's own",
+            description=f"One dot for each layer of {findings.encoder_label(encoder)}, {tasks[task]}. "
+            + findings.describe_gaps(bias[task], encoder, contrast),
+        )
+    )
+
+# %% [markdown]
+# ## The three scales, each against its own ruler
+#
+# A stroke that touches zero is no pattern; a dot inside the grey is a pattern that the ruler makes by itself.
+
+# %% tags=["hide-input"]
+for task, table in associations.items():
+    display(
+        charts.associations(
+            table,
+            title=f"{tasks[task].capitalize()}: "
+            + findings.listing(f"{findings.SCALE_WORDS[row.scale]} {row.association}" for row in table.itertuples()),
+            description="; ".join(
+                f"{findings.SCALE_WORDS[row.scale]}: correlation "
+                f"{findings.interval(row.estimate, row.low, row.high)}, one odds ratio for all layers would give "
+                f"{findings.interval(row.null_mean, row.null_low, row.null_high)}"
+                for row in table.itertuples()
+            ),
+        )
+    )
+
+# %% tags=["remove-input"]
+shown = pd.concat(associations.values())
+charts.table(
+    pd.DataFrame(
+        {
+            "task": shown["task"].map(tasks),
+            "scale": shown["scale"].map(findings.SCALE_WORDS),
+            "correlation": [findings.interval(*values) for values in shown[["estimate", "low", "high"]].values],
+            "one odds ratio gives": [
+                findings.interval(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
+            ],
+            "p": [f"{value:.3f}" for value in shown["p"]],
+            "pattern": shown["association"],
+            "the paper's claim": shown["verdict"],
+        }
+    ),
+    "Rank correlation over layers between error and size of the gap, on three scales",
+)
+
+# %% [markdown]
+# ## What could be wrong
+#
+# - **Few layers.** A pocket encoder has eight layers, and they are made from each other. A rank correlation over eight
+#   of them is a coarse thing; an encoder of full size has thirteen or twenty-five.
+# - **One size of the gap.** The gap counts by its size, whichever group it disfavours. Where its sign changes between
+#   layers, look at the charts and not at the correlation.
+
+# %% tags=["remove-input"]
+Markdown(findings.cautions("asr", encoder, corpus, group))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put another encoder, corpus or group in its place:
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force)
+command = chapters.command("opposite-patterns", chapters.check("opposite-patterns", parameters))
+Markdown(f"```shell\n{command}\n```")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Take the first chart and cover the convolutions (layer `cnn`) with a finger. Does a pattern remain?
+#    Then leave that layer out of `outcomes` and let the test say what you saw.
+# 2. Make outcomes in which every layer has one odds ratio (`fairlib.simulation.constant_odds`) and draw the gap over
+#    the error as a difference and as a ratio. Which of the two would you have believed?
+# 3. Run the chapter by `sex`. Where there is hardly any gap, what does a pattern of its size mean?
+#
+# Whatever the pattern, it is that of an encoder that was never told what anybody said.
+# What happens to the gaps when it is, is [the next question](08_fine_tuning.ipynb).
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+chapters.provenance_box(list(runs.values()), parameters, chapter="opposite-patterns", findings=list(found.values()))
