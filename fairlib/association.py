@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, holm, link, pool, speaker_sums
-from fairlib.findings import Finding, encoder_label, interval
+from fairlib.findings import SCALE_WORDS, Finding, encoder_label, interval, listing
 from fairlib.simulation import constant_odds
 
 FEWEST_LAYERS = 5
@@ -141,6 +141,30 @@ def c2_finding(associations: pd.DataFrame, task: str, contrast: str, scale: str 
         "not shown": f"In {name} no association between gap and error is shown ({known}).",
     }
     return Finding(C2_CLAIMS[task], RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
+
+
+def scales_title(associations: pd.DataFrame) -> str:
+    """What the three scales say of one task, one contrast and one encoder, in a few words.
+
+    Example:
+        >>> rows = pd.DataFrame({"scale": ["difference", "ratio"], "association": ["rises with error", "not shown"]})
+        >>> scales_title(rows)
+        'on the scale of the difference the gap rises with error; on that of the ratio no pattern is shown'
+    """
+    words = {
+        "not shown": "no pattern is shown",
+        "as constant odds would": "the gap goes with error as one odds ratio would have it",
+        "no odds to compare with": "there are no odds to compare with",
+    }
+    said: dict[str, list[str]] = {}
+    for row in associations.itertuples():
+        said.setdefault(words.get(row.association, f"the gap {row.association}"), []).append(SCALE_WORDS[row.scale])
+    if len(said) == 1 and len(associations) > 1:
+        return f"on every scale {next(iter(said))}"
+    return "; ".join(
+        f"on {'that' if place else 'the scale'} of the {listing(scales)} {what}"
+        for place, (what, scales) in enumerate(said.items())
+    )
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:

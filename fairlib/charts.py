@@ -364,8 +364,10 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
     """
     _need_words(title, description)
     rows = _one(points[np.isfinite(points["estimate"].astype(float))], column="")
-    drawn = rows[["layer", "error", "estimate", "low", "high"]].to_json(orient="records", double_precision=6)
-    base = alt.Chart(alt.InlineData(values=json.loads(drawn)))
+    rows = rows.sort_values("error").assign(side=np.resize([1, -1], len(rows)))
+    columns = ["layer", "error", "estimate", "low", "high", "side"]
+    drawn = json.loads(rows[columns].to_json(orient="records", double_precision=6))
+    base = alt.Chart(alt.InlineData(values=drawn))
     values = np.r_[rows[["low", "high"]].to_numpy(float).ravel(), rows["estimate"], 0.0]
     y_scale, _ = _gap_scale(values[np.isfinite(values)], "linear")
     axis = _level_axis("gap (log odds ratio of error)", format="+~f")
@@ -384,8 +386,11 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
         zero,
         bars.encode(x=x, y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"),
         base.mark_point(color=PALETTE[0], filled=True, size=58, opacity=1).encode(x=x, y=y, tooltip=tooltip),
-        base.mark_text(dx=7, dy=-7, align="left", fontSize=12, color=INK).encode(x=x, y=y, text="layer:N"),
     ]
+    for side, end in ((1, "high"), (-1, "low")):  # the names of neighbours at different ends of their strokes
+        at_end = alt.Chart(alt.InlineData(values=[row for row in drawn if row["side"] == side]))
+        text = at_end.mark_text(dy=-9 * side, fontSize=12, color=INK)
+        parts.append(text.encode(x=x, y=alt.Y(f"{end}:Q", scale=y_scale, axis=axis), text="layer:N"))
     notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
     return _finish(parts, title, notes, description, height=height)
 
@@ -411,7 +416,12 @@ def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.La
     y = alt.Y(
         "scale:N", sort=list(names.values()), axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13)
     )
-    axis = alt.Axis(title="rank correlation of gap and error over layers", values=[-1, -0.5, 0, 0.5, 1], format="+~f")
+    axis = alt.Axis(
+        title="rank correlation of gap and error over layers",
+        values=[-1, -0.5, 0, 0.5, 1],
+        format="+~f",
+        labelExpr=ZEROLESS,
+    )
     scale = alt.Scale(domain=[-1.05, 1.05], nice=False)
     zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2)
     tooltip = [alt.Tooltip("scale:N"), *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in columns[1:])]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import Wav2Vec2FeatureExtractor
 
 from fairlib.devices import half_precision

@@ -52,7 +52,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import chapters, charts, findings
-from fairlib.association import RULE, bias_error_association, c2_finding
+from fairlib.association import RULE, bias_error_association, c2_finding, scales_title
 from fairlib.bias import group_bias
 
 charts.use_book_renderer()
@@ -108,8 +108,7 @@ for task, table in associations.items():
     display(
         charts.associations(
             table,
-            title=f"{tasks[task].capitalize()}: "
-            + findings.listing(f"{findings.SCALE_WORDS[row.scale]} {row.association}" for row in table.itertuples()),
+            title=f"{tasks[task].capitalize()}: {scales_title(table)}",
             description="; ".join(
                 f"{findings.SCALE_WORDS[row.scale]}: correlation "
                 f"{findings.interval(row.estimate, row.low, row.high)}, one odds ratio for all layers would give "

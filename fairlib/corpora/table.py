@@ -19,7 +19,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from fairlib.audio import EXTENSIONS, AudioError, audio_duration
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchaudio
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from fairlib.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora import halves, load_corpus
