@@ -571,6 +571,7 @@ def _kernel_environment() -> Iterator[None]:
     before = dict(os.environ)
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a package would like to draw bars of its own
     for folder in ("FAIRLIB_DATA", "FAIRLIB_STORE", "FAIRLIB_CACHE"):
         if os.environ.get(folder):
             os.environ[folder] = str(Path(os.environ[folder]).expanduser().resolve())

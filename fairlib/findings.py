@@ -725,7 +725,7 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
             points.append(
                 "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
                 " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
-                " far that goes."
+                " far that goes; a perturbed channel takes part of it away, not all."
             )
         points += [
             (
@@ -748,7 +748,8 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
     if task == "sid":
         points.append(
             "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
-            " them. Group sizes are not equalised in this edition."
+            " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
+            " question is asked further down."
         )
     if task == "asr":
         points.append(

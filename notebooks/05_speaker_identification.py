@@ -48,6 +48,14 @@ import fairlib
 from fairlib import chapters, charts, findings
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.views import (
+    controls_table,
+    is_it_the_voice,
+    own_group_table,
+    speaker_views,
+    views_bias,
+    views_table,
+)
 
 charts.use_book_renderer()
 
@@ -159,6 +167,70 @@ adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
+# ## Asked more fairly
+#
+# Telling speakers among all that a corpus holds is not a fair contest.
+# Each person was recorded in a room of their own, so a probe may know the room and not the voice; and who stands among
+# many similar voices is harder to tell.
+# Here the question is asked again in other ways, each of which takes one such reason away: through a random *channel*
+# for every utterance (level, equaliser, noise, codec), with *equal shares* of each group, among *a few candidates* of
+# which each group has as many, and as *verification*, where two utterances come from one person or from two.
+#
+# **Is it the voice?** *{glue:text}`sid_voice_verdict`*. {glue:text}`sid_voice`
+#
+# *How it was judged.* {glue:text}`sid_voice_criterion`
+
+# %% tags=["hide-input"]
+asked = [
+    speaker_views(name, corpus, group, seeds, force and name == encoder)
+    for name in [encoder, *findings.controls(encoder)]
+]
+fair = views_bias(asked, group)
+voice = is_it_the_voice(fair, encoder, contrast)
+charts.table(
+    views_table(fair, encoder, contrast), f"Error and gap ({contrast}, log odds ratio) however the question is asked"
+)
+
+# %% tags=["remove-input", "remove-output"]
+glue("sid_voice", voice.sentence)
+glue("sid_voice_verdict", voice.verdict)
+glue("sid_voice_criterion", voice.criterion)
+
+# %% [markdown]
+# ### Whom an error names
+#
+# If errors did not mind groups, a speaker would be taken for one of their own group as often as that group's share
+# among the others.
+
+# %% tags=["hide-input"]
+charts.table(own_group_table(outcomes, group, encoder), "How many of a group's errors name another of the same group")
+
+# %% [markdown]
+# ### Is it the layer, or the probe?
+#
+# A probe that could learn anything would say nothing of the layer.
+# With *shuffled* names there is nothing to learn, and its errors must be those of guessing.
+# A probe with a *hidden* layer reads what a linear one cannot.
+# And the *code length* counts the bits that it takes to send each utterance's speaker to somebody who has the layer:
+# the fewer, the plainer the layer shows who speaks.
+
+# %% tags=["hide-input"]
+names = [encoder, *findings.controls(encoder)]
+
+
+def every_encoder(ask, **settings):
+    return pd.concat([ask(name, corpus, seeds=1, **settings) for name in names], ignore_index=True)
+
+
+kinds = {
+    "errors of the linear probe": outcomes,
+    "of one with a hidden layer": every_encoder(fairlib.probe_speakers, probe="hidden"),
+    "of one taught shuffled names": every_encoder(fairlib.probe_speakers, shuffled=True),
+}
+code = every_encoder(fairlib.description_length, task="sid")
+charts.table(controls_table(kinds, code), "Four probes of the same layers")
+
+# %% [markdown]
 # ## What could be wrong
 
 # %% tags=["remove-input"]
@@ -189,4 +261,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, findings=[begins, whose])
+chapters.provenance_box(runs, parameters, findings=[begins, whose, voice])

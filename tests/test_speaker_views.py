@@ -26,6 +26,7 @@ from fairlib.probing.trials import (
     lda_directions,
     verification_trials,
 )
+from fairlib.views import PLAIN, speaker_views, views_bias
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +139,14 @@ def test_a_voice_stays_known_through_other_channels(voices):
 
 def test_shuffled_labels_leave_chance(voices):
     assert _error(probe_speakers("logmel", voices, seeds=4, shuffled=True)) == pytest.approx(7 / 8, abs=0.09)
+
+
+def test_every_view_is_asked_and_one_that_the_corpus_does_not_allow_is_left_out(voices):
+    views = speaker_views("logmel", voices, "group", seeds=1)  # eight speakers are too few for ten candidates
+    trials = {"verification: missed", "verification: own group", "verification: other group"}
+    assert set(views) == {PLAIN, "channel perturbed", "equal shares"} | trials
+    bias = views_bias([views], "group")
+    assert set(bias["view"]) == set(views) and bias["error"].between(0, 1).all()
 
 
 def test_features_are_extracted_once_for_all_probes_and_removed(voices, tmp_path, monkeypatch):
