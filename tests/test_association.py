@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fairlib.association import RULE, bias_error_association, rank_correlation
+from fairlib.association import RULE, bias_error_association, c2_finding, rank_correlation, scales_title
 from fairlib.bias import SCALES, BiasError
 from fairlib.simulation import constant_odds, simulate_outcomes
 
@@ -105,3 +105,17 @@ def test_too_few_layers_are_refused():
     short = study(0.5, speakers=5)
     with pytest.raises(BiasError, match="No encoder in these outcomes has 5 layers"):
         bias_error_association(short[short["layer"].isin(["0", "1", "2", "3"])], "group")
+
+
+@pytest.mark.parametrize(
+    ("task", "verdict"), [("sid", "supported"), ("asr", "contradicted")], ids=["as claimed", "against the claim"]
+)
+def test_a_finding_tells_the_direction_and_judges_the_claim_of_its_task(task, verdict):
+    outcomes = study(np.linspace(0.1, 1.1, 8)).assign(task=task)
+    found = bias_error_association(outcomes, "group", resamples=800)
+    contrast = found["contrast"].iloc[0]
+    finding = c2_finding(found, task, contrast)
+    assert finding.verdict == verdict and finding.criterion == RULE
+    assert "the gap is larger in the layers that err more" in finding.sentence
+    assert {row["scale"] for row in finding.evidence} == set(SCALES)
+    assert scales_title(found).startswith("on ")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fairlib import findings
-from fairlib.findings import where_bias_begins, whose_gap
+from fairlib.findings import after_fine_tuning, where_bias_begins, whose_gap
 
 SHOWN, NONE, BELOW = (1.0, 0.5, 1.5), (0.1, -0.4, 0.6), (-1.0, -1.5, -0.5)
 NAMED = ["cnn", "0", "1", "2"]
@@ -260,3 +260,40 @@ def test_cautions_fit_the_run():
     made = findings.cautions("asr", "facebook/hubert-base-ls960", "synthetic", "group")
     assert "says nothing about people" in made and "Saturation" in made
     assert "Mandarin" not in made and "Pocket" not in made and "session" not in made
+
+
+# ---- after fine-tuning
+
+
+def changes(moved: dict[str, float], shown: set[str]) -> pd.DataFrame:
+    rows = [
+        {"encoder": "tuned", "layer": layer, "encoder_b": "pocket", "contrast": "child vs adult", "scale": "log_odds",
+         "estimate": change, "low": change - 0.1, "high": change + 0.1, "p_holm": 0.01 if layer in shown else 0.5}
+        for layer, change in moved.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moved", "shown", "verdict", "words"),
+    [
+        (SHOWN, SHOWN, 0.0, set(), "supported", "at none is it shown to be smaller or larger"),
+        (SHOWN, SHOWN, 0.3, {"1"}, "supported", "larger at layer 1"),
+        (SHOWN, SHOWN, -0.3, {"1", "2"}, "contradicted", "smaller at layers 1 and 2"),
+        (BELOW, BELOW, 0.3, {"2"}, "contradicted", "smaller at layer 2"),  # towards zero, from below
+        (SHOWN, NONE, -0.3, set(), "inconclusive", "0 show it to the same side"),
+        (SHOWN, BELOW, 0.0, set(), "inconclusive", "0 show it to the same side"),  # turned round
+        (NONE, SHOWN, 0.5, {"1"}, "inconclusive", "no gap between children and adults to begin with"),
+    ],
+)
+def test_what_fine_tuning_did_to_the_gap(before, after, moved, shown, verdict, words):
+    bias = bias_table({"tuned": dict.fromkeys(NAMED, after), "pocket": dict.fromkeys(NAMED, before)})
+    finding = after_fine_tuning(bias, changes(dict.fromkeys(NAMED, moved), shown), "tuned", "child vs adult")
+    assert finding.verdict == verdict and words in finding.sentence
+    assert len(finding.evidence) == len(NAMED)
+
+
+def test_smaller_here_and_larger_there_decides_nothing():
+    bias = bias_table({"tuned": dict.fromkeys(NAMED, SHOWN), "pocket": dict.fromkeys(NAMED, SHOWN)})
+    moved = changes({"cnn": 0.0, "0": 0.3, "1": -0.3, "2": 0.0}, {"0", "1"})
+    assert after_fine_tuning(bias, moved, "tuned", "child vs adult").verdict == "inconclusive"
