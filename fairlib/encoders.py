@@ -12,7 +12,8 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -233,6 +234,22 @@ def _weight_files(folder: Path) -> list[Path]:
     return files
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Within it, transformers neither draws bars nor reports what this library checks itself."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
     import torch
     from transformers import AutoConfig, AutoModel, WhisperModel
@@ -257,9 +274,10 @@ def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
     else:
         _weight_files(folder)
         try:
-            model, report = model_class.from_pretrained(
-                folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-            )
+            with quiet_transformers():
+                model, report = model_class.from_pretrained(
+                    folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+                )
         except (RuntimeError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise EncoderError(f"The weights in {folder} do not fit its config.json: {reason}") from None

@@ -19,7 +19,7 @@ from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 from fairlib.audio import read_audio
 from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
 from fairlib.devices import attention, best_device
-from fairlib.encoders import encoder_fingerprint, encoder_folder
+from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
 from fairlib.pretraining.batches import span_mask
 from fairlib.probing.text import count_errors, greedy_text, plain_text
 from fairlib.training import (
@@ -91,14 +91,11 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     claim_folder(output, json.dumps(run, indent=1))
     device = torch.device(best_device())
     torch.manual_seed(seed)
-    model = AutoModelForCTC.from_pretrained(
-        folder,
-        vocab_size=len(ALPHABET) + 1,
-        pad_token_id=0,
-        trust_remote_code=False,
-        dtype=torch.float32,
-        attn_implementation=attention(family),
-    ).to(device)
+    options = {"vocab_size": len(ALPHABET) + 1, "pad_token_id": 0, "dtype": torch.float32}
+    with quiet_transformers():
+        model = AutoModelForCTC.from_pretrained(
+            folder, trust_remote_code=False, attn_implementation=attention(family), **options
+        ).to(device)
     model.freeze_feature_encoder()
     half = halves(table)
     parts = {}

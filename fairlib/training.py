@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import Wav2Vec2FeatureExtractor
 
 from fairlib.devices import half_precision
+from fairlib.encoders import quiet_transformers
 
 CHECKPOINT_EVERY = 500  # steps
 LOG_EVERY = 100
@@ -202,7 +203,8 @@ def save_transformers(model: torch.nn.Module, folder: Path) -> None:
     """Write the model's half-precision weights and its configuration to ``folder``, in the `transformers` format."""
     partial = folder.with_name(folder.name + ".partial")
     weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    model.save_pretrained(partial, state_dict=weights)
+    with quiet_transformers():
+        model.save_pretrained(partial, state_dict=weights)
     # Trained on waveforms as they are: whoever loads the encoder must not normalise them.
     Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
     folder.mkdir(parents=True, exist_ok=True)

@@ -481,8 +481,8 @@ def test_group_errors_are_those_of_fairlearn():
 
 
 def test_intervals_are_those_of_confidence_intervals():
-    """evaluate_with_conf_int of confidence_intervals 0.0.3 (Ferrer and Riera), speakers as conditions, 2,000 bootstraps,
-    gave 0.0876 [0.0545, 0.1200] for the difference in these outcomes."""
+    """evaluate_with_conf_int of confidence_intervals 0.0.3 (Ferrer and Riera), with speakers as conditions and 2,000
+    bootstraps, gave 0.0876 [0.0545, 0.1200] for the difference in these outcomes."""
     table = simulate_outcomes({"child": [0.3], "adult": [0.2]}, 80, 10, units=20, seed=3, by="age_group")
     row = group_bias(table, by="age_group", permutations=10).set_index("scale").loc["difference"]
     assert row["estimate"] == pytest.approx(0.0876067, abs=1e-6)
