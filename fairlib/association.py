@@ -16,8 +16,9 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, holm, link, pool, speaker_sums
-from fairlib.findings import SCALE_WORDS, Finding, encoder_label, interval, listing
+from fairlib.findings import Finding
 from fairlib.simulation import constant_odds
+from fairlib.words import SCALE_WORDS, encoder_label, interval, listing
 
 FEWEST_LAYERS = 5
 

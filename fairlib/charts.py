@@ -27,7 +27,8 @@ import vl_convert
 from IPython.display import HTML
 
 from fairlib.bias import layer_order
-from fairlib.findings import SATURATED, encoder_label, people, percent
+from fairlib.findings import SATURATED
+from fairlib.words import encoder_label, people, percent
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1; a test simulates colour-vision
 # deficiencies.

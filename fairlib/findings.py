@@ -8,25 +8,16 @@ words out.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from fairlib.bias import BETWEEN, WORST, bias_differences, layer_order
+from fairlib.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
 
 SATURATED = 0.6
 FIRST_LAYERS = ("cnn", "0")
-
-SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
-
-PEOPLE = {
-    ("age_group", "child"): "children",
-    ("age_group", "adult"): "adults",
-    ("sex", "female"): "speakers recorded as female",
-    ("sex", "male"): "speakers recorded as male",
-}
 
 BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
 BEGINS_CRITERION = (
@@ -86,104 +77,6 @@ class Finding:
         """
         evidence = json.loads(pd.DataFrame(self.evidence).to_json(orient="records"))
         return {**asdict(self), "evidence": evidence}
-
-
-# ---- words ----
-
-
-def encoder_label(encoder: str) -> str:
-    """Short name of an encoder for people: controls by what they are, folders and hub ids by their last part.
-
-    Example:
-        >>> [encoder_label(name) for name in ("logmel", "random:pocket-hubert", "facebook/hubert-base-ls960")]
-        ['log-mel', 'untrained twin', 'hubert-base-ls960']
-    """
-    if encoder == "logmel":
-        return "log-mel"
-    if encoder.startswith("random:"):
-        return "untrained twin"
-    return encoder.rstrip("/").rsplit("/", 1)[-1]
-
-
-def people(by: str, group: str) -> str:
-    """What to call the speakers of a group: people, named by what the corpus records.
-
-    Example:
-        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "others")
-        ('children', 'speakers with accent “scottish”', 'all other speakers')
-    """
-    if group in ("others", "other", "rest", "all others"):
-        return "all other speakers"
-    if by == "group":  # only in the synthetic corpus
-        return f"voices of group “{group}”"
-    return PEOPLE.get((by, group), f"speakers with {by.replace('_', ' ')} “{group}”")
-
-
-def percent(value: float) -> str:
-    """A share as a percentage, with a digit more where it is small.
-
-    Example:
-        >>> percent(0.1234), percent(0.0123), percent(float("nan"))
-        ('12\\xa0%', '1.2\\xa0%', 'unknown')
-    """
-    if not np.isfinite(value):
-        return "unknown"
-    digits = 1 if abs(value) < 0.0995 else 0
-    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
-    """Estimate and interval, signed.
-
-    Example:
-        >>> interval(0.5, 0.25, 0.75)
-        '+0.50 [+0.25, +0.75]'
-    """
-    return " ".join((_number(estimate, digits), f"[{_number(low, digits)}, {_number(high, digits)}]"))
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
-
-
-def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
-    """Name the chosen layers, runs of neighbours shortened.
-
-    Example:
-        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"])
-        'cnn to 1 and 4'
-    """
-    runs: list[list[str]] = []
-    for place, layer in enumerate(layers):
-        if layer not in chosen:
-            continue
-        if runs and layers[place - 1] == runs[-1][-1]:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    names = [
-        (" to ".join((run[0], run[-1])) if len(run) > 2 else " and ".join(run) if len(runs) == 1 else ", ".join(run))
-        for run in runs
-    ]
-    return listing(names)
-
-
-def _layers(layers: Sequence[str], chosen: Sequence[str]) -> str:
-    kind = {0: "no layer", 1: "layer "}.get(len(chosen), "layers ")
-    return kind + (spans(layers, chosen) if len(chosen) else "")
-
-
-def listing(words: Sequence[str]) -> str:
-    """Words as an English list.
-
-    Example:
-        >>> listing(["a", "b", "c"]), listing([])
-        ('a, b and c', 'none')
-    """
-    words = list(words)
-    if not words:
-        return "none"
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 # ---- tables ----
@@ -269,11 +162,11 @@ def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.D
                 error = percent(record.error), percent(record.low), percent(record.high)
                 row[f"error, {record.group}"] = _two_lines(*error)
             points = scales["difference"].loc[layer, ["estimate", "low", "high"]].astype(float) * 100
-            row["difference, points"] = _two_lines(*(_number(point, 1) for point in points))
+            row["difference, points"] = _two_lines(*(number(point, 1) for point in points))
             ratio = scales["ratio"].loc[layer, ["estimate", "low", "high"]].astype(float)
-            row["ratio"] = _two_lines(*(_number(point, 2).lstrip("+") for point in ratio))
+            row["ratio"] = _two_lines(*(number(point, 2).lstrip("+") for point in ratio))
             odds = scales["log_odds"].loc[layer, ["estimate", "low", "high"]].astype(float)
-            row["log odds ratio"] = _two_lines(*(_number(point, 2) for point in odds))
+            row["log odds ratio"] = _two_lines(*(number(point, 2) for point in odds))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -302,7 +195,7 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Findin
     """
     rows = gaps(bias, encoder, contrast)
     by, name = str(rows["by"].iloc[0]), encoder_label(encoder)
-    first, second = _sides(by, contrast)
+    first, second = sides(by, contrast)
     layers = list(rows["layer"])
     biased = list(rows.loc[rows["biased"], "layer"])
     known = list(rows.loc[np.isfinite(rows["low"]) & np.isfinite(rows["high"]), "layer"])
@@ -334,7 +227,7 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Findin
         sentence = (
             f"Not from the first layers on: in {name} these do not both show a gap between {first} and"
             f" {second} (log odds ratio of error, {at}), yet {_fares(rows, first, second)} at"
-            f" {_layers(layers, biased)}."
+            f" {layers_named(layers, biased)}."
         )
         return finding("contradicted", sentence)
     only = f" beyond {listing(start)}" if start else ""
@@ -403,16 +296,16 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
     mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
     twins = (
-        f"against its untrained twin the gap is larger at {_layers(layers, above_twin)}" if above_twin
+        f"against its untrained twin the gap is larger at {layers_named(layers, above_twin)}" if above_twin
         else "at no layer is it larger than its untrained twin's"
     )  # fmt: skip
     if both:
         sentence = (
-            f"In part at least it is the encoder's own: at {_layers(layers, both)} the gap is larger than both"
+            f"In part at least it is the encoder's own: at {layers_named(layers, both)} the gap is larger than both"
             f" controls' ({mel_gap})."
         )
         return finding("supported", sentence, evidence)
-    less = f"; at {_layers(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
+    less = f"; at {layers_named(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
     if mel["biased"] and np.sign(mel["estimate"]) == side and not above_mel:
         sentence = (
             f"The signal brings it along: {mel_gap}, at no layer is the gap of {name} larger than that{less},"
@@ -420,7 +313,7 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
         )
         return finding("contradicted", sentence, evidence)
     more = (
-        f"larger than log-mel's at {_layers(layers, above_mel)}"
+        f"larger than log-mel's at {layers_named(layers, above_mel)}"
         if above_mel
         else "not told apart from log-mel's at any layer"
     )
@@ -450,7 +343,7 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     ]
     columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     evidence = apart.reset_index()[columns].to_dict("records")
-    first, second = _sides(str(before["by"].iloc[0]), contrast)
+    first, second = sides(str(before["by"].iloc[0]), contrast)
     name, base = encoder_label(tuned), encoder_label(pretrained)
 
     def finding(verdict: str, sentence: str) -> Finding:
@@ -460,8 +353,8 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
         return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
     remains = f"Of the {len(biased)} layers at which {base} shows a gap between {first} and {second}, {len(still)} "
     remains += f"{'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
-    moved = [f"smaller at {_layers(layers, smaller)}"] * bool(smaller) + [
-        f"larger at {_layers(layers, larger)}"
+    moved = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller) + [
+        f"larger at {layers_named(layers, larger)}"
     ] * bool(larger)
     how = f"it is shown to be {' and '.join(moved)}" if moved else "at none is it shown to be smaller or larger"
     if smaller and not larger:
@@ -469,11 +362,6 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     else:
         verdict = "supported" if len(still) == len(biased) and not smaller else "inconclusive"
     return finding(verdict, f"{remains}; {how}.")
-
-
-def _sides(by: str, contrast: str) -> tuple[str, str]:
-    first, _, second = contrast.partition(" vs ")
-    return people(by, first), people(by, second or "others")
 
 
 def _fares(rows: pd.DataFrame, first: str, second: str) -> str:
@@ -491,168 +379,12 @@ def _saturation_note(rows: pd.DataFrame) -> str:
     saturated = list(rows.loc[rows["saturated"], "layer"])
     rests = any(layer in saturated for layer in FIRST_LAYERS)
     return (
-        f" (Beware: at {_layers(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
+        f" (Beware: at {layers_named(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
         f" speakers, and a gap there means little{'; the verdict rests on it in part' if rests else ''}.)"
     )
 
 
-# ---- sentences that say what a chart shows ----
-
-
-def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """A chart title that states which group errs more, at the layers where the interval excludes no gap."""
-    rows = gaps(bias, encoder, contrast)
-    first, second = _sides(str(rows["by"].iloc[0]), contrast)
-    higher, lower = (int((rows["biased"] & (rows["estimate"] * sign > 0)).sum()) for sign in (1, -1))
-    n = len(rows)
-    what = {"sid": "are misidentified", "asr": "are misrecognised"}.get(str(rows["task"].iloc[0]), "are misheard")
-    if not higher and not lower:
-        return f"No layer tells whether {first} {what} more often than {second}, or less"
-    if higher >= lower:
-        return f"{_capital(first)} {what} more often than {second} at {higher} of {n} layers"
-    return f"{_capital(first)} {what} less often than {second} at {lower} of {n} layers"
-
-
-def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """A chart title that states where the interval of the gap excludes zero."""
-    rows = gaps(bias, encoder, contrast)
-    first, second = _sides(str(rows["by"].iloc[0]), contrast)
-    layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
-    if not biased:
-        return f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
-    if len(biased) == len(layers):
-        return f"Every layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
-    return f"{encoder_label(encoder)} shows a gap between {first} and {second} at {_layers(layers, biased)}"
-
-
-def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
-    """For screen readers: each group's error at the first and last layer, and where it is lowest."""
-    mine = errors[errors["encoder"] == encoder]
-    layers = layer_order(mine["layer"].unique())
-    parts = []
-    for group, rows in mine.groupby("group", sort=True, observed=True):
-        error = rows.set_index("layer")["error"].reindex(layers)
-        parts.append(
-            f"{group}: {percent(error.iloc[0])} at {layers[0]}, {percent(error.iloc[-1])} at {layers[-1]}, "
-            f"lowest at {error.idxmin()} with {percent(error.min())}"
-        )
-    return (
-        f"Line chart of error by layer of {encoder_label(encoder)}, one line per group with 95 percent"
-        f" intervals. {'. '.join(parts)}."
-    )
-
-
-def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
-    """For screen readers: the gap at the first and last layer and where its interval excludes no gap, with
-    the controls."""
-    parts = []
-    for name in [name for name in dict.fromkeys([encoder, *bias["encoder"]]) if name in set(bias["encoder"])]:
-        rows = gaps(bias, name, contrast, scale)
-        layers = list(rows["layer"])
-        first, last = (interval(*rows.iloc[place][["estimate", "low", "high"]].astype(float)) for place in (0, -1))
-        if name == "logmel":
-            parts.append(f"log-mel: {first}")
-        else:
-            clear = _layers(layers, list(rows.loc[rows["biased"], "layer"]))
-            parts.append(
-                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, interval excludes no"
-                f" gap at {clear}"
-            )
-    return (
-        f"Line chart of the gap {contrast} by layer, {scale.replace('_', ' ')} of error with 95 percent"
-        f" intervals. {'. '.join(parts)}."
-    )
-
-
-def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str) -> list[str]:
-    """The gap layer by layer in words: one sentence for each run of neighbouring layers that tell the
-    same."""
-    rows = gaps(bias, encoder, contrast)
-    first, second = _sides(str(rows["by"].iloc[0]), contrast)
-    state = np.where(~rows["biased"], 0, np.sign(rows["estimate"])).astype(int)
-    one, other = contrast.partition(" vs ")[::2]
-    table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
-    sentences = []
-    for _, run in rows.groupby((pd.Series(state).diff() != 0).cumsum().to_numpy()):
-        where = (
-            f"At layer {run['layer'].iloc[0]}"
-            if len(run) == 1
-            else f"From layer {run['layer'].iloc[0]} to {run['layer'].iloc[-1]}"
-        )
-        low, high = run["estimate"].min(), run["estimate"].max()
-        odds = f"log odds ratio {_number(low, 2)}" + (f" to {_number(high, 2)}" if len(run) > 1 else "")
-        kind = state[run.index[0]]
-        errs = " and ".join(
-            _range(table, run["layer"], group) for group in (one, other) if (run["layer"].iloc[0], group) in table.index
-        )
-        errs = f" ({errs})" if errs else ""
-        if kind == 0:
-            sentences.append(
-                f"{where} the interval includes zero: a gap between {first} and {second} is not shown{errs}; {odds}."
-            )
-        else:
-            more = "higher" if kind > 0 else "lower"
-            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, the interval excluding zero.")
-    return sentences
-
-
-def _range(table: pd.Series, layers: pd.Series, group: str) -> str:
-    values = [table[(layer, group)] for layer in layers if (layer, group) in table.index]
-    low, high = percent(min(values)), percent(max(values))
-    return f"{group} {low}" if low == high else f"{group} {low} to {high}"
-
-
-def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
-    """Where the error over all speakers is lowest, set beside the controls' lowest."""
-    table = mean_error(outcomes)
-    lowest = table.loc[table.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
-    mine = lowest.loc[encoder]
-    others = [
-        f"{encoder_label(name)} {percent(row['error'])}" + ("" if name == "logmel" else f" (layer {row['layer']})")
-        for name, row in lowest.iterrows()
-        if name != encoder
-    ]
-    beside = f"; beside it, at their best, {listing(others)}" if others else ""
-    return (
-        f"Over all speakers the error of {encoder_label(encoder)} is lowest at layer {mine['layer']},"
-        f" {percent(mine['error'])}{beside}."
-    )
-
-
-def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
-    largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
-    where = listing([f"layer {layer} as a {word}" for word, layer in largest.items()])
-    if len(set(largest.values())) == 1:
-        return f"Here the three scales agree: the largest gap is at {where}."
-    return f"Here the three scales do not agree on where the gap is largest: at {where}."
-
-
-def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:
-    """Layer of the gap furthest from none, whatever its sign."""
-    gap = gaps(bias, encoder, contrast, scale).set_index("layer")["estimate"].astype(float)
-    size = np.log(gap.where(gap > 0)).abs() if scale == "ratio" else gap.abs()
-    size = size[np.isfinite(size)]
-    return str(size.idxmax()) if len(size) else "unknown"
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
-
-
-def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, str]:
-    """A chart title for each scale, that states where the gap is largest on it."""
-    first, second = _sides(str(bias.loc[bias["contrast"] == contrast, "by"].iloc[0]), contrast)
-    return {
-        scale: (
-            f"As a {word}, the gap between {first} and {second} is largest at layer"
-            f" {_largest(bias, encoder, contrast, scale)}"
-        )
-        for scale, word in SCALE_WORDS.items()
-    }
-
-
-# ---- choices and passages of a chapter ----
+# ---- choices and summaries ----
 
 
 def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
@@ -684,7 +416,7 @@ def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame
                     "biased from the first layers on?": where_bias_begins(bias, encoder, contrast).verdict,
                     "biased layers": spans(layers, list(clear["layer"])),
                     "log odds ratio, all layers": (
-                        f"{_number(gap['estimate'].min(), 2)} to {_number(gap['estimate'].max(), 2)}"
+                        f"{number(gap['estimate'].min(), 2)} to {number(gap['estimate'].max(), 2)}"
                     ),
                 }
             )
@@ -698,8 +430,8 @@ def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
     table = []
     for layer in layer_order(rows.index):
         row = rows.loc[layer]
-        raw = _two_lines(*(_number(row[name], 2) for name in ("raw", "raw_low", "raw_high")))
-        own = _two_lines(*(_number(row[name], 2) for name in ("estimate", "low", "high")))
+        raw = _two_lines(*(number(row[name], 2) for name in ("raw", "raw_low", "raw_high")))
+        own = _two_lines(*(number(row[name], 2) for name in ("estimate", "low", "high")))
         table.append(
             {
                 "layer": layer,
@@ -709,72 +441,3 @@ def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(table)
-
-
-def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
-    """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
-    one."""
-    points = []
-    if corpus in ("synthetic", "planted"):
-        points.append(
-            "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
-            " planted in them. The page shows that the method works; it says nothing about people."
-        )
-    if corpus == "speechocean762":
-        if task == "sid":
-            points.append(
-                "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
-                " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
-                " far that goes; a perturbed channel takes part of it away, not all."
-            )
-        points += [
-            (
-                "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
-                " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
-                " what is left of it at equal values."
-            ),
-            (
-                "**Learners' English.** All speakers have Mandarin as their first language and read English;"
-                " what they read is not the same for children and adults. The gaps here need not be those of"
-                " other speakers or of free speech."
-            ),
-        ]
-    if "pocket" in encoder:
-        points.append(
-            "**Pocket encoders are small.** They have about three million parameters and have heard hours of"
-            " speech where others have heard thousands; what holds for them need not hold for encoders of"
-            " full size."
-        )
-    if task == "sid":
-        points.append(
-            "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
-            " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
-            " question is asked further down."
-        )
-    if task == "asr":
-        points.append(
-            "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
-            " those layers are marked. How many hours of which group the probe was trained on can itself make"
-            " a gap."
-        )
-    if task == "phone":
-        points += [
-            (
-                "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
-                " and a dictionary of adults' American English. Where a speaker says it otherwise, the label is wrong,"
-                " and a probe that hears better is punished for it."
-            ),
-            (
-                "**One kind of probe.** A layer may hold what these probes cannot read. They are the same for every"
-                " layer and control, so that layers can be compared; what is lowest here is best read, not best held."
-            ),
-        ]
-    if by:
-        points += [
-            (
-                "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
-                " not; and a layer whose gap was not shown has not been shown to be fair."
-            ),
-            f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
-        ]
-    return "\n".join(f"- {point}" for point in points)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order, random_numbers
-from fairlib.findings import Finding, encoder_label, listing, percent
+from fairlib.findings import Finding
+from fairlib.words import encoder_label, listing, percent
 
 BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
 LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."

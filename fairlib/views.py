@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias, group_columns, layer_order
-from fairlib.findings import Finding, encoder_label, gaps, interval, listing, mean_error, people, percent
+from fairlib.findings import Finding, gaps, mean_error
 from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
+from fairlib.words import encoder_label, interval, listing, people, percent
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")

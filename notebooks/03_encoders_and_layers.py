@@ -51,7 +51,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings
+from fairlib import chapters, charts, findings, sentences, words
 from fairlib.encoders import pretraining_log
 from fairlib.layers import knowledge_table, layer_errors, told, what_was_learnt, which_depths
 
@@ -109,7 +109,7 @@ else:
             x_title="hours of speech heard in training",
             y_title="hidden frames guessed rightly (%)",
             format="%",
-            title=f"In the end {findings.percent(last['masked_accuracy'])} of the hidden frames were guessed rightly",
+            title=f"In the end {words.percent(last['masked_accuracy'])} of the hidden frames were guessed rightly",
             description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
         )
     )
@@ -118,7 +118,7 @@ else:
 # ## What could be wrong
 
 # %% tags=["remove-input"]
-Markdown(findings.cautions("phone", encoder, corpus))
+Markdown(sentences.cautions("phone", encoder, corpus))
 
 # %% [markdown]
 # ## Rerun it

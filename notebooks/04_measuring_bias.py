@@ -40,9 +40,9 @@ import fairlib
 from fairlib import chapters, charts
 from fairlib.bias import group_bias, group_errors
 from fairlib.calibration import calibration, lines
-from fairlib.findings import percent
 from fairlib.power import smallest_gaps
 from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.words import percent
 
 charts.use_book_renderer()
 everything = calibration()

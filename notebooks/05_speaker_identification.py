@@ -45,7 +45,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings
+from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 from fairlib.views import (
@@ -76,8 +76,8 @@ whose = findings.whose_gap(bias, differences, encoder, contrast)
 charts.bias_by_layer(
     bias,
     contrast=contrast,
-    title=findings.gap_title(bias, encoder, contrast),
-    description=findings.describe_gaps(bias, encoder, contrast),
+    title=sentences.gap_title(bias, encoder, contrast),
+    description=sentences.describe_gaps(bias, encoder, contrast),
 )
 
 # %% [markdown]
@@ -103,13 +103,13 @@ for name, finding in {"begins": begins, "whose": whose}.items():
 charts.error_by_layer(
     errors,
     encoder=encoder,
-    title=findings.errors_title(bias, encoder, contrast),
-    description=findings.describe_errors(errors, encoder),
+    title=sentences.errors_title(bias, encoder, contrast),
+    description=sentences.describe_errors(errors, encoder),
 )
 
 # %% tags=["remove-input"]
-lines = findings.layer_sentences(errors, bias, encoder, contrast)
-lines.append(findings.best_layer_sentence(outcomes, encoder))
+lines = sentences.layer_sentences(errors, bias, encoder, contrast)
+lines.append(sentences.best_layer_sentence(outcomes, encoder))
 display(Markdown("\n".join(f"- {line}" for line in lines)))
 
 # %% [markdown]
@@ -133,13 +133,13 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 for chart in charts.three_scales(
     bias,
     contrast=contrast,
-    titles=findings.scale_titles(bias, encoder, contrast),
-    description=findings.describe_gaps(bias, encoder, contrast),
+    titles=sentences.scale_titles(bias, encoder, contrast),
+    description=sentences.describe_gaps(bias, encoder, contrast),
 ):
     display(chart)
 
 # %% tags=["remove-input"]
-Markdown(findings.scales_sentence(bias, encoder, contrast))
+Markdown(sentences.scales_sentence(bias, encoder, contrast))
 
 # %% [markdown]
 # ### Every contrast that the corpus records
@@ -150,7 +150,7 @@ Markdown(findings.scales_sentence(bias, encoder, contrast))
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
 every = {column: group_bias(own, by=column) for column in group_columns(own)}
-charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {findings.encoder_label(encoder)}")
+charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words.encoder_label(encoder)}")
 
 # %% [markdown]
 # ### Adjusted for what else differs
@@ -234,7 +234,7 @@ charts.table(controls_table(kinds, code), "Four probes of the same layers")
 # ## What could be wrong
 
 # %% tags=["remove-input"]
-Markdown(findings.cautions("sid", encoder, corpus, group))
+Markdown(sentences.cautions("sid", encoder, corpus, group))
 
 # %% [markdown]
 # ## Rerun it

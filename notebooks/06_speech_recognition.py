@@ -49,7 +49,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings
+from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 
@@ -73,8 +73,8 @@ whose = findings.whose_gap(bias, differences, encoder, contrast)
 charts.bias_by_layer(
     bias,
     contrast=contrast,
-    title=findings.gap_title(bias, encoder, contrast),
-    description=findings.describe_gaps(bias, encoder, contrast),
+    title=sentences.gap_title(bias, encoder, contrast),
+    description=sentences.describe_gaps(bias, encoder, contrast),
 )
 
 # %% [markdown]
@@ -101,13 +101,13 @@ for name, finding in {"begins": begins, "whose": whose}.items():
 charts.error_by_layer(
     errors,
     encoder=encoder,
-    title=findings.errors_title(bias, encoder, contrast),
-    description=findings.describe_errors(errors, encoder),
+    title=sentences.errors_title(bias, encoder, contrast),
+    description=sentences.describe_errors(errors, encoder),
 )
 
 # %% tags=["remove-input"]
-lines = findings.layer_sentences(errors, bias, encoder, contrast)
-lines.append(findings.best_layer_sentence(outcomes, encoder))
+lines = sentences.layer_sentences(errors, bias, encoder, contrast)
+lines.append(sentences.best_layer_sentence(outcomes, encoder))
 display(Markdown("\n".join(f"- {line}" for line in lines)))
 
 # %% [markdown]
@@ -131,13 +131,13 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 for chart in charts.three_scales(
     bias,
     contrast=contrast,
-    titles=findings.scale_titles(bias, encoder, contrast),
-    description=findings.describe_gaps(bias, encoder, contrast),
+    titles=sentences.scale_titles(bias, encoder, contrast),
+    description=sentences.describe_gaps(bias, encoder, contrast),
 ):
     display(chart)
 
 # %% tags=["remove-input"]
-Markdown(findings.scales_sentence(bias, encoder, contrast))
+Markdown(sentences.scales_sentence(bias, encoder, contrast))
 
 # %% [markdown]
 # ### Words instead of characters
@@ -145,15 +145,15 @@ Markdown(findings.scales_sentence(bias, encoder, contrast))
 # One wrong character makes a whole word wrong, so words saturate sooner.
 
 # %% tags=["hide-input"]
-words = everything[everything["unit"] == "word"]
-word_errors = findings.mark_saturated(group_errors(words, by=group), words)
-word_bias = findings.mark_saturated(group_bias(words, by=group), words)
+in_words = everything[everything["unit"] == "word"]
+word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
+word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
 
 charts.error_by_layer(
     word_errors,
     encoder=encoder,
-    title=findings.errors_title(word_bias, encoder, contrast) + ", counted in words",
-    description=findings.describe_errors(word_errors, encoder),
+    title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
+    description=sentences.describe_errors(word_errors, encoder),
 )
 
 # %% tags=["remove-input"]
@@ -168,7 +168,7 @@ Markdown(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
 every = {column: group_bias(own, by=column) for column in group_columns(own)}
-charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {findings.encoder_label(encoder)}")
+charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words.encoder_label(encoder)}")
 
 # %% [markdown]
 # ### Adjusted for what else differs
@@ -189,7 +189,7 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 # ## What could be wrong
 
 # %% tags=["remove-input"]
-Markdown(findings.cautions("asr", encoder, corpus, group))
+Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% [markdown]
 # ## Rerun it

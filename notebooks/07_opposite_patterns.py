@@ -51,7 +51,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings
+from fairlib import chapters, charts, findings, sentences, words
 from fairlib.association import RULE, bias_error_association, c2_finding, scales_title
 from fairlib.bias import group_bias
 
@@ -93,8 +93,8 @@ for task, outcomes in runs.items():
             title=f"{tasks[task].capitalize()}: the size of the gap {link['association']}"
             if link["association"] in ("rises with error", "falls with error")
             else f"{tasks[task].capitalize()}: no pattern of gap and error beyond the ruler's own",
-            description=f"One dot for each layer of {findings.encoder_label(encoder)}, {tasks[task]}. "
-            + findings.describe_gaps(bias[task], encoder, contrast),
+            description=f"One dot for each layer of {words.encoder_label(encoder)}, {tasks[task]}. "
+            + sentences.describe_gaps(bias[task], encoder, contrast),
         )
     )
 
@@ -110,9 +110,9 @@ for task, table in associations.items():
             table,
             title=f"{tasks[task].capitalize()}: {scales_title(table)}",
             description="; ".join(
-                f"{findings.SCALE_WORDS[row.scale]}: correlation "
-                f"{findings.interval(row.estimate, row.low, row.high)}, one odds ratio for all layers would give "
-                f"{findings.interval(row.null_mean, row.null_low, row.null_high)}"
+                f"{words.SCALE_WORDS[row.scale]}: correlation "
+                f"{words.interval(row.estimate, row.low, row.high)}, one odds ratio for all layers would give "
+                f"{words.interval(row.null_mean, row.null_low, row.null_high)}"
                 for row in table.itertuples()
             ),
         )
@@ -124,10 +124,10 @@ charts.table(
     pd.DataFrame(
         {
             "task": shown["task"].map(tasks),
-            "scale": shown["scale"].map(findings.SCALE_WORDS),
-            "correlation": [findings.interval(*values) for values in shown[["estimate", "low", "high"]].values],
+            "scale": shown["scale"].map(words.SCALE_WORDS),
+            "correlation": [words.interval(*values) for values in shown[["estimate", "low", "high"]].values],
             "one odds ratio gives": [
-                findings.interval(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
+                words.interval(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
             ],
             "p": [f"{value:.3f}" for value in shown["p"]],
             "pattern": shown["association"],
@@ -146,7 +146,7 @@ charts.table(
 #   layers, look at the charts and not at the correlation.
 
 # %% tags=["remove-input"]
-Markdown(findings.cautions("asr", encoder, corpus, group))
+Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% [markdown]
 # ## Rerun it

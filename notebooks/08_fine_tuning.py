@@ -46,7 +46,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings
+from fairlib import chapters, charts, findings, sentences, words
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.encoders import finetuned_from
 from fairlib.layers import layer_errors, told
@@ -89,8 +89,8 @@ for task in tasks:
         charts.bias_by_layer(
             bias[task],
             contrast=contrast,
-            title=f"{tasks[task]}: {findings.gap_title(bias[task], encoder, contrast)}",
-            description=findings.describe_gaps(bias[task], encoder, contrast),
+            title=f"{tasks[task]}: {sentences.gap_title(bias[task], encoder, contrast)}",
+            description=sentences.describe_gaps(bias[task], encoder, contrast),
         )
     )
 
@@ -108,7 +108,7 @@ for task in tasks:
 rows = []
 for task, finding in found.items():
     for row in finding.evidence:
-        difference = findings.interval(row["estimate"], row["low"], row["high"])
+        difference = words.interval(row["estimate"], row["low"], row["high"])
         rows.append({"task": tasks[task].lower(), "layer": row["layer"], "after less before": difference})
         rows[-1]["p (Holm)"] = f"{row['p_holm']:.3f}"
 charts.table(
@@ -124,7 +124,7 @@ charts.table(
 #   What fine-tuning does to a recogniser of its own, with its own last layer, is another question.
 
 # %% tags=["remove-input"]
-Markdown(findings.cautions("asr", encoder, corpus, group))
+Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% [markdown]
 # ## Rerun it

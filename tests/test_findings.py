@@ -5,7 +5,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from fairlib import findings
+from fairlib import findings, sentences
 from fairlib.findings import after_fine_tuning, where_bias_begins, whose_gap
 
 SHOWN, NONE, BELOW = (1.0, 0.5, 1.5), (0.1, -0.4, 0.6), (-1.0, -1.5, -0.5)
@@ -205,7 +205,7 @@ def test_saturation_is_over_all_speakers_and_starts_above_sixty_percent():
 
 
 def test_best_layer_is_set_beside_the_controls():
-    sentence = findings.best_layer_sentence(outcomes(), "pocket")
+    sentence = sentences.best_layer_sentence(outcomes(), "pocket")
     assert "lowest at layer 0, 60" in sentence and "log-mel 20" in sentence
 
 
@@ -224,13 +224,13 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
     layers = dict(zip(NAMED, gaps, strict=False))
     bias = bias_table({"pocket": layers, "random:pocket": layers, "logmel": {"logmel": gaps[0]}})
     errors, contrast = group_rates(bias), "child vs adult"
-    sentences = findings.layer_sentences(errors, bias, "pocket", contrast)
+    told = sentences.layer_sentences(errors, bias, "pocket", contrast)
     # Neighbours that tell the same share a sentence; together they cover every layer once.
-    assert len(sentences) == 1 + sum(one is not other for one, other in itertools.pairwise(gaps))
-    assert sum("interval includes zero" in sentence for sentence in sentences) == sum(
+    assert len(told) == 1 + sum(one is not other for one, other in itertools.pairwise(gaps))
+    assert sum("interval includes zero" in sentence for sentence in told) == sum(
         gap is NONE for gap, _ in itertools.groupby(gaps)
     )
-    title = findings.gap_title(bias, "pocket", contrast)
+    title = sentences.gap_title(bias, "pocket", contrast)
     assert title.startswith("No layer") == all(gap is NONE for gap in gaps)
     assert title.startswith("Every layer") == all(gap is not NONE for gap in gaps)
     # The title counts layers whose interval excludes no gap, never mere estimates.
@@ -238,26 +238,26 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
     word = "No layer tells whether" if not higher + lower else f"less often than adults at {lower} of 3"
     if higher and higher >= lower:
         word = f"more often than adults at {higher} of 3"
-    assert word in findings.errors_title(bias, "pocket", contrast)
-    assert "log-mel" in findings.describe_gaps(bias, "pocket", contrast)
-    assert "child: 40" in findings.describe_errors(errors, "pocket")
-    assert set(findings.scale_titles(bias, "pocket", contrast)) == {"difference", "ratio", "log_odds"}
-    assert findings.scales_sentence(bias, "pocket", contrast).startswith("Here the three scales")
+    assert word in sentences.errors_title(bias, "pocket", contrast)
+    assert "log-mel" in sentences.describe_gaps(bias, "pocket", contrast)
+    assert "child: 40" in sentences.describe_errors(errors, "pocket")
+    assert set(sentences.scale_titles(bias, "pocket", contrast)) == {"difference", "ratio", "log_odds"}
+    assert sentences.scales_sentence(bias, "pocket", contrast).startswith("Here the three scales")
     assert len(findings.layer_table(errors, bias, contrast)) == 7
     assert list(findings.all_contrasts({"age_group": bias}, "pocket")["recorded"]) == ["age group"]
 
 
 def test_scales_that_disagree_are_said_to():
     bias = s3m(SHOWN, LARGE, NONE, NONE)
-    assert "agree: the largest gap is at layer 0" in findings.scales_sentence(bias, "pocket", "child vs adult")
+    assert "agree: the largest gap is at layer 0" in sentences.scales_sentence(bias, "pocket", "child vs adult")
     bias.loc[(bias["scale"] == "ratio") & (bias["layer"] == "cnn"), "estimate"] = 0.01  # far from one, downwards
-    assert "do not agree" in findings.scales_sentence(bias, "pocket", "child vs adult")
+    assert "do not agree" in sentences.scales_sentence(bias, "pocket", "child vs adult")
 
 
 def test_cautions_fit_the_run():
-    real = findings.cautions("sid", "pocket-hubert", "speechocean762", "age_group")
+    real = sentences.cautions("sid", "pocket-hubert", "speechocean762", "age_group")
     assert "recording session" in real and "Mandarin" in real and "Pocket encoders" in real and "Synthetic" not in real
-    made = findings.cautions("asr", "facebook/hubert-base-ls960", "synthetic", "group")
+    made = sentences.cautions("asr", "facebook/hubert-base-ls960", "synthetic", "group")
     assert "says nothing about people" in made and "Saturation" in made
     assert "Mandarin" not in made and "Pocket" not in made and "session" not in made
 

@@ -1,0 +1,120 @@
+"""What people, encoders, layers and numbers are called in the book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
+
+PEOPLE = {
+    ("age_group", "child"): "children",
+    ("age_group", "adult"): "adults",
+    ("sex", "female"): "speakers recorded as female",
+    ("sex", "male"): "speakers recorded as male",
+}
+
+
+def encoder_label(encoder: str) -> str:
+    """Short name of an encoder for people: controls by what they are, folders and hub ids by their last part.
+
+    Example:
+        >>> [encoder_label(name) for name in ("logmel", "random:pocket-hubert", "facebook/hubert-base-ls960")]
+        ['log-mel', 'untrained twin', 'hubert-base-ls960']
+    """
+    if encoder == "logmel":
+        return "log-mel"
+    if encoder.startswith("random:"):
+        return "untrained twin"
+    return encoder.rstrip("/").rsplit("/", 1)[-1]
+
+
+def people(by: str, group: str) -> str:
+    """What to call the speakers of a group: people, named by what the corpus records.
+
+    Example:
+        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "others")
+        ('children', 'speakers with accent “scottish”', 'all other speakers')
+    """
+    if group in ("others", "other", "rest", "all others"):
+        return "all other speakers"
+    if by == "group":  # only in the synthetic corpus
+        return f"voices of group “{group}”"
+    return PEOPLE.get((by, group), f"speakers with {by.replace('_', ' ')} “{group}”")
+
+
+def percent(value: float) -> str:
+    """A share as a percentage, with a digit more where it is small.
+
+    Example:
+        >>> percent(0.1234), percent(0.0123), percent(float("nan"))
+        ('12\\xa0%', '1.2\\xa0%', 'unknown')
+    """
+    if not np.isfinite(value):
+        return "unknown"
+    digits = 1 if abs(value) < 0.0995 else 0
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
+    """Estimate and interval, signed.
+
+    Example:
+        >>> interval(0.5, 0.25, 0.75)
+        '+0.50 [+0.25, +0.75]'
+    """
+    return " ".join((number(estimate, digits), f"[{number(low, digits)}, {number(high, digits)}]"))
+
+
+def number(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
+
+
+def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
+    """Name the chosen layers, runs of neighbours shortened.
+
+    Example:
+        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"])
+        'cnn to 1 and 4'
+    """
+    runs: list[list[str]] = []
+    for place, layer in enumerate(layers):
+        if layer not in chosen:
+            continue
+        if runs and layers[place - 1] == runs[-1][-1]:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    names = [
+        (" to ".join((run[0], run[-1])) if len(run) > 2 else " and ".join(run) if len(runs) == 1 else ", ".join(run))
+        for run in runs
+    ]
+    return listing(names)
+
+
+def layers_named(layers: Sequence[str], chosen: Sequence[str]) -> str:
+    kind = {0: "no layer", 1: "layer "}.get(len(chosen), "layers ")
+    return kind + (spans(layers, chosen) if len(chosen) else "")
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words as an English list.
+
+    Example:
+        >>> listing(["a", "b", "c"]), listing([])
+        ('a, b and c', 'none')
+    """
+    words = list(words)
+    if not words:
+        return "none"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def sides(by: str, contrast: str) -> tuple[str, str]:
+    first, _, second = contrast.partition(" vs ")
+    return people(by, first), people(by, second or "others")
+
+
+def capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
