@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import fairlib
+from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
 from fairlib.outcomes import PUBLISHED, store_folder, without_published
 from fairlib.probing import kept_features
 from fairlib.training import replace
@@ -130,9 +132,17 @@ def told(row: dict) -> str:
 
 
 def publish(reproduced: pd.DataFrame) -> None:
-    """Copy what `reproduce` computed from the store into the package."""
+    """Copy what `reproduce` computed from the store into the package.
+
+    Of encoders along pretraining, whose weights do not ship, the fingerprints are kept: by these their outcomes are
+    found.
+    """
     for name in reproduced["entries"].explode():
         replace(PUBLISHED / name, lambda path, name=name: shutil.copyfile(store_folder() / name, path))
+    along = {name: encoder_fingerprint(name) for name in reproduced["encoder"].unique() if "@" in name}
+    if along:
+        known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.exists() else {}
+        replace(CHECKPOINTS, lambda path: path.write_text(json.dumps(known | along, indent=1) + "\n"))
 
 
 def _deviation(outcomes: pd.DataFrame, published: pd.DataFrame) -> float:

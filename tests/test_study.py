@@ -1,5 +1,7 @@
 """A study is read from its file, computed again, compared with what is published, and published."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +78,21 @@ def test_a_study_is_reproduced_published_and_compared(file, hums, tmp_path, caps
     written = outcomes_module.write_outcomes(wrong, stored["key"], {k: v for k, v in stored.items() if k != "key"})
     written.replace(path)
     assert reproduce(calls)["deviation"].tolist() == pytest.approx([100 / 16 / 2, 0])
+
+
+def test_encoders_along_pretraining_are_published_by_their_fingerprints(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_module, "CHECKPOINTS", tmp_path / "checkpoints.json")
+    monkeypatch.setattr(study_module, "encoder_fingerprint", lambda name: f"weights of {name}")
+    for step in ("100", "200"):
+        folder = tmp_path / "store"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{step}.parquet").write_text(step)
+        monkeypatch.setenv("FAIRLIB_STORE", str(folder))
+        monkeypatch.setattr(study_module, "PUBLISHED", tmp_path)
+        publish(pd.DataFrame({"encoder": [f"pocket@{step}", "logmel"], "entries": [[f"{step}.parquet"]] * 2}))
+    known = json.loads((tmp_path / "checkpoints.json").read_text())
+    assert known == {"pocket@100": "weights of pocket@100", "pocket@200": "weights of pocket@200"}
+    assert (tmp_path / "100.parquet").read_text() == "100"
 
 
 def test_computing_again_does_not_read_what_is_published(file, hums, tmp_path):
