@@ -108,9 +108,10 @@ for task in tasks:
 rows = []
 for task, finding in found.items():
     for row in finding.evidence:
-        difference = words.interval(row["estimate"], row["low"], row["high"])
+        same = row["p_holm"] != row["p_holm"]  # not one error differs
+        difference = "the very same errors" if same else words.interval(row["estimate"], row["low"], row["high"])
         rows.append({"task": tasks[task].lower(), "layer": row["layer"], "after less before": difference})
-        rows[-1]["p (Holm)"] = f"{row['p_holm']:.3f}"
+        rows[-1]["p (Holm)"] = "" if same else f"{row['p_holm']:.3f}"
 charts.table(
     pd.DataFrame(rows), "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals"
 )
