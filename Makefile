@@ -10,7 +10,7 @@ test: .venv/ready        ## run the tests
 	OMP_NUM_THREADS=1 $(python) -m pytest -n 2
 
 notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
-	$(python) -c "from fairlib.chapters import write_pairs; print(*write_pairs(), sep='\n')"
+	$(python) -c "from fairlib.notebooks import write_pairs; print(*write_pairs(), sep='\n')"
 
 clean:                   ## remove what was built; .venv and _runs stay
 	rm -rf _build .pytest_cache .ruff_cache

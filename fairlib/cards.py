@@ -12,8 +12,8 @@ import pandas as pd
 
 from fairlib.bias import layer_order
 from fairlib.encoders import SHIPPED, shipped_encoders
+from fairlib.folders import replace
 from fairlib.outcomes import published_outcomes
-from fairlib.training import replace
 
 _METHODS = {
     "hubert": "HuBERT (Hsu et al. 2021): masked prediction of clusters",

@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
+from fairlib import book as book_module
 from fairlib import chapters
+from fairlib import runs as runs_module
 
 app = typer.Typer(
     name="fairlib",
@@ -181,10 +183,10 @@ def reproduce(
 
 @app.command()
 def book(
-    output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.BUILD / "html",
+    output: Annotated[Path, typer.Option(help="folder for the HTML")] = book_module.BUILD / "html",
 ) -> None:
     """Build the book; chapters whose code and data have not changed are not executed again."""
-    print(chapters.build_book(output))
+    print(book_module.build_book(output))
 
 
 def _add_run_command(chapter: chapters.Chapter) -> None:
@@ -200,7 +202,7 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
         # What no option is called: let the chapter's own check answer, it knows the nearest name.
         given |= {word.lstrip("-").split("=")[0].replace("-", "_"): "" for word in ctx.args[:1]}
         chosen = chapters.check(chapter.name, given, as_text=True)
-        folder = chapters.run(chapter.name, chosen.model_dump(), chosen.force)
+        folder = runs_module.run(chapter.name, chosen.model_dump(), chosen.force)
         print(folder)
 
     options = []

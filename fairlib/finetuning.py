@@ -20,12 +20,12 @@ from fairlib.audio import read_audio
 from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
 from fairlib.devices import attention, best_device
 from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
+from fairlib.folders import replace
 from fairlib.pretraining.batches import span_mask
 from fairlib.probing.text import count_errors, greedy_text, plain_text
 from fairlib.training import (
     Schedule,
     claim_folder,
-    replace,
     save_array,
     save_transformers,
     train,

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 import fairlib
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
+from fairlib.folders import replace
 from fairlib.outcomes import PUBLISHED, store_folder, without_published
 from fairlib.probing import kept_features
-from fairlib.training import replace
 
 PUBLISHED_STUDY = Path(__file__).parent / "assets" / "study.toml"
 

@@ -19,6 +19,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from fairlib.devices import half_precision
 from fairlib.encoders import quiet_transformers
+from fairlib.folders import replace
 
 CHECKPOINT_EVERY = 500  # steps
 LOG_EVERY = 100
@@ -156,13 +157,6 @@ def train(
             keep(step)
     bar.close()
     return pd.DataFrame(log)
-
-
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary name beside ``path``, then rename: a stop never leaves half a file."""
-    temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    temporary.replace(path)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

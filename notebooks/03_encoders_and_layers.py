@@ -54,6 +54,7 @@ import fairlib
 from fairlib import chapters, charts, findings, sentences, words
 from fairlib.encoders import pretraining_log
 from fairlib.layers import knowledge_table, layer_errors, told, what_was_learnt, which_depths
+from fairlib.provenance import provenance_box
 
 charts.use_book_renderer()
 
@@ -146,4 +147,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, chapter="encoders-and-layers", findings=[learnt, depths])
+provenance_box(runs, parameters, chapter="encoders-and-layers", findings=[learnt, depths])

@@ -41,6 +41,7 @@ from fairlib import chapters, charts
 from fairlib.bias import group_bias, group_errors
 from fairlib.calibration import calibration, lines
 from fairlib.power import smallest_gaps
+from fairlib.provenance import provenance_box
 from fairlib.simulation import constant_odds, simulate_outcomes
 from fairlib.words import percent
 
@@ -463,4 +464,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, "measuring-bias")
+provenance_box(runs, parameters, "measuring-bias")

@@ -48,6 +48,7 @@ import fairlib
 from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.provenance import provenance_box
 from fairlib.views import (
     controls_table,
     is_it_the_voice,
@@ -261,4 +262,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, findings=[begins, whose, voice])
+provenance_box(runs, parameters, findings=[begins, whose, voice])

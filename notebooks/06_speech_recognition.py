@@ -52,6 +52,7 @@ import fairlib
 from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.provenance import provenance_box
 
 charts.use_book_renderer()
 
@@ -216,4 +217,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, findings=[begins, whose])
+provenance_box(runs, parameters, findings=[begins, whose])

@@ -54,6 +54,7 @@ import fairlib
 from fairlib import chapters, charts, findings, sentences, words
 from fairlib.association import RULE, bias_error_association, c2_finding, scales_title
 from fairlib.bias import group_bias
+from fairlib.provenance import provenance_box
 
 charts.use_book_renderer()
 
@@ -173,4 +174,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(list(runs.values()), parameters, chapter="opposite-patterns", findings=list(found.values()))
+provenance_box(list(runs.values()), parameters, chapter="opposite-patterns", findings=list(found.values()))

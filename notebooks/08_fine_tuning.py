@@ -50,6 +50,7 @@ from fairlib import chapters, charts, findings, sentences, words
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.encoders import finetuned_from
 from fairlib.layers import layer_errors, told
+from fairlib.provenance import provenance_box
 
 charts.use_book_renderer()
 
@@ -149,4 +150,4 @@ Markdown(f"```shell\n{command}\n```")
 # ## Provenance
 
 # %% tags=["remove-input"]
-chapters.provenance_box(runs, parameters, chapter="fine-tuning", findings=list(found.values()))
+provenance_box(runs, parameters, chapter="fine-tuning", findings=list(found.values()))

@@ -11,8 +11,10 @@ import pandas as pd
 import papermill
 import pytest
 
-from fairlib import chapters
-from fairlib.chapters import ChapterError, ChapterStopped
+from fairlib import book, chapters, provenance, runs
+from fairlib.chapters import ChapterError
+from fairlib.notebooks import read_notebook
+from fairlib.runs import ChapterStopped
 
 TINY = """\
 # ---
@@ -51,10 +53,10 @@ def tiny(tmp_path, monkeypatch):
     notebooks.mkdir()
     (notebooks / "05_speaker_identification.py").write_text(TINY)
     monkeypatch.setattr(chapters, "NOTEBOOKS", notebooks)
-    monkeypatch.setattr(chapters, "RUNS", tmp_path / "_runs")
-    monkeypatch.setattr(chapters, "BUILD", tmp_path / "_build")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "_runs")
+    monkeypatch.setattr(book, "BUILD", tmp_path / "_build")
     (tmp_path / "library.py").write_text("# stands for fairlib's own files")
-    monkeypatch.setattr(chapters, "_library_files", lambda: [tmp_path / "library.py"])
+    monkeypatch.setattr(runs, "_library_files", lambda: [tmp_path / "library.py"])
     return notebooks / "05_speaker_identification.py"
 
 
@@ -103,7 +105,7 @@ def test_a_wrong_request_is_answered_with_one_sentence_before_a_kernel_starts(
     chapter, values, words, no_kernel, tmp_path
 ):
     with pytest.raises(ChapterError) as caught:
-        chapters.execute(chapter, values, folder=tmp_path / "out")
+        runs.execute(chapter, values, folder=tmp_path / "out")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
@@ -137,7 +139,7 @@ def test_a_folder_encoder_is_made_absolute_for_the_kernel(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("chapter", chapters.chapters().values(), ids=lambda chapter: chapter.name)
 def test_the_notebooks_parameters_cell_is_the_declaration(chapter):
-    cells = chapters.read_notebook(chapter.source).cells
+    cells = read_notebook(chapter.source).cells
     [cell] = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assigned = {}
     exec(cell.source, assigned)
@@ -151,7 +153,7 @@ def test_the_notebooks_parameters_cell_is_the_declaration(chapter):
 def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FAIRLIB_DATA", "speech")
-    folder = chapters.run("speaker-identification", {"corpus": "synthetic", "seeds": 2})
+    folder = runs.run("speaker-identification", {"corpus": "synthetic", "seeds": 2})
     stem, _, digits = folder.name.rpartition("__")
     assert stem == "speaker-identification__corpus-synthetic__seeds-2"
     assert len(digits) == 8 and int(digits, 16) >= 0
@@ -175,8 +177,8 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
 
 
 def test_the_injected_parameters_are_hidden_and_nothing_random_is_left(tiny, tmp_path):
-    done = chapters.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "one")
-    again = chapters.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "two")
+    done = runs.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "one")
+    again = runs.execute("speaker-identification", {"seeds": 2}, folder=tmp_path / "two")
     assert done.read_text() == again.read_text()
     cells = nbformat.read(done, as_version=4).cells
     [injected] = [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
@@ -186,30 +188,30 @@ def test_the_injected_parameters_are_hidden_and_nothing_random_is_left(tiny, tmp
 
 def test_a_finished_run_is_reused_until_something_it_follows_from_changes(tiny, tmp_path, monkeypatch):
     executed = []
-    real = chapters.execute
-    monkeypatch.setattr(chapters, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
-    first = chapters.run("speaker-identification", {"seeds": 1})
-    assert chapters.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 1
-    assert chapters.run("speaker-identification", {"seeds": 1}, force=True) == first and len(executed) == 2
+    real = runs.execute
+    monkeypatch.setattr(runs, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
+    first = runs.run("speaker-identification", {"seeds": 1})
+    assert runs.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 1
+    assert runs.run("speaker-identification", {"seeds": 1}, force=True) == first and len(executed) == 2
     assert executed[-1][1]["force"] is True
     (first / "provenance.json").unlink()  # as a run that was killed leaves it
-    assert chapters.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 3
+    assert runs.run("speaker-identification", {"seeds": 1}) == first and len(executed) == 3
     tiny.write_text(TINY + "\n# %%\n1 + 1\n")
-    second = chapters.run("speaker-identification", {"seeds": 1})
+    second = runs.run("speaker-identification", {"seeds": 1})
     assert second != first and len(executed) == 4
     (tmp_path / "library.py").write_text("# changed")
-    assert chapters.run("speaker-identification", {"seeds": 1}) not in (first, second) and len(executed) == 5
+    assert runs.run("speaker-identification", {"seeds": 1}) not in (first, second) and len(executed) == 5
 
 
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():
-    names = {path.name for path in chapters._library_files()}
+    names = {path.name for path in runs._library_files()}
     assert {"bias.py", "pocket-hubert.toml"} <= names
     assert not {"cli.py", "bias.cpython-311.pyc"} & names
 
 
 def test_a_notebook_that_stops_leaves_what_it_had_but_no_result(tiny, tmp_path):
     with pytest.raises(ChapterStopped, match=r"stopped with KeyError: 'no such layer'.*stopped\.ipynb"):
-        chapters.execute("speaker-identification", {"encoder": "random:pocket-hubert"}, folder=tmp_path / "out")
+        runs.execute("speaker-identification", {"encoder": "random:pocket-hubert"}, folder=tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["stopped.ipynb"]
 
 
@@ -229,7 +231,7 @@ def test_only_a_kernel_that_did_not_start_is_started_again(tiny, tmp_path, monke
 
     monkeypatch.setattr(papermill, "execute_notebook", start)
     with pytest.raises(RuntimeError, match=words):
-        chapters.execute("speaker-identification", folder=tmp_path / "out")
+        runs.execute("speaker-identification", folder=tmp_path / "out")
     assert len(tried) == starts
 
 
@@ -245,7 +247,7 @@ def test_the_provenance_box_tells_what_the_outcomes_came_from():
         "device": "cpu",
         "duration_s": 1234.5,
     }
-    box = chapters.provenance_box([outcomes], {"corpus": "synthetic", "seeds": 2})
+    box = provenance.provenance_box([outcomes], {"corpus": "synthetic", "seeds": 2})
     for words in ("published", "a" * 12, "b" * 12, "on cpu", "1,234 s", "0, 1", "pocket-&lt;hubert&gt;"):
         assert words in box.data
     assert "fairlib run speaker-identification --encoder pocket-hubert --corpus synthetic" in box.data
@@ -258,13 +260,13 @@ def test_a_run_keeps_the_facts_of_its_box(tiny):
         + """
 # %%
 import pandas as pd
-from fairlib.chapters import provenance_box
+from fairlib.provenance import provenance_box
 outcomes = pd.DataFrame({"encoder": ["e"], "corpus": "c", "task": "sid", "seed": 3})
 outcomes.attrs["provenance"] = {"device": "cuda:0", "encoder_fingerprint": "abc"}
 provenance_box([outcomes], dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force))
 """
     )
-    folder = chapters.run("speaker-identification")
+    folder = runs.run("speaker-identification")
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["seeds"] == [3] and provenance["device"] == "cuda:0"
     assert provenance["outcomes"][0]["encoder_fingerprint"] == "abc"
@@ -283,8 +285,8 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
     environment = {name: value for name, value in os.environ.items() if name != "FAIRLIB_DATA"}
     environment |= {"FAIRLIB_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
     code = (
-        "import sys; from pathlib import Path; from fairlib import chapters, cli; "
-        f"chapters.RUNS = Path({str(tmp_path / 'runs')!r}); sys.exit(cli.main(sys.argv[1:]))"
+        "import sys; from pathlib import Path; from fairlib import cli, runs; "
+        f"runs.RUNS = Path({str(tmp_path / 'runs')!r}); sys.exit(cli.main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "run", chapter, *options],
@@ -318,28 +320,28 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
 
 
 def test_a_book_that_does_not_build_says_why_and_leaves_the_last_one(tiny, tmp_path, monkeypatch):
-    book = tmp_path / "project"
-    (book / "book").mkdir(parents=True)
-    (book / "_config.yml").write_text("title: A tiny book\nexecute: {execute_notebooks: 'off'}\n")
-    (book / "_toc.yml").write_text("format: jb-book\nroot: book/first\n")
-    (book / "book" / "first.md").write_text("# First\n\nA page.\n")
-    monkeypatch.setattr(chapters, "ROOT", book)
+    project = tmp_path / "project"
+    (project / "book").mkdir(parents=True)
+    (project / "_config.yml").write_text("title: A tiny book\nexecute: {execute_notebooks: 'off'}\n")
+    (project / "_toc.yml").write_text("format: jb-book\nroot: book/first\n")
+    (project / "book" / "first.md").write_text("# First\n\nA page.\n")
+    monkeypatch.setattr(book, "ROOT", project)
     monkeypatch.setattr(chapters, "_CHAPTERS", ())
-    page = chapters.build_book(tmp_path / "html")
+    page = book.build_book(tmp_path / "html")
     assert page.name == "index.html" and "A page." in (tmp_path / "html" / "book" / "first.html").read_text()
 
-    (book / "book" / "first.md").write_text("# First\n\n[nowhere](nowhere.md)\n")
-    with pytest.raises(chapters.BookError, match=r"book\.log(?s:.*)WARNING.*nowhere"):
-        chapters.build_book(tmp_path / "html")
+    (project / "book" / "first.md").write_text("# First\n\n[nowhere](nowhere.md)\n")
+    with pytest.raises(book.BookError, match=r"book\.log(?s:.*)WARNING.*nowhere"):
+        book.build_book(tmp_path / "html")
     assert "A page." in (tmp_path / "html" / "book" / "first.html").read_text()
 
 
 def test_a_chapter_of_the_book_is_executed_once(tiny, monkeypatch):
     chapter = chapters.chapters()["speaker-identification"]
     executed = []
-    real = chapters.execute
-    monkeypatch.setattr(chapters, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
-    assert chapters._executed(chapter) == chapters._executed(chapter) and len(executed) == 1
+    real = runs.execute
+    monkeypatch.setattr(book, "execute", lambda *args, **kw: executed.append(args) or real(*args, **kw))
+    assert book._executed(chapter) == book._executed(chapter) and len(executed) == 1
     tiny.write_text(TINY + "\n# %%\n1 + 1\n")
-    chapters._executed(chapter)
+    book._executed(chapter)
     assert len(executed) == 2

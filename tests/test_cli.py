@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fairlib import chapters, cli
+from fairlib import chapters, cli, runs
 
 
 def fairlib(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -20,7 +20,7 @@ def no_run(monkeypatch):
     def run(*_, **__):
         raise AssertionError("the chapter was run")
 
-    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(runs, "run", run)
 
 
 def test_chapters_lists_every_chapter(capsys):
@@ -37,7 +37,7 @@ def test_the_help_of_a_chapter_lists_its_parameters(capsys, chapter, monkeypatch
     for name, field in chapter.parameters.model_fields.items():
         assert f"--{name}" in out
         assert field.description.split(",")[0][:30] in out
-        if name != "force":
+        if name != "force" and field.default != "":
             assert f"[default: {field.default}]" in out
 
 
@@ -75,7 +75,7 @@ def test_parameters_reach_the_chapter_as_their_types(capsys, monkeypatch, tmp_pa
         asked.update(values, chapter=chapter, forced=force)
         return tmp_path
 
-    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(runs, "run", run)
     options = ["--corpus", "synthetic", "--seeds=2", "--probe", "linear", "--force"]
     status, out, _ = fairlib(capsys, "run", "speech-recognition", *options)
     assert (status, out.strip()) == (0, str(tmp_path))
@@ -93,9 +93,9 @@ def test_parameters_reach_the_chapter_as_their_types(capsys, monkeypatch, tmp_pa
 
 def test_work_that_failed_is_one_sentence_and_status_1(capsys, monkeypatch):
     def run(*_):
-        raise chapters.ChapterStopped("speech-recognition stopped with KeyError: 'x'")
+        raise runs.ChapterStopped("speech-recognition stopped with KeyError: 'x'")
 
-    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(runs, "run", run)
     status, _, err = fairlib(capsys, "run", "speech-recognition")
     assert (status, err) == (1, "fairlib: speech-recognition stopped with KeyError: 'x'\n")
 
@@ -104,7 +104,7 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(monkeypatch):
     def run(*_):
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr(chapters, "run", run)
+    monkeypatch.setattr(runs, "run", run)
     with pytest.raises(ValueError, match="broadcast"):
         cli.main(["run", "speech-recognition"])
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fairlib import chapters
+from fairlib import chapters, notebooks
 
 SOURCES = sorted(chapters.NOTEBOOKS.glob("*.py"))
 
@@ -72,7 +72,7 @@ def test_every_chapter_has_its_notebook():
 def test_the_pair_is_what_its_source_gives(source):
     pair = source.with_suffix(".ipynb")
     assert pair.exists(), f"{pair.name} is missing: run make notebooks"
-    assert pair.read_text(encoding="utf-8") == chapters.paired_notebook(source), "run make notebooks"
+    assert pair.read_text(encoding="utf-8") == notebooks.paired_notebook(source), "run make notebooks"
 
 
 def test_there_is_no_pair_without_its_source():
@@ -89,7 +89,7 @@ def test_the_pair_holds_no_outputs(source):
 def test_prose_holds_no_literal_result(source):
     found = [
         result
-        for cell in chapters.read_notebook(source).cells
+        for cell in notebooks.read_notebook(source).cells
         if cell.cell_type == "markdown"
         for result in literal_results(cell.source)
     ]
@@ -98,4 +98,4 @@ def test_prose_holds_no_literal_result(source):
 
 def test_the_same_source_gives_the_same_pair():
     source = chapters.NOTEBOOKS / "05_speaker_identification.py"
-    assert chapters.paired_notebook(source) == chapters.paired_notebook(source)
+    assert notebooks.paired_notebook(source) == notebooks.paired_notebook(source)

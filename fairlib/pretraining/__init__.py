@@ -19,11 +19,12 @@ import torch
 from fairlib.audio import SAMPLE_RATE
 from fairlib.devices import best_device
 from fairlib.encoders import pretraining_folder
+from fairlib.folders import replace
 from fairlib.pretraining.batches import batch_plan, crop, mix, span_mask
 from fairlib.pretraining.objectives import Contrastive, MaskedPrediction
 from fairlib.pretraining.recipe import Recipe, RecipeError, read_recipe
 from fairlib.pretraining.speech import Speech, prepare_speech
-from fairlib.training import claim_folder, replace, save_transformers, train, training_hours
+from fairlib.training import claim_folder, save_transformers, train, training_hours
 
 __all__ = ["RecipeError", "pretrain", "read_recipe"]
 

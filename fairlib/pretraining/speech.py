@@ -17,8 +17,9 @@ from tqdm import tqdm
 from fairlib.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora import halves, load_corpus
 from fairlib.encoders import Encoder, load_encoder
+from fairlib.folders import replace
 from fairlib.pretraining.recipe import Data, Recipe, RecipeError, Targets
-from fairlib.training import replace, save_array
+from fairlib.training import save_array
 
 # All three families convolve alike: one frame every 320 samples, the first one centred on sample 200.
 FRAME_STEP, FRAME_WIDTH = 320, 400

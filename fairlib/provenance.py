@@ -1,0 +1,139 @@
+"""What a result came from: the box at a chapter's end, and the version of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import importlib.metadata
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fairlib.chapters import ROOT, ChapterError, Parameters, chapters, check, command
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.display import HTML
+
+    from fairlib.findings import Finding
+
+
+def provenance_box(
+    outcomes: pd.DataFrame | Sequence[pd.DataFrame],
+    parameters: Mapping[str, Any] | Parameters,
+    chapter: str | None = None,
+    findings: Sequence[Finding] = (),
+) -> HTML:
+    """The box at a chapter's end: parameters, seeds, fingerprints, code version, duration, device, command.
+
+    ``outcomes`` are the tables the chapter used, ``parameters`` the values of its parameters cell; the chapter
+    follows from the outcomes' task if it is not named. `run` finds the same facts in the notebook and writes them
+    to ``provenance.json``, and the findings to ``findings.json``.
+    """
+    from IPython.display import HTML
+
+    tables = outcomes if isinstance(outcomes, Sequence) else [outcomes]
+    if not tables:
+        raise ChapterError("provenance_box needs at least one outcomes table: give it those of the chapter.")
+    tasks = {str(task) for table in tables for task in table["task"].unique()}
+    chapter = chapter or next((chapter.name for chapter in chapters().values() if chapter.task in tasks), None)
+    if chapter is None:
+        raise ChapterError(f"no chapter is about the tasks of these outcomes ({', '.join(sorted(tasks))}).")
+    chosen = parameters if isinstance(parameters, Parameters) else check(chapter, parameters)
+    facts = {
+        "chapter": chapter,
+        "parameters": chosen.model_dump(exclude={"force"}),
+        "seeds": sorted({int(seed) for table in tables for seed in table["seed"].unique()}),
+        "outcomes": [_outcomes_facts(table) for table in tables],
+        "code": code_version(),
+        "duration_s": round(_seconds_since_start(), 1),
+        "command": command(chapter, chosen.model_copy(update={"force": False})),
+        "findings": [finding.record() for finding in findings],
+    }
+    return HTML(_box(facts), metadata={"fairlib": facts})
+
+
+def code_version() -> str:
+    """Version of the code: fairlib's own, the commit where there is one, and whether files differ from it."""
+    version = f"fairlib {importlib.metadata.version('fairlib')}"
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    if not commit:
+        return version
+    changed = _git("status", "--porcelain", "--", "fairlib", "notebooks")
+    return f"{version}, commit {commit}" + (", with changes not committed" if changed else "")
+
+
+def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:
+    facts = dict(table.attrs.get("provenance", {}))
+    return {
+        "encoder": ", ".join(sorted(str(name) for name in table["encoder"].unique())),
+        "corpus": ", ".join(sorted(str(name) for name in table["corpus"].unique())),
+        "task": ", ".join(sorted(str(name) for name in table["task"].unique())),
+        **{
+            name: facts.get(name)
+            for name in ("origin", "encoder_fingerprint", "corpus_fingerprint", "device", "duration_s")
+        },
+    }
+
+
+def _box(facts: Mapping[str, Any]) -> str:
+    def text(value: Any) -> str:
+        return html.escape(str(value))
+
+    def row(name: str, value: str) -> str:
+        style = "text-align:left;vertical-align:top"
+        return f'<tr><th scope="row" style="{style}">{text(name)}</th><td>{value}</td></tr>'
+
+    def short(fingerprint: Any) -> str:
+        return f"<code>{text(str(fingerprint)[:12])}</code>" if fingerprint else "not recorded"
+
+    rows = [row(name, text(value)) for name, value in facts["parameters"].items()]
+    rows.append(row("seeds used", text(", ".join(map(str, facts["seeds"])))))
+    for each in facts["outcomes"]:
+        seconds = each["duration_s"]
+        took = f", in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
+        device = f" on {text(each['device'])}" if each["device"] else ""
+        rows.append(
+            row(
+                f"outcomes of {each['encoder']}",
+                f"{text(each['origin'] or 'computed')}; first computed{device}{took}; weights "
+                f"{short(each['encoder_fingerprint'])}, corpus {short(each['corpus_fingerprint'])}",
+            )
+        )
+    rows.append(row("code", text(facts["code"])))
+    rows.append(row("this page", f"made in {facts['duration_s']:,.0f} s, Python {platform.python_version()}"))
+    rows.append(row("run it again", f'<code style="overflow-wrap:anywhere">{text(facts["command"])}</code>'))
+    return (
+        '<table class="provenance" aria-label="Provenance: what this chapter was made from">'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _seconds_since_start() -> float:
+    """Seconds since this process, a chapter's kernel, was started."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that fairlib asks for itself."""
+    wanted = [line for line in importlib.metadata.requires("fairlib") or [] if "extra ==" not in line]
+    versions = {}
+    for line in wanted:
+        name = re.match(r"[\w.-]+", line).group()
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _git(*arguments: str) -> str:
+    """Output of a git command in the project; empty where there is no git or no commit."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
