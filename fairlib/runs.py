@@ -107,7 +107,8 @@ def run_name(chapter: str, chosen: Parameters) -> str:
     """Name of a run's folder: ``<chapter>[__<parameter>-<value>...]__<8 hex digits>``.
 
     Example:
-        >>> name = run_name("speaker-identification", check("speaker-identification", {"corpus": "synthetic", "seeds": 2}))
+        >>> chosen = check("speaker-identification", {"corpus": "synthetic", "seeds": 2})
+        >>> name = run_name("speaker-identification", chosen)
         >>> name.rpartition("__")[0]
         'speaker-identification__corpus-synthetic__seeds-2'
     """
