@@ -96,6 +96,17 @@ def pretraining_log(name: str) -> pd.DataFrame | None:
     return pd.read_csv(log) if log.is_file() else None
 
 
+def published_steps(name: str) -> list[int]:
+    """Steps of an encoder's pretraining at which outcomes are published, in order.
+
+    Example:
+        >>> published_steps("logmel")
+        []
+    """
+    known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
+    return sorted(int(step) for encoder, _, step in (entry.partition("@") for entry in known) if encoder == name)
+
+
 def load_encoder(name: str, device: str | None = None, dtype: str | None = None) -> Encoder:
     """Load an encoder by name.
 

@@ -122,6 +122,26 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
     return Finding(DEPTH_CLAIM, DEPTH_CRITERION, verdict, sentence, rows)
 
 
+def along_training(outcomes: dict[int, pd.DataFrame], log: pd.DataFrame) -> pd.DataFrame:
+    """Lowest error of any layer at steps of the pretraining, over the hours of speech heard by then.
+
+    Args:
+        outcomes: of one task, by step.
+        log: from `fairlib.encoders.pretraining_log`.
+
+    Returns:
+        ``x`` (hours), ``value, low, high`` (of the layer that is best then) and ``layer``, a row each step.
+    """
+    hours = {0: 0.0} | dict(zip(log["step"], log["hours_heard"]))
+    rows = []
+    for step, table in sorted(outcomes.items()):
+        errors = layer_errors(table)
+        best = errors.loc[errors["error"].idxmin()]
+        rows.append({"x": hours[step], "value": best["error"], "low": best["low"], "high": best["high"]})
+        rows[-1]["layer"] = best["layer"]
+    return pd.DataFrame(rows)
+
+
 QUESTIONS = {"phone": "Which phone sounds", "speaker": "Who speaks", "char": "What is said", "word": "What is said"}
 
 

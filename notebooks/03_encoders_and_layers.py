@@ -52,8 +52,8 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import chapters, charts, findings, sentences, words
-from fairlib.encoders import pretraining_log
-from fairlib.layers import knowledge_table, layer_errors, told, what_was_learnt, which_depths
+from fairlib.encoders import pretraining_log, published_steps
+from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
 from fairlib.provenance import provenance_box
 
 charts.use_book_renderer()
@@ -112,6 +112,29 @@ else:
             format="%",
             title=f"In the end {words.percent(last['masked_accuracy'])} of the hidden frames were guessed rightly",
             description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
+        )
+    )
+
+# %% [markdown]
+# Guessing clusters is only the exercise; what it is for is the layers.
+# Where outcomes of the encoder along its training are at hand, the next chart shows how the best layer's phone error
+# fell, and whether it still did in the end.
+
+# %% tags=["hide-input"]
+steps = {step: fairlib.probe_phones(f"{encoder}@{step}", corpus) for step in published_steps(encoder)}
+if steps and log is not None:
+    steps[log["step"].iloc[-1]] = fairlib.probe_phones(encoder, corpus)
+    path = along_training(steps, log)
+    start, before, end = path["value"].iloc[[0, -2, -1]]
+    display(
+        charts.curves(
+            path.assign(line="best layer"),
+            x_title="hours of speech heard in training",
+            y_title="frames given a wrong phone (%)",
+            format="%",
+            title=f"The best layer’s phone error fell from {words.percent(start)} to {words.percent(end)}, "
+            f"by {words.percent(before - end)} of it in the last {path['x'].iloc[-1] - path['x'].iloc[-2]:.0f} hours",
+            description="A line that falls steeply in the first hours heard in training and is nearly level in the last.",
         )
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairlib.layers import layer_errors, reduction, what_was_learnt, which_depths
+from fairlib.layers import along_training, layer_errors, reduction, what_was_learnt, which_depths
 
 LAYERS = ["cnn", "0", "1", "2"]
 
@@ -77,3 +77,11 @@ def test_which_depths(phones, verdict, words):
     rows = [outcomes({"e": [0.1, 0.2, 0.3, 0.3]}, "sid"), outcomes({"e": phones}, "phone", seed=7)]
     finding = which_depths(pd.concat(rows), "e")
     assert finding.verdict == verdict and words in finding.sentence
+
+
+def test_along_training_takes_the_layer_that_is_best_then():
+    log = pd.DataFrame({"step": [100, 200], "hours_heard": [0.5, 1.0]})
+    tables = {200: outcomes({"e": [0.6, 0.5, 0.4, 0.3]}), 0: outcomes({"e": [0.7, 0.8, 0.8, 0.9]})}
+    path = along_training(tables, log)
+    assert path["x"].tolist() == [0.0, 1.0] and path["layer"].tolist() == ["cnn", "2"]
+    assert path["value"].iloc[1] < path["value"].iloc[0] and (path["low"] < path["high"]).all()
