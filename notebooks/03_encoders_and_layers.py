@@ -132,8 +132,8 @@ if steps and log is not None:
             x_title="hours of speech heard in training",
             y_title="frames given a wrong phone (%)",
             format="%",
-            title=f"The best layer’s phone error fell from {words.percent(start)} to {words.percent(end)}, "
-            f"by {words.percent(before - end)} of it in the last {path['x'].iloc[-1] - path['x'].iloc[-2]:.0f} hours",
+            title=f"The best layer’s phone error fell from {words.percent(start)} to {words.percent(end)}; "
+            f"in the last {path['x'].iloc[-1] - path['x'].iloc[-2]:.0f} hours by {100 * (before - end):.1f} points",
             description="A line that falls steeply in the first hours heard in training and is nearly level in the last.",
         )
     )
