@@ -178,7 +178,7 @@ def reproduce(
     reproduced = studies.reproduce(calls)
     if publish:
         studies.publish(reproduced)
-    print(f"{len(reproduced)} of {len(calls)} calls computed; largest deviation {reproduced['deviation'].max():.2f} %.")
+    print(f"{len(reproduced)} of {len(calls)} calls computed; largest deviation {reproduced['deviation'].max():.2f}.")
 
 
 @app.command()

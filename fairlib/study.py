@@ -95,9 +95,9 @@ def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
         calls: rows of `read_study`.
 
     Returns:
-        ``calls`` with ``error`` (of all layers together, in per cent), ``deviation`` (the largest difference from the
-        published error at any layer, in per cent; missing where nothing is published) and ``entries``, the names of
-        the store's files.
+        ``calls`` with ``lowest`` and ``highest`` (errors of any layer, by unit, in per cent), ``deviation`` (the largest
+        difference from the published error at any layer; missing where nothing is published) and ``entries``, the
+        names of the store's files.
     """
     rows = []
     for _, mine in calls.groupby("encoder", sort=False):
@@ -107,12 +107,19 @@ def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
                     outcomes = call(row)
                 again = call(row)  # the published ones, or the store's once more
                 published = again.attrs["provenance"]["origin"] == "published"
-                row["error"] = 100 * outcomes["errors"].sum() / outcomes["length"].sum()
-                row["deviation"] = _deviation(outcomes, again) if published else float("nan")
+                errors, shipped = (_errors(table) for table in (outcomes, again))
+                row["lowest"], row["highest"] = (
+                    errors.groupby("unit").min().to_dict(),
+                    errors.groupby("unit").max().to_dict(),
+                )
+                row["deviation"] = float((errors - shipped).abs().max()) if published else float("nan")
                 row["entries"] = outcomes.attrs["provenance"]["entries"]
                 rows.append(row)
-                against = f"at most {row['deviation']:.2f} % off what is published" if published else "not published"
-                print(f"{row['encoder']} {row['corpus']} {told(row)}: {row['error']:.1f} %, {against}", flush=True)
+                span = ", ".join(
+                    f"{unit} {row['lowest'][unit]:.1f} to {row['highest'][unit]:.1f}" for unit in row["lowest"]
+                )
+                against = f"at most {row['deviation']:.2f} off what is published" if published else "not published"
+                print(f"{row['encoder']} {row['corpus']} {told(row)}: {span}; {against}", flush=True)
     return pd.DataFrame(rows)
 
 
@@ -145,9 +152,6 @@ def publish(reproduced: pd.DataFrame) -> None:
         replace(CHECKPOINTS, lambda path: path.write_text(json.dumps(known | along, indent=1) + "\n"))
 
 
-def _deviation(outcomes: pd.DataFrame, published: pd.DataFrame) -> float:
-    cells = ["probe", "unit", "layer"]
-    errors = [
-        rows.groupby(cells)["errors"].sum() / rows.groupby(cells)["length"].sum() for rows in (outcomes, published)
-    ]
-    return 100 * float((errors[0] - errors[1]).abs().max())
+def _errors(outcomes: pd.DataFrame) -> pd.Series:
+    sums = outcomes.groupby(["unit", "probe", "layer"])[["errors", "length"]].sum()
+    return 100 * sums["errors"] / sums["length"]
