@@ -95,9 +95,9 @@ def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
         calls: rows of `read_study`.
 
     Returns:
-        ``calls`` with ``lowest`` and ``highest`` (errors of any layer, by unit, in per cent), ``deviation`` (the largest
-        difference from the published error at any layer; missing where nothing is published) and ``entries``, the
-        names of the store's files.
+        ``calls`` with ``lowest`` and ``highest`` (errors of any layer, by unit, in per cent), ``deviation`` (the
+        largest difference from the published error at any layer; missing where nothing is published) and ``entries``,
+        the names of the store's files.
     """
     rows = []
     for _, mine in calls.groupby("encoder", sort=False):
