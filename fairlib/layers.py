@@ -81,7 +81,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
     else:
         verdict = "inconclusive"
     below = " and ".join(
-        f"{percent(row['estimate'])} below "
+        f"{percent(row['estimate'])} [{percent(row['low'])}, {percent(row['high'])}] below "
         + ("log-mel" if row["control"] == "logmel" else "its untrained twin’s best layer")
         for row in rows
     )

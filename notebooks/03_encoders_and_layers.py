@@ -65,7 +65,7 @@ for name in [encoder, *findings.controls(encoder)]:
     runs.append(fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew))
     runs.append(fairlib.probe_characters(name, corpus, force=anew))
 outcomes = pd.concat(runs, ignore_index=True)
-errors = layer_errors(outcomes)
+errors = layer_errors(outcomes[outcomes["unit"] != "word"])
 learnt = what_was_learnt(outcomes, encoder)
 depths = which_depths(outcomes, encoder)
 

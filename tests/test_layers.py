@@ -61,7 +61,11 @@ def test_what_was_learnt(mine, verdict):
     assert finding.verdict == verdict
     assert {row["control"] for row in finding.evidence} == {"logmel", "random:e"}
     if verdict == "supported":
-        assert "layer 1" in finding.sentence and "49\N{NO-BREAK SPACE}% below log-mel and" in finding.sentence
+        assert (
+            "layer 1" in finding.sentence
+            and "49\N{NO-BREAK SPACE}% [48\N{NO-BREAK SPACE}%, 50\N{NO-BREAK SPACE}%] below log-mel and"
+            in finding.sentence
+        )
 
 
 @pytest.mark.parametrize(
