@@ -211,7 +211,7 @@ charts.table(own_group_table(outcomes, group, encoder), "How many of a group's e
 #
 # A probe that could learn anything would say nothing of the layer.
 # With *shuffled* names there is nothing to learn, and its errors must be those of guessing.
-# A probe with a *hidden* layer reads what a linear one cannot.
+# A probe with a *hidden* layer could read what a linear one cannot, given speech enough of every speaker to learn from.
 # And the *code length* counts the bits that it takes to send each utterance's speaker to somebody who has the layer:
 # the fewer, the plainer the layer shows who speaks.
 
