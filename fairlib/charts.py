@@ -377,7 +377,7 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
     x = alt.X(
         "error:Q",
         scale=alt.Scale(domain=span, nice=False, zero=False),
-        axis=alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=6),
+        axis=alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=5, labelOverlap="greedy"),
     )
     y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
     zero = alt.Chart(alt.Data(values=[{"estimate": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(y=y)
@@ -418,7 +418,7 @@ def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.La
         "scale:N", sort=list(names.values()), axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13)
     )
     axis = alt.Axis(
-        title="rank correlation of gap and error over layers",
+        title="rank correlation over layers",
         values=[-1, -0.5, 0, 0.5, 1],
         format="+~f",
         labelExpr=ZEROLESS,
