@@ -98,7 +98,7 @@ def published_outcomes(encoder: str) -> pd.DataFrame:
 
     Example:
         >>> sorted(published_outcomes("logmel")["task"].unique())
-        ['asr', 'sid']
+        ['asr', 'phone', 'sid']
     """
     stem = re.sub(r"[^A-Za-z0-9.]+", "-", encoder).strip("-")
     entries = [_read(path) for path in sorted(PUBLISHED.glob(f"*-{stem}-*.parquet"))]
