@@ -38,7 +38,7 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
 
     Args:
         output: by default a folder in the user's cache, where `load_encoder` finds ``NAME@STEP``.
-        seed: in place of the recipe's.
+        seed: in place of the recipe's; the encoder is then named ``NAME-seedSEED``.
 
     Raises:
         RecipeError: as `read_recipe`; or the recipe's corpora hold no speech, or its targets' encoder not that layer.
@@ -46,8 +46,8 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
         fairlib.training.TrainingError: the loss is not a finite number.
     """
     recipe = read_recipe(recipe)
-    if seed is not None:
-        recipe = recipe.model_copy(update={"seed": seed})
+    if seed is not None and seed != recipe.seed:  # another encoder, so it has a name of its own
+        recipe = recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
     output = Path(output) if output else pretraining_folder(recipe.name)
     torch.manual_seed(recipe.seed)
     model = (Contrastive if recipe.family == "wav2vec2" else MaskedPrediction)(recipe)  # first: it may refuse
