@@ -49,6 +49,7 @@ from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 from fairlib.provenance import provenance_box
+from fairlib.recordings import recording_noise
 from fairlib.views import (
     controls_table,
     is_it_the_voice,
@@ -157,13 +158,14 @@ charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words
 # ### Adjusted for what else differs
 #
 # Groups differ in more than their names say.
-# Here the gap is estimated anew at equal values of the length of the utterance and the other
-# recorded columns, beside the raw one from the same regression.
+# Here the gap is estimated anew at equal values of the length of the utterance, of its noise (speech over noise, in
+# decibels, estimated from the pauses) and of the other recorded columns, beside the raw one from the same regression.
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-covariates = ["duration_s"] + [column for column in group_columns(own) if column != group]
+own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
+covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 

@@ -53,6 +53,7 @@ from fairlib import chapters, charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 from fairlib.provenance import provenance_box
+from fairlib.recordings import recording_noise
 
 charts.use_book_renderer()
 
@@ -175,14 +176,17 @@ charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words
 # ### Adjusted for what else differs
 #
 # Groups differ in more than their names say.
-# Here the gap is estimated anew at equal values of the length of the utterance, the characters spoken in a second and the other
-# recorded columns, beside the raw one from the same regression.
+# Here the gap is estimated anew at equal values of the length of the text, the characters spoken in a second, the noise
+# of the recording (speech over noise, in decibels, estimated from the pauses) and the other recorded columns, beside
+# the raw one from the same regression.
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-own = own.assign(rate=own["length"] / own["duration_s"])
-covariates = ["duration_s", "rate"] + [column for column in group_columns(own) if column != group]
+own = own.assign(
+    rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus))
+)
+covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
