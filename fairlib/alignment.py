@@ -1,23 +1,30 @@
-"""Forced alignment: which phone sounds when, by pocketsphinx's English model and dictionary."""
+"""Forced alignment: which phone sounds when, by pocketsphinx's English model and dictionary.
+
+Alignments of the published study's corpora come with the package: making them takes half an hour of a processor.
+``python -m fairlib.alignment CORPUS`` makes them again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from fairlib.audio import read_audio
-from fairlib.corpora import corpus_fingerprint
-from fairlib.folders import cache_folder
+from fairlib.corpora import corpus_fingerprint, load_corpus
+from fairlib.folders import cache_folder, replace
 from fairlib.probing.text import plain_text
 
 Segments = list[tuple[str, float, float]]
+PUBLISHED = Path(__file__).parent / "assets" / "alignments"
 
 # Learners' and children's speech fits an adult native model poorly: try wider beams before giving up.
 _BEAMS = ({}, {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}, {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150})
@@ -37,7 +44,7 @@ _SOUNDS = {
 
 
 def align(corpus: pd.DataFrame) -> dict[str, Segments]:
-    """Align every English utterance with its transcript; kept in the user's cache, for it takes a while.
+    """Align every English utterance with its transcript; published, or kept in the user's cache, for it takes a while.
 
     Returns:
         ``{utterance_id: [(phone, start, end), ...]}`` in seconds. Silence is left out, and so are words that the
@@ -47,20 +54,58 @@ def align(corpus: pd.DataFrame) -> dict[str, Segments]:
     """
     folder = cache_folder() / "alignments"
     path = folder / f"{corpus['corpus'].iloc[0]}-{corpus_fingerprint(corpus)[:16]}-{_VERSION}.json"
-    if not path.exists():
+    aligned = _published(corpus)
+    if aligned is None and not path.exists():
         jobs = [(row.path, plain_text(row.text)) for row in corpus.itertuples()]
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
             results = pool.map(_align_one, jobs, chunksize=16)
             bar = tqdm(results, total=len(jobs), desc="align", unit="utt", disable=not sys.stderr.isatty())
             aligned = dict(zip(corpus["utterance_id"], bar))
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".partial")
-        temporary.write_text(json.dumps({k: v for k, v in aligned.items() if v}))
-        temporary.replace(path)
-    aligned = json.loads(path.read_text())
+        kept = json.dumps({k: v for k, v in aligned.items() if v})
+        replace(path, lambda temporary: temporary.write_text(kept))
+    if aligned is None:
+        aligned = json.loads(path.read_text())
     if len(aligned) < len(corpus):
         print(f"{len(corpus) - len(aligned)} of {len(corpus)} utterances could not be aligned.", file=sys.stderr)
     return aligned
+
+
+def publish(corpus: pd.DataFrame) -> Path:
+    """Write a corpus's alignments into the package: an utterance a row, times in hundredths of a second.
+
+    In place of its transcript stands a digest of it, by which an alignment of another text is told.
+    """
+    aligned = align(corpus)
+    rows = []
+    for row in corpus.itertuples():
+        segments = aligned.get(row.utterance_id, [])
+        phones, starts, ends = ([each[part] for each in segments] for part in range(3))
+        times = {"start": [round(100 * t) for t in starts], "end": [round(100 * t) for t in ends]}
+        rows.append({"utterance_id": row.utterance_id, "text": _digest(row.text), "phone": phones, **times})
+    path = PUBLISHED / f"{corpus['corpus'].iloc[0]}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    replace(path, lambda temporary: pd.DataFrame(rows).to_parquet(temporary, compression="zstd"))
+    return path
+
+
+def _published(corpus: pd.DataFrame) -> dict[str, Segments] | None:
+    """The published alignments of these utterances, or None if one of them, or its transcript, is another."""
+    path = PUBLISHED / f"{corpus['corpus'].iloc[0]}.parquet"
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path).set_index("utterance_id").reindex(corpus["utterance_id"])
+    if list(table["text"]) != [_digest(text) for text in corpus["text"]]:
+        return None
+    return {
+        name: [(phone, start / 100, end / 100) for phone, start, end in zip(phones, starts, ends)]
+        for name, phones, starts, ends in zip(table.index, table["phone"], table["start"], table["end"])
+        if len(phones)
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(plain_text(text).encode()).hexdigest()[:16]
 
 
 def _align_one(job: tuple[str, str]) -> Segments | None:
@@ -141,3 +186,7 @@ def _decode(decoder, audio: bytes) -> None:
     decoder.start_utt()
     decoder.process_raw(audio, full_utt=True)
     decoder.end_utt()
+
+
+if __name__ == "__main__":
+    print(publish(load_corpus(sys.argv[1])))
