@@ -158,15 +158,109 @@ Markdown(f"```shell\n{command}\n```")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Which of the three questions does the untrained twin answer best, and why should an untrained network hold that?
-# 2. Take the table: at which layer has most been learnt, if the twin's layer of the same name is what you compare with?
-#    Is it the layer with the lowest error?
-# 3. A probe with a hidden layer (`probe="hidden"` in `fairlib.probe_phones`) reads more from every layer.
-#    Does that mean that the layers hold more? Compare `fairlib.selectivity` of both probes.
+# :::{exercise} Look
+# :label: layers-look
+# Which of the three questions does the untrained twin answer best, beside the trained encoder?
+# And why should a network that has never been trained hold anything of it?
+# :::
+#
+# :::{solution-start} layers-look
+# :class: dropdown
+# :::
+#
+# The code sets the best layer of each beside the others.
+# Random weights mix what comes in, but they throw little of it away: level, pitch and the balance of the spectrum pass
+# through, and a good part of a voice, or of a recording, is made of these.
+# So a good probe on a layer is no proof that the layer has learnt anything; only a better one than on the twin is.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.layers import layer_errors
+
+three = [encoder, f"random:{encoder}", "logmel"]
+phones = pd.concat([fairlib.probe_phones(name, corpus) for name in three])
+speakers = pd.concat([fairlib.probe_speakers(name, corpus, seeds=seeds) for name in three])
+errors = layer_errors(pd.concat([phones, speakers]), resamples=200)
+errors.pivot_table(index="encoder", columns="unit", values="error", aggfunc="min", sort=False).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: layers-try
+# At which layer has most been learnt about phones, if each layer is compared with the same layer of the untrained twin?
+# Is it the layer with the lowest error?
+# :::
+#
+# :::{solution-start} layers-try
+# :class: dropdown
+# :::
+#
+# The share of the twin's errors that training took away, layer by layer.
+# The two need not agree: a layer can be the best one to read from and yet owe less to training than another.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.layers import layer_errors
+
+pair = [encoder, f"random:{encoder}"]
+errors = layer_errors(pd.concat([fairlib.probe_phones(name, corpus) for name in pair]), resamples=200)
+wide = errors.pivot(index="layer", columns="encoder", values="error").loc[fairlib.layer_order(errors["layer"])]
+taken = (1 - wide[encoder] / wide[f"random:{encoder}"]).rename("share of the twin's errors taken away")
+print(f"Most learnt at layer {taken.idxmax()}, lowest error at layer {wide[encoder].idxmin()}.")
+taken.round(2).to_frame()
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: layers-build
+# How sure can one be which layer is the best for phones?
+# Write a function that draws the speakers anew many times, with replacement, and counts how often each layer comes out
+# best.
+# :::
+#
+# :::{solution-start} layers-build
+# :class: dropdown
+# :::
+#
+# Whole speakers are drawn, not utterances, since one person's utterances are alike.
+# Where one layer wins nearly always, other people of the same kind would hardly have changed the answer; where two share
+# the wins, the order of these two says little.
+
+# %% tags=["solution"]
+import numpy as np
+
+import fairlib
+
+
+def how_often_best(outcomes, draws=1000, seed=0):
+    sums = outcomes.groupby(["speaker_id", "layer"])[["errors", "length"]].sum().unstack("layer")
+    errors, lengths = sums["errors"].to_numpy(float), sums["length"].to_numpy(float)
+    rng = np.random.default_rng(seed)
+    people = rng.integers(0, len(errors), (draws, len(errors)))
+    drawn = errors[people].sum(axis=1) / lengths[people].sum(axis=1)  # [draws, layers]
+    best = sums["errors"].columns[drawn.argmin(axis=1)]
+    return best.value_counts(normalize=True).rename("share of draws in which it is best")
+
+
+how_often_best(fairlib.probe_phones(encoder, corpus)).to_frame()
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
 #
 # The layers hold something, and not the same thing at each depth.
-# Whether they hold it equally for everybody is the question of the chapters to come; how to tell is that of
-# [the next one](04_measuring_bias.ipynb).
+# Whether they hold it equally for everybody is the question of the chapters to come; how to tell, without being fooled by
+# luck or by the ruler, is that of [the next one](04_measuring_bias.ipynb).
 #
 # ## Provenance
 

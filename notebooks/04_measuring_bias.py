@@ -445,21 +445,118 @@ Markdown(f"```shell\n{command}\n```")
 
 # %% [markdown]
 # The simulated studies behind the charts are made by `python bench/calibration.py`; that takes hours.
-#
+
+# %% [markdown]
 # ## Exercises
 #
-# 1. Run the chapter with ten seeds and no planted gap.
-#    How often does the test over utterances give p below one in twenty, and how often the test over people?
-# 2. Plant a log odds ratio of one half, with 10, 30 and 100 people.
-#    When is it found?
-#    Compare with the chart of the smallest gap.
-# 3. `bias_error_association` takes any outcomes table.
-#    Simulate eight layers with constant odds (`constant_odds`), and call it.
-#    What does it say on each of the three rulers, and why?
-# 4. Write a function that claims a gap whenever two 95 % intervals do not overlap.
-#    How often is it right where nothing was planted, and how much smaller a gap could it have found?
+# :::{exercise} Look
+# :label: measuring-look
+# In the first chart, two people of the same group differ far more than the two groups' means do.
+# Is that enough to say that there is no gap?
+# :::
 #
-# The next chapter takes these measures to a first task: who is speaking?
+# :::{solution-start} measuring-look
+# :class: dropdown
+# :::
+#
+# It is not.
+# How much *people* differ does not decide, but how much *means of so many people* would differ by chance, which is less
+# by the square root of their number.
+# The code works that out for the chapter's study, where a gap of about twice the last number would begin to stand out.
+
+# %% tags=["solution"]
+from fairlib.simulation import constant_odds, simulate_outcomes
+
+worse, other = constant_odds([0.25], planted)
+study = simulate_outcomes({"one": worse, "other": other}, speakers=speakers, seed=seed)
+sums = study.groupby(["group", "speaker_id"])[["errors", "length"]].sum()
+rates = sums["errors"] / sums["length"]
+means, spread = rates.groupby("group").mean(), rates.groupby("group").std()
+print(f"the means differ by {100 * abs(means.diff().iloc[-1]):.1f} points,")
+print(f"two people of one group typically by {100 * 2**0.5 * spread.mean():.1f},")
+print(f"and two means of {speakers} people each by chance typically by {100 * ((spread**2).sum() / speakers) ** 0.5:.1f}.")
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: measuring-try
+# Plant a log odds ratio of one half in studies with 10, 30 and 100 people in each group.
+# How often is it found? Compare with the chart of the smallest gap.
+# :::
+#
+# :::{solution-start} measuring-try
+# :class: dropdown
+# :::
+#
+# Twenty studies of each size; finding means a p below one in twenty.
+# A gap that is really there is missed again and again by small studies.
+# So "not found" in a small study is not "not there".
+
+# %% tags=["solution"]
+import pandas as pd
+
+from fairlib.bias import group_bias
+from fairlib.simulation import constant_odds, simulate_outcomes
+
+worse, other = constant_odds([0.25], 0.5)
+found = {}
+for people in (10, 30, 100):
+    studies = (simulate_outcomes({"one": worse, "other": other}, speakers=people, seed=number) for number in range(20))
+    tables = [group_bias(study, "group", resamples=50, permutations=400).set_index("scale") for study in studies]
+    found[people] = sum(table.loc["log_odds", "p"] < 0.05 for table in tables) / 20
+pd.Series(found, name="share of studies that find the gap").rename_axis("people in each group").to_frame()
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: measuring-build
+# Many readers claim a gap when two 95 % intervals do not overlap.
+# Write that rule as a function, and try it where nothing was planted and where something was.
+# How often is it right, and what does it cost?
+# :::
+#
+# :::{solution-start} measuring-build
+# :class: dropdown
+# :::
+#
+# Asking that two intervals keep apart asks for more than that the gap's own interval keeps from zero.
+# Where there is no gap, the rule hardly ever claims one; where there is a gap, it misses some that the permutation test
+# finds.
+# It errs on the careful side, which in a study of fairness is not the side of those who are served worse.
+
+# %% tags=["solution"]
+import pandas as pd
+
+from fairlib.bias import group_bias, group_errors
+from fairlib.simulation import constant_odds, simulate_outcomes
+
+
+def keep_apart(study):
+    low, high = (group_errors(study, "group", resamples=400)[name] for name in ("low", "high"))
+    return low.max() > high.min()
+
+
+rows = []
+for planted_here in (0.0, 0.5):
+    worse, other = constant_odds([0.25], planted_here)
+    studies = [simulate_outcomes({"one": worse, "other": other}, speakers=30, seed=number) for number in range(40)]
+    tests = [group_bias(study, "group", resamples=50, permutations=400)["p"].iloc[0] < 0.05 for study in studies]
+    rows.append([planted_here, sum(map(keep_apart, studies)) / 40, sum(tests) / 40])
+pd.DataFrame(rows, columns=["planted log odds ratio", "intervals keep apart", "permutation test"])
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# Six traps are known, and a way around each.
+# [The next chapter](05_speaker_identification.ipynb) takes these measures to a first task: can a layer tell who is
+# speaking, and can it tell it equally well for everybody?
 #
 # ## Provenance
 

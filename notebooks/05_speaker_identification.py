@@ -252,14 +252,118 @@ Markdown(f"```shell\n{command}\n```")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Set the group to `sex` and run the chapter again.
-#    Does the gap begin at the same layer, and does log-mel show it too?
-# 2. Look at the table: find a layer where the ratio says one thing and the difference another.
-#    Which of the two would you report, and to whom?
-# 3. The untrained twin has never heard speech.
-#    How can it identify anybody, and what does its gap tell about the gap of the trained encoder?
-# 4. Give one group fewer speakers (drop rows of `outcomes` by `speaker_id`, whole speakers at a time).
-#    At how many speakers does the interval begin to touch zero?
+# :::{exercise} Look
+# :label: speakers-look
+# The untrained twin has never heard speech.
+# How well does it tell speakers all the same, and what does its gap say about that of the trained encoder?
+# :::
+#
+# :::{solution-start} speakers-look
+# :class: dropdown
+# :::
+#
+# Far better than guessing, which is right once in as many tries as there are speakers.
+# What a random network passes on of the sound is enough to know many people by, or the rooms they were recorded in.
+# Where the twin shows a gap as well, training cannot have made all of it.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.findings import main_contrast, mean_error
+
+three = [encoder, f"random:{encoder}", "logmel"]
+outcomes = pd.concat([fairlib.probe_speakers(name, corpus, seeds=seeds) for name in three])
+error = mean_error(outcomes)
+best = error.loc[error.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
+bias = fairlib.group_bias(outcomes, by=group).query("scale == 'log_odds'")
+bias = bias[bias["contrast"] == main_contrast(bias, encoder)].set_index(["encoder", "layer"])
+best["gap (log odds ratio)"] = [bias.loc[(name, row["layer"]), "estimate"] for name, row in best.iterrows()]
+print(f"Guessing would be wrong {1 - 1 / outcomes['speaker_id'].nunique():.1%} of the time.")
+best[["layer", "error", "gap (log odds ratio)"]].round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: speakers-try
+# Rank the layers by the size of their gap, once as a difference and once as a ratio.
+# Find two layers whose order turns round.
+# Which of the two scales would you report, and to whom?
+# :::
+#
+# :::{solution-start} speakers-try
+# :class: dropdown
+# :::
+#
+# A difference counts utterances that went wrong, and speaks to who runs a service for many people.
+# A ratio compares what it is like to be in the one group or the other, and speaks to them.
+# Whichever one reports, the other belongs beside it.
+
+# %% tags=["solution"]
+import numpy as np
+
+import fairlib
+from fairlib.findings import main_contrast
+
+bias = fairlib.group_bias(fairlib.probe_speakers(encoder, corpus, seeds=seeds), by=group)
+rows = bias[bias["contrast"] == main_contrast(bias, encoder)]
+wide = rows.pivot(index="layer", columns="scale", values="estimate").loc[fairlib.layer_order(rows["layer"])]
+size = wide.assign(difference=wide["difference"].abs(), ratio=np.log(wide["ratio"]).abs())
+wide.assign(
+    rank_as_difference=size["difference"].rank(ascending=False).astype(int),
+    rank_as_ratio=size["ratio"].rank(ascending=False).astype(int),
+).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: speakers-build
+# How many speakers does the finding need?
+# Keep only some people of the first group, drawn at random, and all of the other.
+# At how many does the interval at the best layer begin to touch zero?
+# :::
+#
+# :::{solution-start} speakers-build
+# :class: dropdown
+# :::
+#
+# The interval widens about as the root of the number falls.
+# A corpus with a handful of people in a group could have reported "no gap shown" about the very same encoder.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.findings import main_contrast, mean_error
+
+outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
+contrast = main_contrast(fairlib.group_bias(outcomes, by=group), encoder)
+first = contrast.split(" vs ")[0]
+error = mean_error(outcomes)
+layer = outcomes[outcomes["layer"] == error.loc[error["error"].idxmin(), "layer"]]
+people = layer.loc[layer[group] == first, "speaker_id"].drop_duplicates().sample(frac=1, random_state=0)
+rows = []
+for number in (3, 5, 10, 20, 40, 80):
+    if number > len(people):
+        break
+    kept = layer[(layer[group] != first) | layer["speaker_id"].isin(people[:number])]
+    gap = fairlib.group_bias(kept, by=group, permutations=200).query("scale == 'log_odds' and contrast == @contrast")
+    rows.append([number, *gap[["estimate", "low", "high"]].iloc[0]])
+pd.DataFrame(rows, columns=[f"speakers: {first}", "log odds ratio", "from", "to"]).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# That was about voices, or about the rooms around them: who is speaking is in the sound before any encoder hears it.
+# What was *said* is not so plainly there, and an encoder may well bring a gap of its own.
+# Does it? [The next chapter](06_speech_recognition.ipynb) lets a probe write down what it hears.
 #
 # ## Provenance
 

@@ -209,14 +209,102 @@ Markdown(f"```shell\n{command}\n```")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Set the group to `sex` and run the chapter again.
-#    Does the gap begin at the same layer, and does log-mel show it too?
-# 2. Look at the table: find a layer where the ratio says one thing and the difference another.
-#    Which of the two would you report, and to whom?
-# 3. Run the chapter with `--probe linear`.
-#    Which layers leave the shaded region, which enter it, and what does that do to the answer?
-# 4. Give one group fewer speakers (drop rows of `outcomes` by `speaker_id`, whole speakers at a time).
-#    At how many speakers does the interval begin to touch zero?
+# :::{exercise} Look
+# :label: recognition-look
+# Which layers are saturated: more than six of ten characters wrong, over all speakers?
+# If you struck them out, what would be left of the answer at the top?
+# :::
+#
+# :::{solution-start} recognition-look
+# :class: dropdown
+# :::
+#
+# The code lists them.
+# Where the first layers are among them, "from the first layers on" cannot be judged from characters at all.
+# That is a reason for another instrument, not for another verdict.
+
+# %% tags=["solution"]
+import fairlib
+from fairlib.findings import SATURATED, mean_error
+
+outcomes = fairlib.probe_characters(encoder, corpus, probe, seeds=seeds).query("unit == 'char'")
+error = mean_error(outcomes).set_index("layer")["error"].loc[fairlib.layer_order(outcomes["layer"])]
+error.to_frame("character error rate").assign(saturated=error > SATURATED).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: recognition-try
+# Ask the same of every column that the corpus records.
+# At which layers does the interval exclude no gap, and is log-mel's gap on the same side?
+# :::
+#
+# :::{solution-start} recognition-try
+# :class: dropdown
+# :::
+#
+# `fairlib.group_columns` names what can be compared here.
+# The table gives the widest view of one encoder; remember that each more column is one more chance to find something.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.findings import contrasts, gaps
+
+two = [fairlib.probe_characters(name, corpus, probe, seeds=seeds) for name in (encoder, "logmel")]
+outcomes = pd.concat(two).query("unit == 'char'")
+rows = []
+for column in fairlib.group_columns(outcomes):
+    bias = fairlib.group_bias(outcomes, by=column)
+    for contrast in contrasts(bias):
+        mine, mel = (gaps(bias, name, contrast) for name in (encoder, "logmel"))
+        biased = ", ".join(mine.loc[mine["biased"], "layer"]) or "none"
+        rows.append([column, contrast, biased, mel["estimate"].iloc[0].round(2)])
+pd.DataFrame(rows, columns=["recorded", "contrast", "biased layers", "log-mel's log odds ratio"])
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: recognition-build
+# A wrong character was put in the place of another, left out, or put in where none was.
+# Take the layer with the lowest error and split each group's error rate into the three.
+# Of which kind are the extra errors of the group that is served worse?
+# :::
+#
+# :::{solution-start} recognition-build
+# :class: dropdown
+# :::
+#
+# Many left out can mean that speech is faint, or too quick for the probe; many put in, that it is slow or broken up; many
+# replaced, that sounds are taken for others.
+# The split says where to listen next, not yet why.
+
+# %% tags=["solution"]
+import fairlib
+from fairlib.findings import mean_error
+
+outcomes = fairlib.probe_characters(encoder, corpus, probe, seeds=seeds).query("unit == 'char'")
+error = mean_error(outcomes)
+layer = outcomes[outcomes["layer"] == error.loc[error["error"].idxmin(), "layer"]]
+kinds = ["substitutions", "deletions", "insertions", "errors"]
+sums = layer.groupby(group)[[*kinds, "length"]].sum()
+sums[kinds].div(sums["length"], axis=0).round(3)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# Two tasks, and layers that are good at the one are not those that are good at the other.
+# The paper that asked this book's question says that their gaps, too, run opposite ways: smallest where voices are told
+# best, largest where speech is written down best.
+# Is it so, and would the ruler show it even if it were not? [The next chapter](07_opposite_patterns.ipynb) tests it.
 #
 # ## Provenance
 

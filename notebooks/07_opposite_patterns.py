@@ -162,11 +162,98 @@ Markdown(f"```shell\n{command}\n```")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Take the first chart and cover the convolutions (layer `cnn`) with a finger. Does a pattern remain?
-#    Then leave that layer out of `outcomes` and let the test say what you saw.
-# 2. Make outcomes in which every layer has one odds ratio (`fairlib.simulation.constant_odds`) and draw the gap over
-#    the error as a difference and as a ratio. Which of the two would you have believed?
-# 3. Run the chapter by `sex`. Where there is hardly any gap, what does a pattern of its size mean?
+# :::{exercise} Look
+# :label: patterns-look
+# Take the first chart and cover the convolutions (layer `cnn`) with a finger.
+# Does a pattern remain?
+# Then leave that layer out and let the test say what you saw.
+# :::
+#
+# :::{solution-start} patterns-look
+# :class: dropdown
+# :::
+#
+# One layer of eight weighs much in a rank correlation.
+# A pattern that goes when a single layer goes is a statement about that layer, and should be told as one.
+
+# %% tags=["solution"]
+import fairlib
+
+outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
+columns = ["contrast", "scale", "estimate", "low", "high", "null_mean", "association"]
+without = fairlib.bias_error_association(outcomes[outcomes["layer"] != "cnn"], by=group)
+without[columns].round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: patterns-try
+# Make outcomes in which every layer has one odds ratio (`fairlib.simulation.constant_odds`), from one to forty errors in
+# a hundred.
+# Which of the three scales goes with the error, and which way?
+# :::
+#
+# :::{solution-start} patterns-try
+# :class: dropdown
+# :::
+#
+# Nothing about these layers is less fair than about others, and yet the difference rises with the error and the ratio
+# falls.
+# Whoever looks at one of the two alone has found a law of layers; it is a law of rulers.
+
+# %% tags=["solution"]
+import fairlib
+from fairlib.simulation import constant_odds, simulate_outcomes
+
+worse, other = constant_odds([0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4], 0.7)
+study = simulate_outcomes({"quiet": worse, "clear": other}, speakers=100)
+columns = ["scale", "estimate", "null_mean", "association"]
+fairlib.bias_error_association(study, by="group")[columns].round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: patterns-build
+# Where there is no gap at all, the *size* of what is measured is luck.
+# Does luck have a pattern too?
+# Simulate studies without any gap whose layers differ in error, and see how the size of the gap goes with the error.
+# :::
+#
+# :::{solution-start} patterns-build
+# :class: dropdown
+# :::
+#
+# The size of a gap that is not there follows its own noise, and the noise of an error rate is largest where half of all
+# answers are wrong.
+# So even among layers without any gap, the size of a difference goes with the error, and a correlation of sizes where no
+# layer shows a gap means nothing.
+
+# %% tags=["solution"]
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fairlib.simulation import simulate_outcomes
+
+levels = np.array([0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4])
+correlations = []
+for number in range(40):
+    study = simulate_outcomes({"one": levels, "other": levels}, speakers=30, layer_correlation=0.2, seed=number)
+    sums = study.groupby(["layer", "group"])[["errors", "length"]].sum()
+    rates = (sums["errors"] / sums["length"]).unstack()
+    correlations.append(stats.spearmanr(levels, (rates["one"] - rates["other"]).abs()).statistic)
+print(f"mean rank correlation of error and size of the difference, nothing planted: {np.mean(correlations):+.2f}")
+pd.Series(correlations).describe()[["min", "50%", "max"]].round(2).to_frame("over forty studies")
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
 #
 # Whatever the pattern, it is that of an encoder that was never told what anybody said.
 # What happens to the gaps when it is, is [the next question](08_fine_tuning.ipynb).

@@ -141,11 +141,117 @@ Markdown(f"```shell\n{command}\n```")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Layer `cnn` cannot have changed. What do the two encoders' gaps there tell about the probes?
-# 2. Look at the errors of both tasks: which does fine-tuning make better, which worse, and from which layer on?
-#    Does the gap follow?
-# 3. Run the chapter with `--group sex`, or with an encoder that was tuned on the learners' own corpus if there is one in
-#    `fairlib encoders`. What would you want to know before calling its gap fairer?
+# :::{exercise} Look
+# :label: tuning-look
+# Fine-tuning left the convolutions as they were, so layer `cnn` cannot have changed.
+# Are the probes' answers there the same before and after?
+# What would it mean if they were not?
+# :::
+#
+# :::{solution-start} tuning-look
+# :class: dropdown
+# :::
+#
+# The code compares the two answer by answer.
+# If any differed, the change would be the probe's own noise, and every other change in this chapter would have to be
+# larger than that to count.
+
+# %% tags=["solution"]
+from fairlib.encoders import finetuned_from
+
+before = pretrained or finetuned_from(encoder)[0]
+two = [fairlib.probe_speakers(name, corpus, seeds=seeds).query("layer == 'cnn'") for name in (before, encoder)]
+both = two[0].merge(two[1], on=["utterance_id", "seed"], suffixes=("_before", "_after"))
+same = (both["predicted_before"] == both["predicted_after"]).mean()
+print(f"{len(both):,} answers at layer cnn, {same:.1%} of them the same before and after")
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: tuning-try
+# Which task does fine-tuning make better, which worse, and from which layer on?
+# Put the change of the error beside the change of the gap. Does the one follow the other?
+# :::
+#
+# :::{solution-start} tuning-try
+# :class: dropdown
+# :::
+#
+# Tuning for one task can cost another: what helps to write down words need not help to know voices.
+# A gap on the scale of log odds is free to stay where it is while errors fall, or to move while they stay.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.encoders import finetuned_from
+from fairlib.findings import main_contrast, mean_error
+
+before = pretrained or finetuned_from(encoder)[0]
+probes = {"speakers": lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds)}
+probes["characters"] = lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")
+columns = {}
+for task, ask in probes.items():
+    outcomes = pd.concat([ask(before), ask(encoder)])
+    bias = fairlib.group_bias(outcomes, by=group, permutations=200).query("scale == 'log_odds'")
+    bias = bias[bias["contrast"] == main_contrast(bias, encoder)]
+    for what, table in {"error": mean_error(outcomes), "gap": bias.rename(columns={"estimate": "gap"})}.items():
+        wide = table.pivot(index="layer", columns="encoder", values=what)
+        columns[f"{task}: change of {what}"] = wide[encoder] - wide[before]
+pd.DataFrame(columns).loc[fairlib.layer_order(outcomes["layer"])].astype(float).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: tuning-build
+# A mean can hide who gained.
+# For each person, take the error in characters at the best layer before and after.
+# What share of each group did fine-tuning help, and by how much at the median?
+# :::
+#
+# :::{solution-start} tuning-build
+# :class: dropdown
+# :::
+#
+# If nearly everybody gains, and both groups gain alike, the gap stays although all are served better.
+# Whoever did not gain deserves a look of their own: they are the ones whom the mean forgets.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib.encoders import finetuned_from
+from fairlib.findings import mean_error
+
+before = pretrained or finetuned_from(encoder)[0]
+rates = {}
+for when, name in {"before": before, "after": encoder}.items():
+    outcomes = fairlib.probe_characters(name, corpus).query("unit == 'char'")
+    error = mean_error(outcomes)
+    best = outcomes[outcomes["layer"] == error.loc[error["error"].idxmin(), "layer"]]
+    sums = best.groupby(["speaker_id", group])[["errors", "length"]].sum()
+    rates[when] = sums["errors"] / sums["length"]
+gained = (rates["before"] - rates["after"]).groupby(group)
+pd.DataFrame({
+    "people": gained.size(),
+    "share who gained": gained.agg(lambda values: (values > 0).mean()).round(2),
+    "median gain, points": (100 * gained.median()).round(1),
+})
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# Fine-tuning comes late. If it finds the gaps already there, they came earlier: in pretraining, or before it, in the
+# signal.
+# So one has to go back and watch: when does the gap open, and would it have opened
+# if the encoder had heard children too?
 #
 # ## Provenance
 
