@@ -13,11 +13,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
-from fairlib.encoders import finetuned_from, shipped_encoders
+from fairlib.encoders import encoder_layers, finetuned_from, shipped_encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -84,6 +85,18 @@ class EncoderParameters(Parameters):
             f"and no folder{_nearest(name, known)}"
         )
 
+    @model_validator(mode="after")
+    def _encoder_has_the_layer(self) -> EncoderParameters:
+        # Of a hub id that was never fetched no layer is known yet: the chapter itself will say it.
+        layer = getattr(self, "layer", "")
+        there = layer and encoder_layers(self.encoder)
+        if there and layer not in there:
+            raise ValueError(
+                f"layer: {self.encoder} has no layer {layer!r}, it has {there[0]}, {there[1]} to {there[-1]}"
+                f"{_nearest(layer, there)}"
+            )
+        return self
+
 
 class EncodersAndLayers(EncoderParameters):
     """Parameters of chapter 3."""
@@ -119,6 +132,8 @@ class StudyParameters(EncoderParameters):
 
 class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
+
+    layer: str = Field("", description="layer of the closer look; left out, the one that tells speakers best")
 
 
 class SpeechRecognition(StudyParameters):
@@ -165,6 +180,8 @@ class Chapter:
     title: str
     task: str
     parameters: type[Parameters]
+    tasks: tuple[str, ...] = ()  # of the outcomes that it cannot do without
+    controls: bool = False  # whether log-mel and the untrained twin stand beside the encoder
 
     @property
     def source(self) -> Path:
@@ -179,6 +196,8 @@ _CHAPTERS = (
         "Encoders and layers",
         "",
         EncodersAndLayers,
+        ("phone", "sid", "asr"),
+        controls=True,
     ),
     Chapter(
         "measuring-bias",
@@ -193,6 +212,8 @@ _CHAPTERS = (
         "Speaker identification, layer by layer",
         "sid",
         SpeakerIdentification,
+        ("sid",),
+        controls=True,
     ),
     Chapter(
         "speech-recognition",
@@ -200,6 +221,8 @@ _CHAPTERS = (
         "Speech recognition, layer by layer",
         "asr",
         SpeechRecognition,
+        ("asr",),
+        controls=True,
     ),
     Chapter(
         "opposite-patterns",
@@ -207,6 +230,7 @@ _CHAPTERS = (
         "Opposite patterns?",
         "",
         OppositePatterns,
+        ("sid", "asr"),
     ),
     Chapter(
         "fine-tuning",
@@ -214,6 +238,7 @@ _CHAPTERS = (
         "After fine-tuning",
         "",
         FineTuning,
+        ("sid", "asr"),
     ),
 )
 
@@ -290,6 +315,23 @@ def command(chapter: str, chosen: Parameters) -> str:
             continue
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words + ["--force"] * chosen.force)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What values a parameter may have, in short.
+
+    Example:
+        >>> allowed(SpeechRecognition.model_fields["seeds"]), allowed(SpeechRecognition.model_fields["probe"])
+        ('1 to 100', 'linear|context')
+    """
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}
+    if "le" in limits:
+        return f"{limits['ge']} to {limits['le']}"
+    if "ge" in limits:
+        return f"{limits['ge']} or more"
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(field.annotation, "text")
 
 
 def chapter_named(name: str) -> Chapter:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -210,7 +210,7 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
         # All but switches are taken as text, so that the chapter's own check is the only one.
         kind = bool if field.annotation is bool else str
         flag = f"--{name.replace('_', '-')}"
-        option = typer.Option(flag, help=field.description, metavar=_kind(field.annotation))
+        option = typer.Option(flag, help=field.description, metavar=None if kind is bool else chapters.allowed(field))
         options.append(
             inspect.Parameter(
                 name,
@@ -227,13 +227,6 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
         help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused.",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )(run)
-
-
-def _kind(annotation: Any) -> str | None:
-    """How a parameter's values are shown in the help."""
-    if get_origin(annotation) is Literal:
-        return "|".join(get_args(annotation))
-    return {int: "INTEGER", str: "TEXT"}.get(annotation)
 
 
 for _each in chapters.chapters().values():

@@ -82,6 +82,38 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
     return written["finetuned_from"], written["corpus"]
 
 
+def encoder_layers(name: str) -> tuple[str, ...] | None:
+    """Names of an encoder's layers, from its configuration alone; None where no configuration is at hand.
+
+    Example:
+        >>> encoder_layers("random:pocket-hubert")
+        ('cnn', '0', '1', '2', '3', '4', '5', '6')
+    """
+    if name == "logmel":
+        return ("logmel",)
+    config = configuration(name) or {}
+    blocks = config.get("encoder_layers" if config.get("model_type") == "whisper" else "num_hidden_layers")
+    if config.get("model_type") not in _SUPPORTED or not isinstance(blocks, int):
+        return None
+    first = () if config["model_type"] == "wav2vec2-bert" else ("cnn",)
+    return (*first, *(str(number) for number in range(blocks + 1)))
+
+
+def configuration(name: str) -> dict | None:
+    """What an encoder's config.json says, if it is shipped, a folder, or a hub id that was fetched before."""
+    name = name.removeprefix("random:").split("@")[0]  # along its pretraining an encoder keeps its shape
+    file = next((f / "config.json" for f in (SHIPPED / name, Path(name)) if (f / "config.json").is_file()), None)
+    if file is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, "config.json")
+        file = Path(cached) if isinstance(cached, str) else None
+    try:
+        return json.loads(file.read_text()) if file else None
+    except (OSError, ValueError):
+        return None
+
+
 def pretraining_log(name: str) -> pd.DataFrame | None:
     """How the pretraining of an encoder of ours went: a row every hundred steps; of another encoder, None.
 

@@ -63,8 +63,21 @@ def entry_name(key: dict) -> str:
         'sid-random-pocket-hubert-synthetic-seed0-efcefb213102.parquet'
     """
     digest = hashlib.sha256(_canonical(key).encode()).hexdigest()[:12]
-    encoder = re.sub(r"[^A-Za-z0-9.]+", "-", key["encoder"]).strip("-")
-    return f"{key['task']}-{encoder}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
+    return f"{key['task']}-{_slug(key['encoder'])}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
+
+
+def _slug(encoder: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", encoder).strip("-")
+
+
+def anything_published(encoder: str, corpus: str, task: str, seed: int) -> bool:
+    """Whether any probe's outcomes of this encoder, corpus, task and seed are published; by their names alone.
+
+    Example:
+        >>> anything_published("logmel", "speechocean762", "sid", 4), anything_published("logmel", "mine", "sid", 0)
+        (True, False)
+    """
+    return any(PUBLISHED.glob(f"{task}-{_slug(encoder)}-{corpus}-seed{seed}-*.parquet"))
 
 
 def read_outcomes(key: dict) -> pd.DataFrame | None:
@@ -100,8 +113,7 @@ def published_outcomes(encoder: str) -> pd.DataFrame:
         >>> sorted(published_outcomes("logmel")["task"].unique())
         ['asr', 'phone', 'sid']
     """
-    stem = re.sub(r"[^A-Za-z0-9.]+", "-", encoder).strip("-")
-    entries = [_read(path) for path in sorted(PUBLISHED.glob(f"*-{stem}-*.parquet"))]
+    entries = [_read(path) for path in sorted(PUBLISHED.glob(f"*-{_slug(encoder)}-*.parquet"))]
     entries = [entry for entry in entries if entry is not None and entry["encoder"].iloc[0] == encoder]
     return pd.concat(entries, ignore_index=True) if entries else pd.DataFrame(columns=list(COLUMNS))
 

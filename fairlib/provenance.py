@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fairlib.chapters import ROOT, ChapterError, Parameters, chapters, check, command
+from fairlib.chapters import ROOT, ChapterError, Parameters, allowed, chapters, check, command
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import HTML
+    from IPython.display import HTML, Markdown
 
     from fairlib.findings import Finding
 
@@ -56,6 +56,39 @@ def provenance_box(
     return HTML(_box(facts), metadata={"fairlib": facts})
 
 
+def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
+    """How to run a chapter again: the command that made this page, and a table of what could be said in it instead.
+
+    All of it follows from the chapter's declaration in `fairlib.chapters`.
+    """
+    from IPython.display import Markdown
+
+    chosen = parameters if isinstance(parameters, Parameters) else check(chapter, parameters)
+    usual = type(chosen)
+    rows = []
+    for name, field in sorted(usual.model_fields.items(), key=lambda each: each[0] == "force"):
+        value, default = (html.escape(_shown(one)) for one in (getattr(chosen, name), field.default))
+        otherwise = "" if value == default else f", otherwise {default}"
+        told = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
+        rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{told}</small>"))
+    table = (
+        '<table class="provenance" aria-label="Parameters: what this page was made with, and what each may be">'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+    return Markdown(f"```shell\n{command(chapter, chosen)}\n```\n\n{table}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "left out" if value == "" else str(value)
+
+
+def _row(name: str, value: str) -> str:
+    style = "text-align:left;vertical-align:top"
+    return f'<tr><th scope="row" style="{style}">{name}</th><td>{value}</td></tr>'
+
+
 def code_version() -> str:
     """Version of the code: fairlib's own, the commit where there is one, and whether files differ from it."""
     version = f"fairlib {importlib.metadata.version('fairlib')}"
@@ -84,8 +117,7 @@ def _box(facts: Mapping[str, Any]) -> str:
         return html.escape(str(value))
 
     def row(name: str, value: str) -> str:
-        style = "text-align:left;vertical-align:top"
-        return f'<tr><th scope="row" style="{style}">{text(name)}</th><td>{value}</td></tr>'
+        return _row(text(name), value)
 
     def short(fingerprint: Any) -> str:
         return f"<code>{text(str(fingerprint)[:12])}</code>" if fingerprint else "not recorded"

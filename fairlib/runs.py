@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from fairlib.chapters import (
     ROOT,
+    Chapter,
     ChapterError,
     EncoderParameters,
+    FineTuning,
     Parameters,
     StudyParameters,
     chapter_named,
     check,
     command,
 )
+from fairlib.encoders import finetuned_from
 from fairlib.folders import write_text
 from fairlib.notebooks import number_cells, read_notebook, write_notebook
 from fairlib.provenance import code_version, package_versions
@@ -93,6 +96,7 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     record = folder / "provenance.json"
     if not chosen.force and record.exists() and (folder / "chapter.ipynb").exists():
         return folder
+    require_speech(chapter, chosen)
     record.unlink(missing_ok=True)
     started = time.time()
     notebook = execute(chapter, chosen.model_dump(), folder=folder)
@@ -101,6 +105,45 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     provenance = _provenance(chapter, chosen, notebook, started)
     write_text(record, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
     return folder
+
+
+def require_speech(chapter: str, chosen: Parameters) -> None:
+    """Refuse, before any kernel starts, a chapter that needs a corpus which is not there.
+
+    It is not needed where its outcomes are published. Their names tell in no time what surely is not; a view that is
+    missing beside them (a perturbed channel, say) is found by the chapter itself.
+
+    Raises:
+        ChapterError: in the words of `fairlib.corpora.load_corpus`.
+    """
+    from fairlib.corpora import CorpusError, require_corpus
+    from fairlib.findings import controls
+    from fairlib.outcomes import anything_published
+
+    about = chapter_named(chapter)
+    if not isinstance(chosen, EncoderParameters) or not about.tasks:
+        return
+    encoders = [chosen.encoder]
+    if isinstance(chosen, FineTuning):
+        encoders.append(chosen.pretrained or finetuned_from(chosen.encoder)[0])
+    if about.controls:
+        encoders += controls(chosen.encoder)
+    lacking = [
+        (encoder, task) for encoder in encoders for task in about.tasks
+        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1)
+    ]  # fmt: skip
+    if not lacking and not chosen.force:
+        return
+    try:
+        require_corpus(chosen.corpus)
+    except CorpusError as error:
+        why = f"of {lacking[0][0]} there are no published outcomes ({lacking[0][1]})" if lacking else "force was given"
+        raise ChapterError(f"{chapter}: {why}, so the speech itself is needed. {error}") from None
+
+
+def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
+    """Probe trainings of a task; the number that a chapter is given holds for its main task alone."""
+    return chosen.seeds if task == (about.task or "sid") else 1
 
 
 def run_name(chapter: str, chosen: Parameters) -> str:

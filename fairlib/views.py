@@ -12,8 +12,9 @@ from fairlib.words import encoder_label, interval, listing, people, percent
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
 VIEWS_CLAIM = "The gap in telling speakers is neither the recording channel's nor that of unequal competition."
+BEST = "the layer that tells speakers best"
 VIEWS_CRITERION = (
-    "Looked at is the layer that tells speakers best. Supported if it is biased as it is, and to the same side with the"
+    f"Looked at is {BEST}. Supported if it is biased as it is, and to the same side with the"
     " channel perturbed, with equal shares of each group, and among a few candidates; contradicted if it is biased as"
     " it is and in none of these; inconclusive otherwise, or where the corpus does not allow all of them."
 )
@@ -80,10 +81,16 @@ def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
-    """Judge by `VIEWS_CRITERION`; ``bias`` is from `views_bias`."""
-    plain = gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")
-    best = plain["error"].idxmin()
+def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> Finding:
+    """Judge by `VIEWS_CRITERION`; ``bias`` is from `views_bias`. With ``layer``, that one is looked at instead.
+
+    Raises:
+        ValueError: the encoder has no such layer.
+    """
+    best = layer or _best_layer(bias, encoder, contrast)
+    there = gaps(bias[bias["view"] == PLAIN], encoder, contrast)["layer"].tolist()
+    if best not in there:
+        raise ValueError(f"{encoder} has no layer {best!r}: it has {listing(there)}.")
     rows = []
     for view in (PLAIN, *FAIRER):
         mine = bias[bias["view"] == view]
@@ -103,25 +110,28 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
         verdict = "inconclusive"
     told = "; ".join(f"{view} {interval(row['estimate'], row['low'], row['high'])}" for view, row in found.items())
     cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
+    which = "as asked" if layer else "the one that tells speakers best"
     sentence = (
-        f"At layer {best} of {encoder_label(encoder)}, the one that tells speakers best, the gap {contrast} (log odds"
-        f" ratio of error) is: {told}.{cannot}"
+        f"At layer {best} of {encoder_label(encoder)}, {which}, the gap {contrast} (log odds ratio of error) is:"
+        f" {told}.{cannot}"
     )
+    chosen = f"layer {layer}, as asked" if layer else BEST
+    criterion = VIEWS_CRITERION.replace(BEST, chosen)
     columns = ["view", "encoder", "layer", "contrast", "error", "estimate", "low", "high", "p_familywise", "biased"]
-    return Finding(VIEWS_CLAIM, VIEWS_CRITERION, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
+    return Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
 
 
-def views_table(bias: pd.DataFrame, encoder: str, contrast: str) -> pd.DataFrame:
-    """One row per view: error and gap at the encoder's best layer, the twin's same layer, and of log-mel, as text."""
-    plain = gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")
-    best = plain["error"].idxmin()
+def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> pd.DataFrame:
+    """One row per view: error and gap at the encoder's best layer (or the one that is asked for), the twin's same
+    layer, and of log-mel, as text."""
+    best = layer or _best_layer(bias, encoder, contrast)
     rows = []
     for view in dict.fromkeys(bias["view"]):
         mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast) & (bias["scale"] == "log_odds")]
         row = {"view": f"{view}\n{mine['explained'].iloc[0]}"}
         for name in dict.fromkeys(bias["encoder"]):
-            layer = "logmel" if name == "logmel" else best
-            cell = mine[(mine["encoder"] == name) & (mine["layer"] == layer)]
+            at = "logmel" if name == "logmel" else best
+            cell = mine[(mine["encoder"] == name) & (mine["layer"] == at)]
             label = encoder_label(name) + ("" if name == "logmel" else f", layer {best}")
             if len(cell):
                 cell = cell.iloc[0]
@@ -129,6 +139,11 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str) -> pd.DataFrame
                 row[label] = f"error {percent(cell['error'])}\ngap {gap}"
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def _best_layer(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """The layer that tells speakers best, asked plainly."""
+    return gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")["error"].idxmin()
 
 
 def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:

@@ -51,10 +51,10 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings, sentences, words
+from fairlib import charts, findings, sentences, words
 from fairlib.encoders import pretraining_log, published_steps
 from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
 
@@ -152,8 +152,7 @@ Markdown(sentences.cautions("phone", encoder, corpus))
 
 # %% tags=["remove-input"]
 parameters = dict(encoder=encoder, corpus=corpus, seeds=seeds, force=force)
-command = chapters.command("encoders-and-layers", chapters.check("encoders-and-layers", parameters))
-Markdown(f"```shell\n{command}\n```")
+rerun("encoders-and-layers", parameters)
 
 # %% [markdown]
 # ## Exercises

@@ -37,11 +37,11 @@ from myst_nb import glue
 from scipy import stats
 
 import fairlib
-from fairlib import chapters, charts
+from fairlib import charts
 from fairlib.bias import group_bias, group_errors
 from fairlib.calibration import calibration, lines
 from fairlib.power import smallest_gaps
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 from fairlib.simulation import constant_odds, simulate_outcomes
 from fairlib.words import percent
 
@@ -437,11 +437,8 @@ glue("unequal_few", percent(value("false_positives", "gap", condition="unequal s
 # Plant a gap (`--planted`), change the number of people, or draw another study (`--seed`):
 
 # %% tags=["remove-input"]
-from IPython.display import Markdown
-
 parameters = dict(speakers=speakers, planted=planted, seed=seed, force=force)
-command = chapters.command("measuring-bias", chapters.check("measuring-bias", parameters))
-Markdown(f"```shell\n{command}\n```")
+rerun("measuring-bias", parameters)
 
 # %% [markdown]
 # The simulated studies behind the charts are made by `python bench/calibration.py`; that takes hours.

@@ -30,6 +30,7 @@ encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # probes trained per layer, each from another seed
+layer = ""  # the layer of the closer look; left empty, the one that tells speakers best
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% [markdown]
@@ -45,10 +46,10 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings, sentences, words
+from fairlib import charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
 from fairlib.views import (
     controls_table,
@@ -189,9 +190,10 @@ asked = [
     for name in [encoder, *findings.controls(encoder)]
 ]
 fair = views_bias(asked, group)
-voice = is_it_the_voice(fair, encoder, contrast)
+voice = is_it_the_voice(fair, encoder, contrast, layer)
 charts.table(
-    views_table(fair, encoder, contrast), f"Error and gap ({contrast}, log odds ratio) however the question is asked"
+    views_table(fair, encoder, contrast, layer),
+    f"Error and gap ({contrast}, log odds ratio) however the question is asked",
 )
 
 # %% tags=["remove-input", "remove-output"]
@@ -245,9 +247,8 @@ Markdown(sentences.cautions("sid", encoder, corpus, group))
 # The command that made this page; put another encoder, corpus or group in its place:
 
 # %% tags=["remove-input"]
-parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force)
-command = chapters.command("speaker-identification", chapters.check("speaker-identification", parameters))
-Markdown(f"```shell\n{command}\n```")
+parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, layer=layer, force=force)
+rerun("speaker-identification", parameters)
 
 # %% [markdown]
 # ## Exercises

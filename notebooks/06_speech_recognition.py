@@ -49,10 +49,10 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings, sentences, words
+from fairlib import charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
 
 charts.use_book_renderer()
@@ -203,8 +203,7 @@ Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% tags=["remove-input"]
 parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, probe=probe, force=force)
-command = chapters.command("speech-recognition", chapters.check("speech-recognition", parameters))
-Markdown(f"```shell\n{command}\n```")
+rerun("speech-recognition", parameters)
 
 # %% [markdown]
 # ## Exercises

@@ -51,10 +51,10 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings, sentences, words
+from fairlib import charts, findings, sentences, words
 from fairlib.association import RULE, bias_error_association, c2_finding, scales_title
 from fairlib.bias import group_bias
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
 
@@ -156,8 +156,7 @@ Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% tags=["remove-input"]
 parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force)
-command = chapters.command("opposite-patterns", chapters.check("opposite-patterns", parameters))
-Markdown(f"```shell\n{command}\n```")
+rerun("opposite-patterns", parameters)
 
 # %% [markdown]
 # ## Exercises

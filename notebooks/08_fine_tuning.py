@@ -46,11 +46,11 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import chapters, charts, findings, sentences, words
+from fairlib import charts, findings, sentences, words
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.encoders import finetuned_from
 from fairlib.layers import layer_errors, told
-from fairlib.provenance import provenance_box
+from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
 
@@ -135,8 +135,7 @@ Markdown(sentences.cautions("asr", encoder, corpus, group))
 
 # %% tags=["remove-input"]
 parameters = dict(encoder=encoder, pretrained=pretrained, corpus=corpus, group=group, seeds=seeds, force=force)
-command = chapters.command("fine-tuning", chapters.check("fine-tuning", parameters))
-Markdown(f"```shell\n{command}\n```")
+rerun("fine-tuning", parameters)
 
 # %% [markdown]
 # ## Exercises

@@ -1,5 +1,6 @@
 """Chapters: parameters are checked before any kernel starts, and runs are complete or absent."""
 
+import html
 import json
 import os
 import subprocess
@@ -33,6 +34,7 @@ encoder = "pocket-hubert"
 corpus = "speechocean762"
 group = "age_group"
 seeds = 5
+layer = ""
 force = False
 
 # %%
@@ -57,6 +59,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "BUILD", tmp_path / "_build")
     (tmp_path / "library.py").write_text("# stands for fairlib's own files")
     monkeypatch.setattr(runs, "_library_files", lambda: [tmp_path / "library.py"])
+    monkeypatch.setattr(runs, "require_speech", lambda *_: None)
     return notebooks / "05_speaker_identification.py"
 
 
@@ -98,6 +101,8 @@ def printed(notebook: Path) -> str:
         ("speaker-identification", {"encoder": "pocket-huber"}, "did you mean 'pocket-hubert'?"),
         ("speaker-identification", {"encoder": "./nowhere"}, "no shipped encoder"),
         ("speaker-identification", {"encoder": "logmel"}, "logmel is the control beside every encoder"),
+        ("speaker-identification", {"layer": "7"}, "pocket-hubert has no layer '7', it has cnn, 0 to 6"),
+        ("speaker-identification", {"layer": "cn"}, "did you mean 'cnn'?"),
         ("speech-recognition", {"probe": "lin"}, "one of linear, context, not 'lin': did you mean 'linear'?"),
     ],
 )
@@ -147,6 +152,42 @@ def test_the_notebooks_parameters_cell_is_the_declaration(chapter):
     assert assigned == chapter.parameters().model_dump()
 
 
+def test_the_printed_parameters_and_command_come_from_the_declaration():
+    box = provenance.rerun("speech-recognition", {"corpus": "librispeech", "probe": "linear"}).data
+    for name, field in chapters.parameters("speech-recognition").model_fields.items():
+        assert f"<code>--{name}</code>" in box and html.escape(field.description) in box
+    assert "linear<br>" in box and "(linear, context, otherwise context)" in box and "(1 to 100)" in box
+    assert "fairlib run speech-recognition --encoder pocket-hubert --corpus librispeech --group sex" in box
+
+
+@pytest.mark.parametrize(
+    ("chapter", "values", "words"),
+    [
+        ("speaker-identification", {"corpus": "librispeech"}, "of pocket-hubert there are no published outcomes"),
+        ("speaker-identification", {"encoder": "pocket-wav2vec2"}, "of random:pocket-wav2vec2 there are no published"),
+        ("speech-recognition", {"seeds": 2}, "of pocket-hubert there are no published outcomes"),
+        ("encoders-and-layers", {"force": True}, "force was given"),
+        ("fine-tuning", {"pretrained": "pocket-nothing"}, "of pocket-nothing there are no published outcomes"),
+    ],
+)
+def test_a_corpus_that_is_needed_and_not_there_is_refused_before_a_kernel_starts(
+    chapter, values, words, no_kernel, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "_runs")
+    monkeypatch.setenv("FAIRLIB_DATA", str(tmp_path))
+    with pytest.raises(ChapterError, match=words) as caught:
+        runs.run(chapter, values)
+    assert "put the corpus into FAIRLIB_DATA" in str(caught.value) and not (tmp_path / "_runs").exists()
+
+
+@pytest.mark.parametrize("chapter", chapters.chapters())
+def test_no_corpus_is_needed_where_outcomes_are_published(chapter, monkeypatch):
+    monkeypatch.delenv("FAIRLIB_DATA", raising=False)
+    runs.require_speech(chapter, chapters.check(chapter, {}))
+    if "corpus" in chapters.parameters(chapter).model_fields and chapter != "fine-tuning":
+        runs.require_speech(chapter, chapters.check(chapter, {"corpus": "synthetic", "force": True}))
+
+
 # Runs
 
 
@@ -169,6 +210,7 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
         "corpus": "synthetic",
         "group": "group",
         "seeds": 2,
+        "layer": "",
     }
     options = "--encoder pocket-hubert --corpus synthetic --group group --seeds 2"
     assert provenance["command"] == f"fairlib run speaker-identification {options}"

@@ -28,7 +28,14 @@ from transformers import (
 )
 
 from fairlib.cards import card
-from fairlib.encoders import SHIPPED, EncoderError, encoder_fingerprint, load_encoder, shipped_encoders
+from fairlib.encoders import (
+    SHIPPED,
+    EncoderError,
+    encoder_fingerprint,
+    encoder_layers,
+    load_encoder,
+    shipped_encoders,
+)
 
 SMALL = dict(
     hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48, conv_dim=(16,) * 7,
@@ -76,6 +83,7 @@ def folder(request, tmp_path):
 def test_layers_equal_the_whole_models_hidden_states(folder, speech):
     encoder = load_encoder(str(folder), device="cpu")
     layers = encoder.layers_of(speech[:1])
+    assert encoder_layers(str(folder)) == encoder.layers == tuple(layers)
     audio = speech[0]
     if getattr(encoder.model.config, "feat_extract_norm", "layer") == "layer":
         audio = ((audio - audio.mean()) / audio.std()).astype(np.float32)

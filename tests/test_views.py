@@ -55,6 +55,18 @@ def test_the_voice_is_judged_by_all_fairer_views(gaps, verdict):
     assert ("does not allow: among a few" in finding.sentence) == (len(gaps) == 3)
 
 
+def test_a_layer_that_is_asked_for_is_looked_at_and_the_criterion_says_so():
+    bias = views_bias([views(dict.fromkeys((PLAIN, *FAIRER), 0.25))], "age_group")
+    finding = is_it_the_voice(bias, "e", "child vs adult", layer="cnn")
+    assert {row["layer"] for row in finding.evidence} == {"cnn"}
+    assert (
+        "Looked at is layer cnn, as asked." in finding.criterion and "At layer cnn of e, as asked," in finding.sentence
+    )
+    assert list(views_table(bias, "e", "child vs adult", "cnn")) == ["view", "e, layer cnn"]
+    with pytest.raises(ValueError, match="e has no layer '7': it has cnn, 0 and 1"):
+        is_it_the_voice(bias, "e", "child vs adult", layer="7")
+
+
 def test_the_table_sets_the_best_layer_beside_its_controls():
     both = [views(dict.fromkeys((PLAIN, FAIRER[0]), 0.2))]
     both.append({name: outcomes(0.2, "logmel", seed=9) for name in (PLAIN, FAIRER[0])})

@@ -13,7 +13,15 @@ import pandas as pd
 
 from fairlib.corpora import commonvoice, librispeech, speechocean762, synthetic
 from fairlib.corpora.synthetic import Disadvantage
-from fairlib.corpora.table import SPEAKER_COLUMNS, CorpusError, corpus_fingerprint, halves, require_text
+from fairlib.corpora.table import (
+    FOLDERS,
+    SPEAKER_COLUMNS,
+    CorpusError,
+    corpus_fingerprint,
+    find_root,
+    halves,
+    require_text,
+)
 
 __all__ = [
     "CORPUS_NAMES",
@@ -23,6 +31,7 @@ __all__ = [
     "corpus_fingerprint",
     "halves",
     "load_corpus",
+    "require_corpus",
     "require_text",
 ]
 
@@ -70,3 +79,16 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
         if setting not in allowed:
             raise CorpusError(f"Corpus {name!r} has no setting {setting!r}; it has {', '.join(allowed) or 'none'}.")
     return loader(root, on_error, **settings)
+
+
+def require_corpus(name: str) -> None:
+    """Refuse a corpus whose folder is not under FAIRLIB_DATA, as `load_corpus` would, without reading it.
+
+    Raises:
+        CorpusError: it is not there.
+
+    Example:
+        >>> require_corpus("synthetic")  # is made, wherever it is asked for
+    """
+    if name in FOLDERS:
+        find_root(name, FOLDERS[name], None)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.corpora.table import (
+    FOLDERS,
     AudioFinder,
     CorpusError,
     Problems,
@@ -62,7 +63,7 @@ def load(
     Example:
         >>> load("cv-corpus-17.0", languages="en", splits="test")["sex"].value_counts()  # doctest: +SKIP
     """
-    folder = find_root(NAME, "cv-corpus-*", root)
+    folder = find_root(NAME, FOLDERS[NAME], root)
     wanted = SPLITS if splits is None else (splits,) if isinstance(splits, str) else tuple(splits)
     for split in wanted:
         if split not in SPLITS:

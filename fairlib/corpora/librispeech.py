@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.corpora.table import (
+    FOLDERS,
     AudioFinder,
     CorpusError,
     KaldiFile,
@@ -43,7 +44,7 @@ def load(
         >>> load("LibriSpeech", subsets="dev-clean")["speaker_id"].nunique()  # doctest: +SKIP
         40
     """
-    folder = find_root(NAME, "LibriSpeech", root)
+    folder = find_root(NAME, FOLDERS[NAME], root)
     sexes = _read_speakers(folder / "SPEAKERS.TXT")
     problems, audio, rows = Problems(on_error), AudioFinder(), []
     for subset in _subset_folders(folder, subsets):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.corpora.table import (
+    FOLDERS,
     AudioFinder,
     CorpusError,
     KaldiFile,
@@ -35,7 +36,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
         >>> load("data/speechocean762")["age_group"].unique()  # doctest: +SKIP
         ['child', 'adult']
     """
-    folder = find_root(NAME, NAME, root)
+    folder = find_root(NAME, FOLDERS[NAME], root)
     problems, audio, rows = Problems(on_error), AudioFinder(), []
     for split in SPLITS:
         wavs, speakers, texts, sexes, ages = (

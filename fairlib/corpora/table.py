@@ -26,6 +26,9 @@ from fairlib.audio import EXTENSIONS, AudioError, audio_duration
 SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
 
+# The folder that each corpus's publisher gives it.
+FOLDERS = {"speechocean762": "speechocean762", "librispeech": "LibriSpeech", "commonvoice": "cv-corpus-*"}
+
 # Reading a header is a little decoding and much waiting for the disk, so a few more threads than cores pay.
 _THREADS = 8
 
