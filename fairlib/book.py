@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fairlib.chapters import ROOT, Chapter, chapters
 from fairlib.folders import write_text
-from fairlib.runs import execute, key
+from fairlib.runs import execute, facts_in, key
+from fairlib.summary import write_status, write_summary
 
 BUILD = ROOT / "_build"
 
@@ -33,7 +34,7 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
     """
     if importlib.util.find_spec("jupyter_book") is None:
         raise BookError("jupyter-book is not installed: run make book, or install fairlib's extra, .[book].")
-    executed = {chapter.notebook: _executed(chapter) for chapter in chapters().values()}
+    executed = {chapter: _executed(chapter) for chapter in chapters().values()}
     source = _stage(executed)
     work = BUILD / "work"
     shutil.rmtree(work / "_build" / "html", ignore_errors=True)
@@ -70,8 +71,8 @@ def _executed(chapter: Chapter) -> Path:
     return notebook
 
 
-def _stage(executed: Mapping[str, Path]) -> Path:
-    """Lay out what Sphinx reads: prose pages, executed notebooks, configuration; nothing else."""
+def _stage(executed: Mapping[Chapter, Path]) -> Path:
+    """Lay out what Sphinx reads: prose pages, executed notebooks, the pages made from them, configuration."""
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
@@ -79,8 +80,12 @@ def _stage(executed: Mapping[str, Path]) -> Path:
         shutil.copy(ROOT / name, source / name)
     shutil.copytree(ROOT / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
     (source / "notebooks").mkdir()
-    for name, notebook in executed.items():
-        shutil.copy(notebook, source / "notebooks" / f"{name}.ipynb")
+    for chapter, notebook in executed.items():
+        shutil.copy(notebook, source / "notebooks" / f"{chapter.notebook}.ipynb")
+    if executed:
+        facts = {chapter: facts_in(notebook) for chapter, notebook in executed.items()}
+        write_summary(source / "book", facts)
+        write_status(source / "book", facts)
     return source
 
 

@@ -25,13 +25,14 @@ def provenance_box(
     outcomes: pd.DataFrame | Sequence[pd.DataFrame],
     parameters: Mapping[str, Any] | Parameters,
     chapter: str | None = None,
-    findings: Sequence[Finding] = (),
+    findings: Sequence[Finding] | Mapping[str, Finding] = (),
 ) -> HTML:
     """The box at a chapter's end: parameters, seeds, fingerprints, code version, duration, device, command.
 
     ``outcomes`` are the tables the chapter used, ``parameters`` the values of its parameters cell; the chapter
-    follows from the outcomes' task if it is not named. `run` finds the same facts in the notebook and writes them
-    to ``provenance.json``, and the findings to ``findings.json``.
+    follows from the outcomes' task if it is not named. ``findings`` that judge one claim for several things say, as
+    a mapping, what each is about. `run` finds the same facts in the notebook and writes them to
+    ``provenance.json``, and the findings to ``findings.json``.
     """
     from IPython.display import HTML
 
@@ -51,7 +52,7 @@ def provenance_box(
         "code": code_version(),
         "duration_s": round(_seconds_since_start(), 1),
         "command": command(chapter, chosen.model_copy(update={"force": False})),
-        "findings": [finding.record() for finding in findings],
+        "findings": _records(findings),
     }
     return HTML(_box(facts), metadata={"fairlib": facts})
 
@@ -87,6 +88,12 @@ def _shown(value: Any) -> str:
 def _row(name: str, value: str) -> str:
     style = "text-align:left;vertical-align:top"
     return f'<tr><th scope="row" style="{style}">{name}</th><td>{value}</td></tr>'
+
+
+def _records(findings: Sequence[Finding] | Mapping[str, Finding]) -> list[dict[str, Any]]:
+    if isinstance(findings, Mapping):
+        return [{"about": about, **finding.record()} for about, finding in findings.items()]
+    return [finding.record() for finding in findings]
 
 
 def code_version() -> str:
@@ -151,9 +158,10 @@ def _seconds_since_start() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that fairlib asks for itself."""
-    wanted = [line for line in importlib.metadata.requires("fairlib") or [] if "extra ==" not in line]
+def package_versions(extra: str | None = None) -> dict[str, str]:
+    """Installed versions of the packages that fairlib asks for itself, and of those of one of its extras."""
+    asked = importlib.metadata.requires("fairlib") or []
+    wanted = [line for line in asked if "extra ==" not in line or (extra and f'"{extra}"' in line)]
     versions = {}
     for line in wanted:
         name = re.match(r"[\w.-]+", line).group()

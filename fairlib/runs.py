@@ -100,7 +100,7 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     record.unlink(missing_ok=True)
     started = time.time()
     notebook = execute(chapter, chosen.model_dump(), folder=folder)
-    found = _facts_in(notebook).get("findings", [])
+    found = facts_in(notebook).get("findings", [])
     write_text(folder / "findings.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     provenance = _provenance(chapter, chosen, notebook, started)
     write_text(record, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
@@ -248,7 +248,7 @@ def _tidy(notebook: NotebookNode) -> NotebookNode:
 
 
 def _provenance(chapter: str, chosen: Parameters, notebook: Path, started: float) -> dict[str, Any]:
-    facts = _facts_in(notebook)
+    facts = facts_in(notebook)
     devices = sorted({str(table["device"]) for table in facts.get("outcomes", []) if table.get("device")})
     return {
         "chapter": chapter,
@@ -268,7 +268,7 @@ def _provenance(chapter: str, chosen: Parameters, notebook: Path, started: float
     }
 
 
-def _facts_in(notebook: Path) -> dict[str, Any]:
+def facts_in(notebook: Path) -> dict[str, Any]:
     """What the notebook's provenance box was made from; empty where it has none."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
     for cell in reversed(content["cells"]):

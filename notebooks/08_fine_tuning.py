@@ -255,4 +255,4 @@ pd.DataFrame({
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(runs, parameters, chapter="fine-tuning", findings=list(found.values()))
+provenance_box(runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()})

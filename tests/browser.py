@@ -77,8 +77,9 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 600,
         )
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.send("Emulation.setEmulatedMedia", features=scheme)
+        features = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in features.items()]
+        self.send("Emulation.setEmulatedMedia", features=features)
         self.events.clear()
         self.send("Page.navigate", url=page.resolve().as_uri())
         self.wait("document.readyState === 'complete'")
