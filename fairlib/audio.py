@@ -46,8 +46,8 @@ def read_audio(path: str | Path) -> np.ndarray:
     return resample(torch.from_numpy(mono), rate, SAMPLE_RATE).numpy()
 
 
-def audio_duration(path: str | Path) -> float:
-    """Duration in seconds, from the file's header alone.
+def audio_header(path: str | Path) -> tuple[float, int]:
+    """Duration in seconds and sampling rate in Hz, from the file's header alone.
 
     Raises:
         AudioError: as `read_audio`.
@@ -58,7 +58,7 @@ def audio_duration(path: str | Path) -> float:
         raise AudioError(_explain(path, error)) from None
     if info.frames <= 0:
         raise AudioError(f"{path} holds no audio samples: fetch it again, or leave it out of the corpus.")
-    return info.frames / info.samplerate
+    return info.frames / info.samplerate, info.samplerate
 
 
 def _explain(path: str | Path, error: Exception) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fairlib.corpora import SPEAKER_COLUMNS
+from fairlib.corpora import speaker_columns
 
 SCALES = ("difference", "ratio", "log_odds")
 
@@ -60,7 +60,7 @@ def _depth(layer: str) -> int:
 def group_columns(outcomes: pd.DataFrame, speakers: int = 2) -> list[str]:
     """Speaker columns that can be compared: two groups or more with at least ``speakers`` speakers each."""
     people = outcomes.drop_duplicates("speaker_id")
-    columns = [column for column in SPEAKER_COLUMNS if column in people and column != "age"]
+    columns = [column for column in speaker_columns(outcomes) if column != "age"]
     return [column for column in columns if (people[column].value_counts() >= speakers).sum() >= 2]
 
 

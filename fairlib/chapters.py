@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from fairlib.encoders import encoder_layers, finetuned_from, shipped_encoders
+from fairlib.encoders import encoder_layers, finetuned_from, model_family, shipped_encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +32,20 @@ GROUPS = {
     "synthetic": ("group",),
     "planted": ("group",),
 }
+
+
+def groups_of(corpus: str) -> tuple[str, ...]:
+    """The speaker columns that a corpus can be compared by; of one's own, those that divide its speakers.
+
+    Raises:
+        CorpusError: a corpus of one's own cannot be read, or no column divides its speakers.
+    """
+    if corpus in GROUPS:
+        return GROUPS[corpus]
+    from fairlib.corpora import own_groups  # brings pandas, which the corpora above do without
+
+    return tuple(own_groups(corpus))
+
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -63,9 +77,22 @@ class EncoderParameters(Parameters):
         "pocket-hubert",
         description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
     )
-    corpus: Literal["speechocean762", "librispeech", "commonvoice", "synthetic", "planted"] = Field(
-        "speechocean762", description="corpus, looked for under FAIRLIB_DATA; synthetic and planted need no data"
+    corpus: str = Field(
+        "speechocean762",
+        description=f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of"
+        " your own: a CSV file, or a folder that datasets saved",
     )
+
+    @field_validator("corpus")
+    @classmethod
+    def _corpus_can_be_found(cls, corpus: str) -> str:
+        if corpus in GROUPS:
+            return corpus
+        path = Path(corpus).expanduser()
+        if path.is_dir() or path.is_file() and path.suffix.lower() == ".csv":
+            return str(path.resolve())
+        allowed = f"one of {', '.join(GROUPS)}, or a CSV file or a folder of your own that is there"
+        raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, GROUPS)}")
 
     @field_validator("encoder")
     @classmethod
@@ -76,6 +103,7 @@ class EncoderParameters(Parameters):
         if name in known:
             return encoder
         if Path(name).is_dir():
+            model_family(Path(name))
             # The notebook runs in the repository's root, which need not be where the command was given.
             return encoder.removesuffix(name) + str(Path(name).resolve())
         if HUB_ID.fullmatch(name) and not name.startswith("."):
@@ -116,16 +144,19 @@ class StudyParameters(EncoderParameters):
     @model_validator(mode="before")
     @classmethod
     def _main_group_of_the_corpus(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "group" not in values and values.get("corpus") in GROUPS:
-            return {**values, "group": GROUPS[values["corpus"]][0]}
+        if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
+            corpus = values["corpus"]
+            if corpus in GROUPS or Path(corpus).expanduser().exists():
+                return {**values, "group": groups_of(corpus)[0]}
         return values
 
     @model_validator(mode="after")
     def _corpus_records_the_group(self) -> StudyParameters:
-        if self.group not in GROUPS[self.corpus]:
+        groups = groups_of(self.corpus)
+        if self.group not in groups:
             raise ValueError(
                 f"group: {self.corpus} has no groups by {self.group!r}, only by "
-                f"{', '.join(GROUPS[self.corpus])}{_nearest(self.group, GROUPS[self.corpus])}"
+                f"{', '.join(groups)}{_nearest(self.group, groups)}"
             )
         return self
 

@@ -212,6 +212,10 @@ def encoder_folder(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
+        # The configuration first: it is small, and says whether the rest is worth fetching.
+        folder = Path(snapshot_download(name, allow_patterns=["*config.json"]))
+        if (folder / "config.json").is_file():
+            model_family(folder)
         wanted = ["*config.json", "*.safetensors", "*.safetensors.index.json"]
         folder = Path(snapshot_download(name, allow_patterns=wanted))
         if not any(folder.glob("*.safetensors")):
@@ -225,6 +229,26 @@ def encoder_folder(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise EncoderError(f"{name} on the model hub holds no config.json: it is not a transformers checkpoint.")
     return folder
+
+
+def model_family(folder: Path) -> str:
+    """The family of the model in a folder, such as hubert.
+
+    Raises:
+        EncoderError: it has no configuration that can be read, or is no speech encoder that is supported here.
+    """
+    try:
+        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError:
+        raise EncoderError(f"{folder} holds no config.json: give a folder in the transformers format.") from None
+    except (ValueError, AttributeError) as error:
+        raise EncoderError(f"{folder / 'config.json'} is not valid JSON: {error}.") from None
+    if family not in _SUPPORTED:
+        raise EncoderError(
+            f"{folder} is a {family or 'nameless'} model, not a supported speech encoder: choose one of the families "
+            f"{', '.join(sorted(_SUPPORTED))}."
+        )
+    return family
 
 
 def pretraining_folder(name: str) -> Path:
@@ -297,15 +321,7 @@ def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
     import torch
     from transformers import AutoConfig, AutoModel, WhisperModel
 
-    try:
-        family = json.loads((folder / "config.json").read_text()).get("model_type")
-    except json.JSONDecodeError as error:
-        raise EncoderError(f"{folder / 'config.json'} is not valid JSON: {error}.") from None
-    if family not in _SUPPORTED:
-        raise EncoderError(
-            f"{folder} is a {family or 'nameless'} model, not a supported speech encoder: choose one of the families "
-            f"{', '.join(sorted(_SUPPORTED))}."
-        )
+    family = model_family(folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model_class = WhisperModel if family == "whisper" else AutoModel
     if untrained:

@@ -176,12 +176,14 @@ def key(chapter: str, chosen: Parameters) -> str:
         if path.exists():
             digest.update(f"\n{path.parent.name}/{path.name}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-    local_encoder = Path(chosen.encoder.removeprefix("random:")) if isinstance(chosen, EncoderParameters) else None
-    if local_encoder and local_encoder.is_dir():
-        for path in _files(local_encoder):
-            # A full-size checkpoint takes long to read: its size and time of change stand for its content.
-            state = path.stat()
-            digest.update(f"\n{path.name} {state.st_size} {state.st_mtime_ns}".encode())
+    if isinstance(chosen, EncoderParameters):
+        for own in (Path(chosen.encoder.removeprefix("random:")), Path(chosen.corpus)):
+            if not own.is_absolute():  # a name, not a folder or file of one's own
+                continue
+            for path in _files(own) if own.is_dir() else [own]:
+                # A full-size checkpoint takes long to read: its size and time of change stand for its content.
+                state = path.stat()
+                digest.update(f"\n{path.name} {state.st_size} {state.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 

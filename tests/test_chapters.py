@@ -137,6 +137,7 @@ def test_every_corpus_has_its_groups_declared():
 
 def test_a_folder_encoder_is_made_absolute_for_the_kernel(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "hubert"}')
     monkeypatch.chdir(tmp_path)
     chosen = chapters.check("speaker-identification", {"encoder": "random:mine"})
     assert chosen.encoder == f"random:{tmp_path / 'mine'}"

@@ -502,10 +502,10 @@ def test_a_sound_corpus_gives_no_warning(librispeech: Path) -> None:
 
 
 def test_audio_is_looked_for_before_it_is_opened(librispeech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_audio(path: str) -> float:
+    def open_audio(path: str) -> None:
         raise AssertionError(f"{path} was opened although another file is absent")
 
-    monkeypatch.setattr("fairlib.corpora.table.audio_duration", open_audio)
+    monkeypatch.setattr("fairlib.corpora.table.audio_header", open_audio)
     (librispeech / "train-clean-5/17/208/17-208-0001.flac").unlink()
     assert "is not there with any extension" in error_of("librispeech", librispeech)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fairlib.corpora import commonvoice, librispeech, speechocean762, synthetic
+from fairlib.corpora import commonvoice, librispeech, own, speechocean762, synthetic
+from fairlib.corpora.own import is_own, own_groups, own_name
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
     FOLDERS,
@@ -21,6 +22,7 @@ from fairlib.corpora.table import (
     find_root,
     halves,
     require_text,
+    speaker_columns,
 )
 
 __all__ = [
@@ -30,9 +32,13 @@ __all__ = [
     "Disadvantage",
     "corpus_fingerprint",
     "halves",
+    "is_own",
     "load_corpus",
+    "own_groups",
+    "own_name",
     "require_corpus",
     "require_text",
+    "speaker_columns",
 ]
 
 _LOADERS = {
@@ -43,6 +49,7 @@ _LOADERS = {
     "planted": synthetic.load_planted,
 }
 CORPUS_NAMES = tuple(_LOADERS)
+_LOADERS |= {"csv": own.load, "datasets": own.load}
 
 
 def load_corpus(name: str, root: str | Path | None = None, on_error: str = "raise", **settings) -> pd.DataFrame:
@@ -53,7 +60,8 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
 
     Args:
         name: speechocean762, librispeech, commonvoice, synthetic, or planted (a larger synthetic corpus, whose
-            groups' disadvantages are known).
+            groups' disadvantages are known); csv or datasets for one of your own (see `fairlib.corpora.own`), whose
+            CSV file or folder may also stand in the name's place.
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
             names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out,
@@ -69,10 +77,14 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
         >>> corpus = load_corpus("speechocean762", root="data/speechocean762")  # doctest: +SKIP
         >>> corpus.groupby(["sex", "age_group"])["speaker_id"].nunique()  # doctest: +SKIP
     """
+    if name not in _LOADERS and root is None and is_own(name):
+        name, root = "csv", name
     if name not in _LOADERS:
         near = difflib.get_close_matches(str(name).lower(), CORPUS_NAMES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? Known" if near else "known"
-        raise CorpusError(f"There is no corpus {name!r}; {hint} are {', '.join(CORPUS_NAMES)}.")
+        raise CorpusError(
+            f"There is no corpus {name!r}; {hint} are {', '.join(CORPUS_NAMES)}, and csv for one of your own."
+        )
     loader = _LOADERS[name]
     allowed = list(inspect.signature(loader).parameters)[2:]
     for setting in settings:
@@ -84,11 +96,15 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
 def require_corpus(name: str) -> None:
     """Refuse a corpus whose folder is not under FAIRLIB_DATA, as `load_corpus` would, without reading it.
 
+    One's own is read, for nobody else has seen it: a file that is missing costs seconds now and an hour later.
+
     Raises:
-        CorpusError: it is not there.
+        CorpusError: it is not there, or something in one's own is wrong.
 
     Example:
         >>> require_corpus("synthetic")  # is made, wherever it is asked for
     """
     if name in FOLDERS:
         find_root(name, FOLDERS[name], None)
+    elif name not in CORPUS_NAMES:
+        load_corpus(name)

@@ -1,8 +1,8 @@
 """The corpus table: what every loader shares, from finding the folder to the finished DataFrame.
 
 One row is one utterance. The columns are ``corpus, utterance_id, path, speaker_id, text, duration_s, split``
-and then those of `SPEAKER_COLUMNS` that the corpus records. What a corpus did not record stays missing:
-nothing is guessed.
+and then those of `SPEAKER_COLUMNS` that the corpus records, and columns of its own. What a corpus did not record stays
+missing: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,10 +22,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fairlib.audio import EXTENSIONS, AudioError, audio_duration
+from fairlib.audio import EXTENSIONS, AudioError, audio_header
 
 SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
+# What cannot be the name of a speaker column: what utterances and outcomes are described by, and the language that
+# Common Voice gives for a clip.
+RESERVED_COLUMNS = (
+    *UTTERANCE_COLUMNS, "language", "encoder", "layer", "task", "unit", "probe", "seed", "errors", "length",
+    "substitutions", "deletions", "insertions", "predicted",
+)  # fmt: skip
 
 # The folder that each corpus's publisher gives it.
 FOLDERS = {"speechocean762": "speechocean762", "librispeech": "LibriSpeech", "commonvoice": "cv-corpus-*"}
@@ -219,15 +226,20 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
             some speakers).
         problems: how the loader treats utterances that cannot be used.
 
+    Returns:
+        The table; its ``attrs`` hold ``skipped`` and ``sample_rates`` (utterances by sampling rate in Hz).
+
     Raises:
         CorpusError: an audio file is absent, empty or corrupt, an id comes twice, or no utterance is left.
     """
     kept: list[dict] = []
     seen: dict[str, str] = {}
-    for row, duration in zip(rows, _durations(rows), strict=True):
+    rates: Counter[int] = Counter()
+    for row, header in zip(rows, _headers(rows), strict=True):
         with problems.per_utterance():
-            if isinstance(duration, AudioError):
-                raise duration
+            if isinstance(header, AudioError):
+                raise header
+            duration, rate = header
             if row["utterance_id"] in seen:
                 raise CorpusError(
                     f"Utterance {row['utterance_id']!r} comes twice, as {seen[row['utterance_id']]} and "
@@ -235,6 +247,7 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
                 )
             seen[row["utterance_id"]] = row["path"]
             kept.append(row | {"corpus": corpus, "duration_s": duration})
+            rates[rate] += 1
     if not kept:
         why = f"; the first problem: {problems.skipped[0]}" if problems.skipped else ""
         raise CorpusError(f"Corpus {corpus!r}: no utterance could be read{why}")
@@ -250,6 +263,7 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
     )
     table = table.sort_values("utterance_id", kind="stable", ignore_index=True)
     table.attrs["skipped"] = problems.skipped
+    table.attrs["sample_rates"] = {rate: count for rate, count in rates.most_common() if rate}
     if problems.skipped:
         warnings.warn(
             f"Corpus {corpus!r}: {len(problems.skipped)} left out of {len(problems.skipped) + len(kept)} "
@@ -257,6 +271,17 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
             stacklevel=4,
         )
     return table
+
+
+def speaker_columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a corpus table, or of outcomes, that say something about speakers: those known here, then others.
+
+    Example:
+        >>> speaker_columns(pd.DataFrame({"speaker_id": ["a"], "region": ["north"], "sex": ["female"], "errors": [0]}))
+        ['sex', 'region']
+    """
+    words = [c for c in table.columns if c not in RESERVED_COLUMNS and not pd.api.types.is_numeric_dtype(table[c])]
+    return [*(c for c in SPEAKER_COLUMNS if c in table), *(c for c in words if c not in SPEAKER_COLUMNS)]
 
 
 def require_text(corpus: pd.DataFrame) -> None:
@@ -316,7 +341,8 @@ def corpus_fingerprint(corpus: pd.DataFrame) -> str:
         >>> corpus_fingerprint(load_corpus("synthetic"))  # doctest: +SKIP
         '51bd...'
     """
-    columns = [c for c in ("utterance_id", "speaker_id", "text", "split", *SPEAKER_COLUMNS) if c in corpus.columns]
+    columns = ["utterance_id", "speaker_id", "text", "split", *speaker_columns(corpus)]
+    columns = [column for column in columns if column in corpus.columns]
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(_file_digest, corpus["path"]))
     lines = []
@@ -334,12 +360,14 @@ def _file_digest(path: str) -> str:
         raise CorpusError(f"{path} cannot be read ({error.strerror}): load the corpus again.") from None
 
 
-def _durations(rows: list[dict]) -> list[float | AudioError]:
-    def one(row: dict) -> float | AudioError:
+def _headers(rows: list[dict]) -> list[tuple[float, int] | AudioError]:
+    """Seconds and sampling rate of each row's audio; no rate where a row brings its duration."""
+
+    def one(row: dict) -> tuple[float, int] | AudioError:
         if "duration_s" in row:
-            return row["duration_s"]
+            return row["duration_s"], 0
         try:
-            return audio_duration(row["path"])
+            return audio_header(row["path"])
         except AudioError as error:
             return error
 

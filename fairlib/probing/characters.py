@@ -97,7 +97,7 @@ def probe_characters(
                 results.append(pd.concat([rows, counts], axis=1).assign(layer=layer, unit=unit))
         return pd.concat(results).assign(predicted="")
 
-    name = corpus if isinstance(corpus, str) else corpus_name(corpus)
+    name = corpus_name(corpus)
     settings = (
         CHARACTER_PROBE if probe == "context" else {k: v for k, v in CHARACTER_PROBE.items() if k not in _CONTEXT_ONLY}
     )

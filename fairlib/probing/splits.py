@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fairlib.corpora import SPEAKER_COLUMNS
+from fairlib.corpora import CORPUS_NAMES, own_name, speaker_columns
 
 
 class ProbeError(ValueError):
@@ -100,8 +100,10 @@ def group_of(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     return names.where(known, "").to_numpy()
 
 
-def corpus_name(table: pd.DataFrame) -> str:
-    return str(table["corpus"].iloc[0])
+def corpus_name(corpus: str | pd.DataFrame) -> str:
+    if isinstance(corpus, str):
+        return corpus if corpus in CORPUS_NAMES else own_name(corpus)
+    return str(corpus["corpus"].iloc[0])
 
 
 def columns_of(by: str | Sequence[str]) -> list[str]:
@@ -118,7 +120,7 @@ def check_probe(probe: str, known) -> None:
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    there = [column for column in SPEAKER_COLUMNS if column in table and column != "age"]
+    there = [column for column in speaker_columns(table) if column != "age"]
     for column in columns:
         if column not in there:
             raise ProbeError(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from fairlib.corpora import SPEAKER_COLUMNS, corpus_fingerprint, load_corpus
+from fairlib.corpora import corpus_fingerprint, load_corpus, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.folders import cache_folder
@@ -21,7 +21,7 @@ from fairlib.probing.splits import corpus_name
 
 def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute: Callable) -> pd.DataFrame:
     """Outcomes of every seed: published, stored, or computed now and stored."""
-    name = corpus if isinstance(corpus, str) else corpus_name(corpus)
+    name = corpus_name(corpus)
     key = {
         "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": encoder_fingerprint(encoder), "corpus":
         name, "extra": list(extra), "settings": settings, "method": METHOD[task],
@@ -45,7 +45,7 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
             rows = compute(work, seed)
             constants = {"encoder": encoder, "task": task, "seed": seed}
             # Some views have several probes in one entry.
-            entry = _tidy(rows, **constants, **({} if "probe" in rows else {"probe": probe}))
+            entry = _tidy(rows, speaker_columns(table), **constants, **({} if "probe" in rows else {"probe": probe}))
             about = {
                 "device": work.device, "threads": torch.get_num_threads(), "torch": torch.__version__,
                 "duration_s": round(time.monotonic() - started, 1), "left_out": rows.attrs.get("left_out", []),
@@ -118,13 +118,12 @@ def kept_features() -> Iterator[None]:
         _kept = None
 
 
-def _tidy(rows: pd.DataFrame, **constants) -> pd.DataFrame:
+def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFrame:
     rows = rows.assign(**constants)
     for count in ("substitutions", "deletions", "insertions"):
         if count not in rows:
             rows[count] = 0
-    speaker = [column for column in SPEAKER_COLUMNS if column in rows]
-    return rows[[*COLUMNS, *speaker]].astype(COLUMNS).reset_index(drop=True)
+    return rows[[*COLUMNS, *of_speakers]].astype(COLUMNS).reset_index(drop=True)
 
 
 def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
