@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fairlib import book as book_module
 from fairlib import chapters
 from fairlib import runs as runs_module
 
@@ -183,10 +182,12 @@ def reproduce(
 
 @app.command()
 def book(
-    output: Annotated[Path, typer.Option(help="folder for the HTML")] = book_module.BUILD / "html",
+    output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.ROOT / "_build" / "html",
 ) -> None:
     """Build the book; chapters whose code and data have not changed are not executed again."""
-    print(book_module.build_book(output))
+    from fairlib.book import build_book
+
+    print(build_book(output))
 
 
 def _add_run_command(chapter: chapters.Chapter) -> None:
