@@ -391,7 +391,7 @@ def _sentence(chapter: str, model: type[Parameters], error: ValidationError) -> 
         return f"{chapter}: {name} must be one of {', '.join(allowed)}, not {given!r}{hint or '.'}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return f"{chapter}: {name + ': ' if name else ''}{message}{'' if message.endswith('?') else '.'}"
+        return f"{chapter}: {name + ': ' if name else ''}{message}{'' if message.endswith(('?', '.')) else '.'}"
     kinds = {"int": "a whole number", "bool": "true or false", "string": "text"}
     limits = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}"}
     limit = limits.get(first["type"], message).format(**first.get("ctx", {}))

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,7 @@ COLUMNS = {
 
 
 _see_published = True
+_used: dict[str, None] = {}  # names of entries, in the order in which this process first used them
 
 
 @contextmanager
@@ -116,6 +117,20 @@ def published_outcomes(encoder: str) -> pd.DataFrame:
     entries = [_read(path) for path in sorted(PUBLISHED.glob(f"*-{_slug(encoder)}-*.parquet"))]
     entries = [entry for entry in entries if entry is not None and entry["encoder"].iloc[0] == encoder]
     return pd.concat(entries, ignore_index=True) if entries else pd.DataFrame(columns=list(COLUMNS))
+
+
+def used_entries() -> list[str]:
+    """Names of all entries whose outcomes this process was given, for the record of a chapter's run."""
+    return list(_used)
+
+
+def note_used(entries: Iterable[str]) -> None:
+    _used.update(dict.fromkeys(entries))
+
+
+def entry_file(name: str) -> Path | None:
+    """Where an entry lies, among the published ones or in the store."""
+    return next((folder / name for folder in (PUBLISHED, store_folder()) if (folder / name).is_file()), None)
 
 
 _FINGERPRINTS = ("corpus_fingerprint", "extra_fingerprints")

@@ -36,6 +36,8 @@ def provenance_box(
     """
     from IPython.display import HTML
 
+    from fairlib.outcomes import used_entries
+
     tables = outcomes if isinstance(outcomes, Sequence) else [outcomes]
     if not tables:
         raise ChapterError("provenance_box needs at least one outcomes table: give it those of the chapter.")
@@ -49,6 +51,7 @@ def provenance_box(
         "parameters": chosen.model_dump(exclude={"force"}),
         "seeds": sorted({int(seed) for table in tables for seed in table["seed"].unique()}),
         "outcomes": [_outcomes_facts(table) for table in tables],
+        "entries": used_entries(),
         "code": code_version(),
         "duration_s": round(_seconds_since_start(), 1),
         "command": command(chapter, chosen.model_copy(update={"force": False})),
@@ -99,11 +102,14 @@ def _records(findings: Sequence[Finding] | Mapping[str, Finding]) -> list[dict[s
 def code_version() -> str:
     """Version of the code: fairlib's own, the commit where there is one, and whether files differ from it."""
     version = f"fairlib {importlib.metadata.version('fairlib')}"
+    commit, dirty = commit_and_changes()
+    return version + (f", commit {commit}" if commit else "") + (", with changes not committed" if dirty else "")
+
+
+def commit_and_changes() -> tuple[str, bool]:
+    """The project's commit, empty where there is no git, and whether code or notebooks differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD")
-    if not commit:
-        return version
-    changed = _git("status", "--porcelain", "--", "fairlib", "notebooks")
-    return f"{version}, commit {commit}" + (", with changes not committed" if changed else "")
+    return commit, bool(commit and _git("status", "--porcelain", "--", "fairlib", "notebooks"))
 
 
 def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:

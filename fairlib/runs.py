@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import glob
 import hashlib
 import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +30,22 @@ from fairlib.chapters import (
     command,
 )
 from fairlib.encoders import finetuned_from
-from fairlib.folders import write_text
+from fairlib.folders import replace, write_text
 from fairlib.notebooks import number_cells, read_notebook, write_notebook
-from fairlib.provenance import code_version, package_versions
+from fairlib.pages import chapter_page
+from fairlib.provenance import code_version, commit_and_changes, package_versions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from nbformat import NotebookNode
 
 RUNS = ROOT / "_runs"
 
 KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
+
+
+class RunError(ValueError):
+    """A run's folder is not there, or not whole; the message names it."""
 
 
 class ChapterStopped(RuntimeError):
@@ -80,31 +89,167 @@ def execute(chapter: str, values: Mapping[str, Any] | None = None, *, folder: st
 def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = False) -> Path:
     """Run a chapter into its own folder under ``_runs`` and return the folder; a finished run is reused.
 
-    The folder is named after the chapter, the parameters that differ from the defaults, and a hash of
-    everything that is known to change the result (parameters, notebook, fairlib's code and shipped data, pinned
-    packages, the files of a local encoder). Audio is not part of it: after changing a corpus, give ``force``.
-    It holds ``chapter.ipynb``, ``findings.json`` (claim, criterion, verdict, sentence and evidence of each) and
-    ``provenance.json``, the latter written last.
+    The folder is named after the chapter, the parameters that differ from the defaults, and a hash of `made_from`:
+    everything that is known to change the result, audio aside (after changing a corpus, give ``force``). It holds
+
+    - ``chapter.ipynb``, the executed notebook, and ``chapter.html``, the same as one page that opens without a network;
+    - ``outcomes/``, the entries of the store that the chapter used (``pandas.read_parquet`` reads the folder);
+    - ``findings.json``: claim, criterion, verdict, sentence and evidence of each;
+    - ``provenance.json``, written last: what all this was made from, and the files' checksums.
 
     Raises:
         ChapterError, ChapterStopped: as `execute`.
     """
-    chosen = check(chapter, values or {})
-    if force and not chosen.force:
-        chosen = chosen.model_copy(update={"force": True})
-    folder = RUNS / run_name(chapter, chosen)
-    record = folder / "provenance.json"
-    if not chosen.force and record.exists() and (folder / "chapter.ipynb").exists():
+    chosen = _chosen(chapter, values, force)
+    sources = made_from(chapter, chosen)
+    folder = RUNS / run_name(chapter, chosen, sources)
+    why = _why(folder, chapter, chosen, sources)
+    if not why:
         return folder
+    if why.startswith("damaged"):
+        print(f"{folder.name} is {why}; the chapter is run again.", file=sys.stderr)
     require_speech(chapter, chosen)
+    record = folder / "provenance.json"
     record.unlink(missing_ok=True)
+    shutil.rmtree(folder / "outcomes", ignore_errors=True)
     started = time.time()
     notebook = execute(chapter, chosen.model_dump(), folder=folder)
-    found = facts_in(notebook).get("findings", [])
-    write_text(folder / "findings.json", json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    provenance = _provenance(chapter, chosen, notebook, started)
+    facts = facts_in(notebook)
+    write_text(folder / "findings.json", json.dumps(facts.get("findings", []), indent=2, ensure_ascii=False) + "\n")
+    _keep_outcomes(facts.get("entries", []), folder / "outcomes")
+    write_text(folder / "chapter.html", chapter_page(notebook))
+    provenance = _provenance(chapter, chosen, facts, sources, started)
+    provenance["files"] = {
+        path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder) if path.name != "stopped.ipynb"
+    }
     write_text(record, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
     return folder
+
+
+def plan(chapter: str, values: Mapping[str, Any] | None = None, force: bool = False) -> tuple[Path, str]:
+    """What `run` would do: the folder, and why the chapter would be executed; empty where the run would be reused.
+
+    Raises:
+        ChapterError: an unknown chapter, parameters that are not allowed, or speech that is needed and not there.
+    """
+    chosen = _chosen(chapter, values, force)
+    sources = made_from(chapter, chosen)
+    folder = RUNS / run_name(chapter, chosen, sources)
+    why = _why(folder, chapter, chosen, sources)
+    if why:
+        require_speech(chapter, chosen)
+    return folder, why
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """The provenance of a finished run, after a look at whether its folder is whole.
+
+    Args:
+        folder: a run's folder, or its name under ``_runs``.
+
+    Raises:
+        RunError: there is no finished run, or it is damaged; names the file.
+    """
+    folder = find_run(folder)
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        files = dict(provenance["files"])
+    except FileNotFoundError:
+        raise RunError(f"{folder} holds no finished run: it has no provenance.json.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{folder} is damaged: its provenance.json is not what a run writes.") from None
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise RunError(f"{folder} is damaged: {name} is missing.")
+        if _sha256(path) != digest:
+            raise RunError(f"{folder} is damaged: {name} is not as the run left it.")
+    return provenance
+
+
+def find_run(name: str | Path) -> Path:
+    """The folder of a run that is named by its path, or by its name under ``_runs`` (the beginning is enough).
+
+    Raises:
+        RunError: no run, or several, are called so.
+    """
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    found = sorted(path for path in RUNS.glob(f"{glob.escape(str(name))}*") if path.is_dir())
+    exact = [path for path in found if path.name == str(name)]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if found:
+        raise RunError(f"several runs begin with {str(name)!r}: {', '.join(path.name for path in found)}.")
+    there = sorted(path.name for path in RUNS.glob("*__*")) if RUNS.is_dir() else []
+    near = difflib.get_close_matches(str(name), there, n=1)
+    raise RunError(f"there is no run {str(name)!r} in {RUNS}" + (f": did you mean {near[0]!r}?" if near else "."))
+
+
+def run_outcomes(folder: str | Path) -> pd.DataFrame:
+    """All outcomes that a run used, with a column ``entry`` that names where each row comes from."""
+    import pandas as pd
+
+    paths = sorted(find_run(folder).glob("outcomes/*.parquet"))
+    tables = [pd.read_parquet(path).assign(entry=path.name) for path in paths]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _chosen(chapter: str, values: Mapping[str, Any] | None, force: bool) -> Parameters:
+    chosen = check(chapter, values or {})
+    return chosen.model_copy(update={"force": True}) if force else chosen
+
+
+def _why(folder: Path, chapter: str, chosen: Parameters, sources: Mapping[str, str]) -> str:
+    """Why a chapter is to be executed; empty where its run is there and whole."""
+    if chosen.force:
+        return "force was given"
+    if folder.is_dir():
+        try:
+            read_run(folder)
+            return ""
+        except RunError as error:
+            return str(error).removeprefix(f"{folder} ").removeprefix("is ").rstrip(".")
+    before = [one for one in _records(chapter) if one.get("parameters") == chosen.model_dump(exclude={"force"})]
+    if not before:
+        return "new: no run with these parameters yet"
+    last = max(before, key=lambda one: str(one.get("started")))
+    return f"since the last run {last.get('started')}: {'; '.join(changes(last.get('made_from', {}), sources))}"
+
+
+def _records(chapter: str) -> Iterator[dict[str, Any]]:
+    for path in RUNS.glob(f"{chapter}__*/provenance.json"):
+        with contextlib.suppress(OSError, ValueError):
+            yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between two results of `made_from`, in words.
+
+    Example:
+        >>> changes({"package torch": "2.13", "fairlib/bias.py": "a"}, {"package torch": "2.14"})
+        ['code: fairlib/bias.py', 'package torch: 2.13, now 2.14']
+    """
+    differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    code = [name for name in differing if name.endswith(".py")]
+    told = [f"code: {', '.join(code[:5])}{f' and {len(code) - 5} more' if len(code) > 5 else ''}"] if code else []
+    for name in differing:
+        if name.startswith(("package ", "python")):
+            told.append(f"{name}: {before.get(name, 'absent')}, now {now.get(name, 'absent')}")
+        elif name not in code:
+            told.append(name)
+    return told
+
+
+def _keep_outcomes(entries: Iterable[str], folder: Path) -> None:
+    """Copy the store's entries that a chapter used."""
+    from fairlib.outcomes import entry_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in entries:
+        source = entry_file(name)
+        if source:
+            replace(folder / name, lambda path, source=source: shutil.copyfile(source, path))
 
 
 def require_speech(chapter: str, chosen: Parameters) -> None:
@@ -146,7 +291,7 @@ def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
     return chosen.seeds if task == (about.task or "sid") else 1
 
 
-def run_name(chapter: str, chosen: Parameters) -> str:
+def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:
     """Name of a run's folder: ``<chapter>[__<parameter>-<value>...]__<8 hex digits>``.
 
     Example:
@@ -163,28 +308,42 @@ def run_name(chapter: str, chosen: Parameters) -> str:
         if value != usual[name]:
             slug = re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
             parts.append(f"{name}-{slug[-40:]}")
-    return "__".join([*parts, key(chapter, chosen)[:8]])
+    return "__".join([*parts, key(chapter, chosen, sources)[:8]])
 
 
-def key(chapter: str, chosen: Parameters) -> str:
+def key(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:
     """Hash of what a run's result follows from, audio aside (see `run`); hexadecimal."""
-    files = [chapter_named(chapter).source, ROOT / "constraints.txt", *_library_files()]
-    digest = hashlib.sha256()
-    digest.update(chosen.model_dump_json(exclude={"force"}).encode())
-    digest.update(platform.python_version().encode())
-    for path in files:
-        if path.exists():
-            digest.update(f"\n{path.parent.name}/{path.name}\n".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    sources = sources or made_from(chapter, chosen)
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+
+
+def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
+    """What a run's result follows from, audio aside: each file of code, the packages, the encoder, the parameters.
+
+    Returns:
+        Names, and the hash or version of each; `changes` tells in words how two of them differ.
+    """
+    source = chapter_named(chapter).source
+    sources = {"parameters": chosen.model_dump_json(exclude={"force"}), "python": platform.python_version()}
+    sources |= {f"package {name}": version for name, version in package_versions().items()}
+    if source.exists():
+        sources[f"notebooks/{source.name}"] = _sha256(source)[:16]
+    shipped = hashlib.sha256()
+    for path in _library_files():
+        if path.suffix == ".py":
+            sources[path.relative_to(path.parents[1]).as_posix()] = _sha256(path)[:16]
+        else:
+            shipped.update(f"{path.name} {_sha256(path)}\n".encode())
+    sources["shipped encoders and outcomes"] = shipped.hexdigest()[:16]
     if isinstance(chosen, EncoderParameters):
-        for own in (Path(chosen.encoder.removeprefix("random:")), Path(chosen.corpus)):
+        for what, own in (("encoder", Path(chosen.encoder.removeprefix("random:"))), ("corpus", Path(chosen.corpus))):
             if not own.is_absolute():  # a name, not a folder or file of one's own
                 continue
-            for path in _files(own) if own.is_dir() else [own]:
-                # A full-size checkpoint takes long to read: its size and time of change stand for its content.
-                state = path.stat()
-                digest.update(f"\n{path.name} {state.st_size} {state.st_mtime_ns}".encode())
-    return digest.hexdigest()
+            # A full-size checkpoint takes long to read: its size and time of change stand for its content.
+            states = [(path.name, path.stat()) for path in (_files(own) if own.is_dir() else [own])]
+            lines = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
+            sources[f"the {what}'s files"] = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return sources
 
 
 @contextlib.contextmanager
@@ -249,9 +408,11 @@ def _tidy(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _provenance(chapter: str, chosen: Parameters, notebook: Path, started: float) -> dict[str, Any]:
-    facts = facts_in(notebook)
+def _provenance(
+    chapter: str, chosen: Parameters, facts: Mapping[str, Any], sources: Mapping[str, str], started: float
+) -> dict[str, Any]:
     devices = sorted({str(table["device"]) for table in facts.get("outcomes", []) if table.get("device")})
+    commit, dirty = commit_and_changes()
     return {
         "chapter": chapter,
         "parameters": chosen.model_dump(exclude={"force"}),
@@ -259,7 +420,10 @@ def _provenance(chapter: str, chosen: Parameters, notebook: Path, started: float
         "seeds": facts.get("seeds", []),
         "outcomes": facts.get("outcomes", []),
         "code": code_version(),
-        "key": key(chapter, chosen),
+        "commit": commit,
+        "dirty": dirty,
+        "key": key(chapter, chosen, sources),
+        "made_from": dict(sources),
         "python": platform.python_version(),
         "packages": package_versions(),
         "platform": platform.platform(),
@@ -284,6 +448,11 @@ def facts_in(notebook: Path) -> dict[str, Any]:
 def _library_files() -> list[Path]:
     """fairlib's code and shipped data; neither the command line nor Python's byte code changes a result."""
     return [path for path in _files(ROOT / "fairlib") if path.name != "cli.py" and path.suffix != ".pyc"]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from fairlib import book, chapters, provenance, runs
+from fairlib import book, chapters, cli, provenance, runs
 from fairlib.chapters import ChapterError
 from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
@@ -199,7 +200,8 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
     stem, _, digits = folder.name.rpartition("__")
     assert stem == "speaker-identification__corpus-synthetic__seeds-2"
     assert len(digits) == 8 and int(digits, 16) >= 0
-    assert sorted(path.name for path in folder.iterdir()) == ["chapter.ipynb", "findings.json", "provenance.json"]
+    names = ["chapter.html", "chapter.ipynb", "findings.json", "outcomes", "provenance.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
     said = printed(folder / "chapter.ipynb").split()
     assert said == [sys.executable, str(chapters.ROOT), "1", str(tmp_path / "speech"), "2", "False"]
@@ -217,6 +219,25 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
     assert provenance["command"] == f"fairlib run speaker-identification {options}"
     assert provenance["code"].startswith("fairlib ")
     assert "torch" in provenance["packages"] and provenance["duration_s"] > 0
+    assert isinstance(provenance["dirty"], bool) and set(provenance["files"]) == {*names} - {"outcomes", names[-1]}
+
+
+def test_the_printed_command_of_a_run_is_answered_by_that_run(tiny, tmp_path, capsys, monkeypatch, no_kernel):
+    """Whatever was chosen, the command says all of it: same parameters, same key, same folder."""
+    (tmp_path / "an encoder").mkdir()
+    (tmp_path / "an encoder" / "config.json").write_text('{"model_type": "hubert"}')
+    for values in (
+        {},
+        {"corpus": "librispeech", "layer": "cnn"},
+        {"group": "sex", "encoder": "random:pocket-hubert"},
+        {"encoder": str(tmp_path / "an encoder"), "seeds": 3},
+        {"encoder": "facebook/hubert-base-ls960"},
+    ):
+        chosen = chapters.check("speaker-identification", values)
+        words = shlex.split(chapters.command("speaker-identification", chosen))
+        monkeypatch.setattr(runs, "run", lambda *asked: runs.plan(*asked)[0])
+        assert cli.main(words[1:]) == 0
+        assert Path(capsys.readouterr().out.strip()).name == runs.run_name("speaker-identification", chosen)
 
 
 def test_the_injected_parameters_are_hidden_and_nothing_random_is_left(tiny, tmp_path):
@@ -244,6 +265,57 @@ def test_a_finished_run_is_reused_until_something_it_follows_from_changes(tiny, 
     assert second != first and len(executed) == 4
     (tmp_path / "library.py").write_text("# changed")
     assert runs.run("speaker-identification", {"seeds": 1}) not in (first, second) and len(executed) == 5
+
+
+def test_a_plan_says_why_a_chapter_would_be_executed(tiny, tmp_path):
+    def why(values=None, **more):
+        return runs.plan("speaker-identification", values or {"seeds": 1}, **more)[1]
+
+    assert why() == "new: no run with these parameters yet"
+    folder = runs.run("speaker-identification", {"seeds": 1})
+    assert why() == "" and runs.plan("speaker-identification", {"seeds": 1})[0] == folder
+    assert why({"seeds": 2}).startswith("new") and why(force=True) == "force was given"
+
+    (folder / "chapter.html").write_text("half a p")
+    assert why() == "damaged: chapter.html is not as the run left it"
+    (folder / "chapter.html").unlink()
+    assert why() == "damaged: chapter.html is missing"
+    tiny.write_text(TINY + "\n# %%\n1 + 1\n")
+    assert why().startswith("since the last run 20") and why().endswith("code: notebooks/05_speaker_identification.py")
+    assert not runs.run("speaker-identification", {"seeds": 1}) == folder and why() == ""
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / "provenance.json").write_text('{"chapter": "sp'), "its provenance.json is not what"),
+        (lambda folder: (folder / "provenance.json").write_text("[]"), "its provenance.json is not what a run writes"),
+        (lambda folder: (folder / "findings.json").write_text("[{}]"), "findings.json is not as the run left it"),
+        (lambda folder: (folder / "chapter.ipynb").unlink(), "chapter.ipynb is missing"),
+    ],
+)
+def test_a_damaged_run_is_named_and_run_again(tiny, capsys, harm, words):
+    folder = runs.run("speaker-identification")
+    whole = sorted(folder.iterdir())
+    harm(folder)
+    with pytest.raises(runs.RunError, match=words) as caught:
+        runs.read_run(folder.name)
+    assert "\n" not in str(caught.value)
+    assert runs.run("speaker-identification") == folder
+    assert words in capsys.readouterr().err
+    assert runs.read_run(folder)["chapter"] == "speaker-identification" and sorted(folder.iterdir()) == whole
+
+
+def test_a_run_that_is_not_there_is_told_with_the_nearest(tiny, monkeypatch):
+    for name in ("fine-tuning__1234", "fine-tuning__1299"):
+        (runs.RUNS / name).mkdir(parents=True)
+    assert runs.find_run("fine-tuning__1234").name == "fine-tuning__1234"
+    with pytest.raises(runs.RunError, match="several runs begin with 'fine': fine-tuning__1234, fine-tuning__1299"):
+        runs.find_run("fine")
+    with pytest.raises(runs.RunError, match="no run 'fin-tuning__1299'.*did you mean 'fine-tuning__1299'"):
+        runs.find_run("fin-tuning__1299")
+    with pytest.raises(runs.RunError, match="holds no finished run"):
+        runs.read_run("fine-tuning__1234")
 
 
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():
@@ -313,6 +385,25 @@ provenance_box([outcomes], dict(encoder=encoder, corpus=corpus, group=group, see
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["seeds"] == [3] and provenance["device"] == "cuda:0"
     assert provenance["outcomes"][0]["encoder_fingerprint"] == "abc"
+
+
+def test_a_run_keeps_the_outcomes_that_it_used(tiny):
+    tiny.write_text(
+        TINY
+        + """
+# %%
+import fairlib
+from fairlib.provenance import provenance_box
+outcomes = fairlib.probe_speakers("logmel", corpus, seeds=2)
+provenance_box([outcomes], dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, layer=layer, force=force))
+"""
+    )
+    folder = runs.run("speaker-identification")
+    kept = runs.run_outcomes(folder)
+    assert kept["entry"].nunique() == 2 and set(kept["encoder"]) == {"logmel"} and len(kept) > 1000
+    assert len(pd.read_parquet(folder / "outcomes")) == len(kept)  # as anybody would read it
+    files = json.loads((folder / "provenance.json").read_text())["files"]
+    assert {f"outcomes/{name}" for name in kept["entry"]} <= set(files)
 
 
 # The real chapters, live on the synthetic corpus

@@ -15,7 +15,7 @@ from fairlib.corpora import corpus_fingerprint, load_corpus, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.folders import cache_folder
-from fairlib.outcomes import COLUMNS, METHOD, entry_name, read_outcomes, read_published, write_outcomes
+from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
 
 
@@ -129,6 +129,7 @@ def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFra
 def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
     stored = [entry.attrs["stored"] for entry in entries]
     key = stored[0]["key"]
+    note_used(entry_name(entry["key"]) for entry in stored)
     outcomes = pd.concat([entry.copy() for entry in entries], ignore_index=True)
     outcomes.attrs = {
         "provenance": {
