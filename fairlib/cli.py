@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fairlib import chapters
+from fairlib import chapters, grids
 from fairlib import runs as runs_module
 
 app = typer.Typer(
@@ -202,9 +202,14 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
         }
         # What no option is called: let the chapter's own check answer, it knows the nearest name.
         given |= {word.lstrip("-").split("=")[0].replace("-", "_"): "" for word in ctx.args[:1]}
-        chosen = chapters.check(chapter.name, given, as_text=True)
-        folder = runs_module.run(chapter.name, chosen.model_dump(), chosen.force)
-        print(folder)
+        dry_run, workers = given.pop("dry_run", None) == "True", int(given.pop("workers", 1))
+        chosen = grids.combinations(chapter.name, given)
+        jobs = [(chapter.name, one.model_dump()) for one in chosen]
+        if dry_run:
+            return _tell_plans(jobs)
+        if len(jobs) > 1:
+            return _run_jobs(jobs, workers)
+        print(runs_module.run(chapter.name, chosen[0].model_dump(), chosen[0].force))
 
     options = []
     for name, field in fields.items():
@@ -220,14 +225,56 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
                 annotation=Annotated[kind, option],
             )
         )
+    for name, kind, default, option in _RUN_OPTIONS:
+        options.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+        )
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     run.__signature__ = inspect.Signature([context, *options])
     run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
     runs.command(
         chapter.name,
-        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused.",
+        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused. Several"
+        " values of a parameter, with commas between them, are run in all combinations.",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )(run)
+
+
+# What every run command takes besides the chapter's own parameters.
+_RUN_OPTIONS = (
+    ("dry_run", bool, False, typer.Option("--dry-run", help="say what would be run, and why; run nothing")),
+    ("workers", int, 1, typer.Option("--workers", min=1, help="of several combinations, how many at once")),
+)
+
+
+def _tell_plans(jobs: Sequence[grids.Job]) -> int:
+    """Print what would become of each job; 2 where one of them could not be run."""
+    status = 0
+    for chapter, values in jobs:
+        try:
+            folder, why = runs_module.plan(chapter, values)
+        except chapters.ChapterError as error:
+            status = _complain(str(error), 2)
+        else:
+            print(f"{'run' if why else 'reuse':7}{folder.name}{f'  ({why})' if why else ''}")
+    return status
+
+
+def _run_jobs(jobs: Sequence[grids.Job], workers: int) -> int:
+    """Run them; folders go to standard output, what happens to standard error; 1 where one failed."""
+    place = iter(range(1, len(jobs) + 1))
+
+    def report(row: dict) -> None:
+        where = Path(row["folder"]).name if row["folder"] else row["why"]
+        print(f"{next(place)}/{len(jobs)} {row['status']} in {row['duration_s']:.0f} s: {where}", file=sys.stderr)
+        if row["folder"]:
+            print(row["folder"], flush=True)
+
+    rows = grids.run_all(jobs, workers=workers, report=report)
+    failed = grids.failures(rows)
+    if failed:
+        print(failed, file=sys.stderr)
+    return 1 if failed else 0
 
 
 for _each in chapters.chapters().values():
