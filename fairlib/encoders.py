@@ -59,6 +59,7 @@ class Encoder:
     dtype: str
     layers_of: Callable[[list[np.ndarray]], dict[str, list[torch.Tensor]]] = field(repr=False)
     model: torch.nn.Module | None = field(default=None, repr=False)
+    pads: bool = False  # whether shorter utterances of a batch are padded
 
 
 def shipped_encoders() -> list[str]:
@@ -139,7 +140,9 @@ def published_steps(name: str) -> list[int]:
     return sorted(int(step) for encoder, _, step in (entry.partition("@") for entry in known) if encoder == name)
 
 
-def load_encoder(name: str, device: str | None = None, dtype: str | None = None) -> Encoder:
+def load_encoder(
+    name: str, device: str | None = None, dtype: str | None = None, compiled: bool = False
+) -> Encoder:  # fmt: skip
     """Load an encoder by name.
 
     Args:
@@ -147,6 +150,8 @@ def load_encoder(name: str, device: str | None = None, dtype: str | None = None)
             (``facebook/hubert-base-ls960``), ``random:<any of these>`` (same architecture, untrained) or ``logmel``.
         device: ``cuda``, ``mps``, ``cpu``; the best there is by default.
         dtype: ``float32``, ``bfloat16`` or ``float16``; half precision on CUDA by default, else float32.
+        compiled: have `torch.compile` write kernels for the transformer's blocks: a minute or so at the first batch,
+            worth it on a GPU before many hours of speech. Needs a C++ compiler.
 
     Raises:
         EncoderError: the encoder is not found, is of a family without speech layers, or its weights do not fit it.
@@ -179,12 +184,16 @@ def load_encoder(name: str, device: str | None = None, dtype: str | None = None)
         layers, run = _w2v_bert(model, folder)
     else:
         layers, run = _convolutional(model, folder)
+    if compiled:
+        # Each block's own function, so that the hooks around the blocks stay outside; all blocks share the kernels.
+        for block in model.layers if family == "whisper" else model.encoder.layers:
+            block.forward = torch.compile(block.forward, dynamic=True)
 
     @torch.inference_mode()
     def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
         return run(utterances)
 
-    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model)
+    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model, pads=family in _BATCHED)
 
 
 def encoder_folder(name: str) -> Path:
@@ -396,8 +405,7 @@ def _convolutional(model, folder: Path):
     def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
         cnn = []
         for audio in utterances:
-            waveform = torch.from_numpy(_normalised(audio) if normalise else audio)
-            waveform = waveform.to(model.device, model.dtype, non_blocking=True)
+            waveform = _sent(torch.from_numpy(_normalised(audio) if normalise else audio), model)
             cnn.append(model.feature_extractor(waveform[None])[0].T)
         projected = [project(features[None])[0] for features in cnn]
         whole_batch = model.config.model_type in _BATCHED
@@ -431,7 +439,7 @@ def _whisper(model, folder: Path):
                 f"Whisper hears at most {extractor.chunk_length} s; an utterance of {longest:.1f} s was given."
             )
         features = extractor(utterances, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-        kept[layers[-1]] = model(features.to(model.device, model.dtype)).last_hidden_state
+        kept[layers[-1]] = model(_sent(features, model)).last_hidden_state
         lengths = [-(-len(audio) // 320) for audio in utterances]
         result = {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers}
         kept.clear()
@@ -454,7 +462,7 @@ def _w2v_bert(model, folder: Path):
         for audio in utterances:
             features = extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
             frames = int(features.attention_mask.sum())
-            output = model(features.input_features[:, :frames].to(model.device, model.dtype))
+            output = model(_sent(features.input_features[:, :frames], model))
             kept[layers[-1]] = output.last_hidden_state
             for layer in layers:
                 result[layer].append(kept[layer][0].float())
@@ -488,6 +496,12 @@ def _logmel(device: str):
         return {"logmel": frames}
 
     return layers_of
+
+
+def _sent(values: torch.Tensor, model) -> torch.Tensor:
+    """On the model's device and in its precision; to a GPU from pinned memory, so that nobody waits for the copy."""
+    pinned = values.pin_memory() if model.device.type == "cuda" else values
+    return pinned.to(model.device, non_blocking=True).to(model.dtype)
 
 
 def _normalised(audio: np.ndarray) -> np.ndarray:

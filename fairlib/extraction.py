@@ -3,28 +3,33 @@ lose. The pass leaves pooled statistics, and frames too where they are wanted: o
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 import os
 import shutil
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path, PurePath
 
+import filelock
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from fairlib.audio import read_audio
-from fairlib.encoders import Encoder
+from fairlib.audio import SAMPLE_RATE, read_audio
+from fairlib.encoders import Encoder, load_encoder
+from fairlib.executors import run_calls
+from fairlib.features import Features, check_space, damaged_file, new_shard, read_manifest
 from fairlib.folders import cache_folder
 
 SHARD_UTTERANCES = 256
-BATCH_SECONDS = 60.0  # of speech in one transformer batch
+BATCH_SECONDS = {"cpu": 60.0, "mps": 60.0, "cuda": 480.0}  # of speech in one transformer batch
 SHORTEST_S = 0.1  # an encoder needs a few frames
+READ_AHEAD = 2  # batches that are decoded while the encoder works
 
 # Decoding these takes a fifth of the time that a pocket encoder needs, so corpora of this size are decoded once.
 _SLOW_TO_DECODE = (".ogg", ".opus", ".mp3")
@@ -35,44 +40,31 @@ class ExtractionError(ValueError):
     """An utterance cannot be encoded or kept; the message names it."""
 
 
-@dataclass(frozen=True)
-class Features:
-    """Layer features on disk, memory-mapped, in the corpus's order."""
-
-    layers: tuple[str, ...]
-    shards: list[Path]
-
-    def matrix(self, layer: str) -> np.ndarray:
-        """Pooled features of a layer: mean and deviation over each utterance's frames, float32 ``[rows, 2 D]``."""
-        return np.concatenate([np.load(shard / f"{layer}.pooled.npy") for shard in self.shards])
-
-    def utterances(self, layer: str) -> list[np.ndarray]:
-        """One float16 view ``[T, D]`` an utterance; read from disk when it is touched."""
-        views = []
-        for shard in self.shards:
-            stored = np.load(shard / f"{layer}.npy", mmap_mode="r")
-            views += np.split(stored, np.cumsum(np.load(shard / f"{layer}.counts.npy"))[:-1])
-        return views
-
-
 def extract(
     encoder: Encoder, corpus: pd.DataFrame, folder: str | Path, frames: bool,
-    alter: Callable[[np.ndarray, str], np.ndarray] | None = None,
+    alter: Callable[[np.ndarray, str], np.ndarray] | None = None, executor: Executor | None = None,
 ) -> Features:  # fmt: skip
     """Run the encoder once over a corpus and keep every layer.
+
+    A finished shard found in the folder is kept if its checksums agree; a stopped or killed run goes on with the next
+    one. Several processes may be given the same folder: they share the shards out among themselves.
 
     Args:
         encoder: from `fairlib.load_encoder`.
         corpus: a corpus table; its row order is the features' order.
-        folder: where the shards go; finished shards found there are kept, so give each encoder, corpus and alteration
-            its own.
+        folder: where the shards go.
         frames: keep all frames (float16), beside the mean and standard deviation over time (float32) that are always
             kept.
         alter: changes an utterance before it is encoded, from its samples and its utterance_id.
+        executor: makes the shards, one call each (see `fairlib.executors`); its workers need to see the folder and the
+            audio, load the encoder by its name, and use the best device that they have, in the encoder's precision.
 
     Raises:
-        ExtractionError: an utterance is too short, or a layer's values do not fit half precision.
+        ExtractionError: an utterance is too short or too long for the memory, or a layer's values do not fit half
+            precision.
+        fairlib.features.DiskError: the disk has not the room that the features need, or became full on the way.
         fairlib.audio.AudioError: an audio file cannot be read.
+        fairlib.executors.WorkerError: workers died again and again.
     """
     corpus = corpus.reset_index(drop=True)
     short = corpus[corpus["duration_s"] < SHORTEST_S]
@@ -82,86 +74,281 @@ def extract(
             f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
             "needs: leave it out of the corpus."
         )
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    keep_audio = corpus["duration_s"].sum() <= _DECODED_HOURS * 3600
-    shards = []
-    starts = range(0, len(corpus), SHARD_UTTERANCES)
-    # Quiet inside notebooks and logs; a person at a terminal sees the shards go by.
-    for start in tqdm(starts, desc=f"extract {encoder.name}", unit="shard", disable=not sys.stderr.isatty()):
-        shard = folder / f"{start // SHARD_UTTERANCES:05d}"
-        utterances = corpus.iloc[start : start + SHARD_UTTERANCES].reset_index(drop=True)
-        if not _holds(shard, utterances, frames):
+    keep_audio = bool(corpus["duration_s"].sum() <= _DECODED_HOURS * 3600)
+    parts = [corpus.iloc[start : start + SHARD_UTTERANCES] for start in range(0, len(corpus), SHARD_UTTERANCES)]
+    shards = [folder / f"{number:05d}" for number in range(len(parts))]
+    pending = []
+    for part, shard in zip(parts, shards):
+        utterances = part.reset_index(drop=True)
+        wanted = _wanted(encoder, utterances, frames, alter)
+        if _holds(shard, wanted):
+            damaged = None if _stamp(shard) in _known_whole else damaged_file(shard)
+            if damaged is None:
+                _known_whole.add(_stamp(shard))
+                continue
+            print(f"{damaged} of shard {shard.name} in {folder} is damaged: the shard is made again.", file=sys.stderr)
             shutil.rmtree(shard, ignore_errors=True)
-            _write_shard(encoder, utterances, shard, frames, keep_audio, alter)
-        shards.append(shard)
+        pending.append((utterances, shard, wanted, keep_audio, alter))
+    if pending:
+        rows = pd.concat([call[0]["duration_s"] for call in pending])
+        kept = "Frames" if frames else "Pooled features"
+        what = f"{kept} of all {len(encoder.layers)} layers of {encoder.name} for {rows.sum() / 3600:.2f} h of speech"
+        check_space(folder, predicted_bytes(encoder, rows.to_numpy(), frames), what)
+    name = f"extract {encoder.name}"
+    if executor is not None:
+        place = str(Path(encoder.name).absolute()) if Path(encoder.name).is_dir() else encoder.name
+        run_calls(_make_shard_there, [(place, encoder.dtype, *call) for call in pending], executor, name)
+    else:
+        _make_shards_here(encoder, pending, name)
+    for call in pending:
+        if not _holds(call[1], call[2]):
+            raise ExtractionError(f"Shard {call[1].name} is not in {folder}: its worker does not see this folder.")
+        _known_whole.add(_stamp(call[1]))
     return Features(encoder.layers, shards)
 
 
-def _write_shard(
-    encoder: Encoder, utterances: pd.DataFrame, shard: Path, frames: bool, keep_audio: bool, alter
-) -> None:
-    pooled: dict[str, list] = {layer: [None] * len(utterances) for layer in encoder.layers}
-    kept: dict[str, list] = {layer: [None] * len(utterances) for layer in encoder.layers}
-    for rows, layers in _forward(encoder, utterances, keep_audio, alter):
-        for layer, per_utterance in layers.items():
-            for row, values in zip(rows, per_utterance):
-                pooled[layer][row] = torch.cat([values.mean(dim=0), values.std(dim=0, correction=0)]).cpu().numpy()
-                if frames:
-                    kept[layer][row] = values.half().cpu().numpy()
-    temporary = shard.with_name(shard.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    names = utterances["utterance_id"].to_numpy()
-    for layer in encoder.layers:
-        for one, values in zip(names, kept[layer] if frames else pooled[layer]):
-            if not np.isfinite(values).all():
-                raise ExtractionError(
-                    f"Layer {layer} of {encoder.name} has values outside half precision's range in utterance {one}."
-                )
-        np.save(temporary / f"{layer}.pooled.npy", np.stack(pooled[layer]))
-        if frames:
-            np.save(temporary / f"{layer}.npy", np.concatenate(kept[layer]))
-            np.save(temporary / f"{layer}.counts.npy", np.array([len(one) for one in kept[layer]]))
-    about = {"utterances": utterances["utterance_id"].tolist(), "frames": frames}
-    (temporary / "about.json").write_text(json.dumps(about))
-    temporary.rename(shard)
+_known_whole: set[tuple[Path, int]] = set()  # shards that this process made or checked, for five seeds ask five times
 
 
-def _holds(shard: Path, utterances: pd.DataFrame, frames: bool) -> bool:
+def _stamp(shard: Path) -> tuple[Path, int]:
+    return shard, (shard / "manifest.json").stat().st_mtime_ns
+
+
+def predicted_bytes(encoder: Encoder, durations_s: np.ndarray, frames: bool) -> int:
+    """What `extract` will write for utterances of these durations, within a few per cent: by one second of silence.
+
+    Example:
+        >>> predicted_bytes(load_encoder("logmel"), np.array([10.0]), frames=True)  # 500 frames of 160 halves, pooled
+        161280
+    """
+    size = 0
+    for [of_second] in encoder.layers_of([np.zeros(SAMPLE_RATE, np.float32)]).values():
+        rate, width = of_second.shape
+        size += 2 * width * 4 * len(durations_s) + (rate * width * 2 * durations_s.sum() if frames else 0)
+    return int(size)
+
+
+def _wanted(encoder: Encoder, utterances: pd.DataFrame, frames: bool, alter) -> dict:
+    """What a shard is made from: all that its values follow from."""
+    return {
+        "encoder": encoder.fingerprint, "dtype": encoder.dtype, "alteration": _named(alter), "frames": frames,
+        "utterances": utterances["utterance_id"].tolist(), "durations_s": utterances["duration_s"].tolist(),
+    }  # fmt: skip
+
+
+def _named(alter) -> str:
+    if isinstance(alter, functools.partial):
+        return f"{alter.func.__name__} {alter.args} {alter.keywords}"
+    return getattr(alter, "__name__", "") if alter else ""
+
+
+def _holds(shard: Path, wanted: dict) -> bool:
     """Whether a shard holds what is asked for: one left by a run over other utterances must not be taken for ours."""
-    if not (shard / "about.json").exists():
+    manifest = read_manifest(shard)
+    if manifest is None or manifest.get("made_from") is None:
         return False
-    about = json.loads((shard / "about.json").read_text())
-    return about["utterances"] == utterances["utterance_id"].tolist() and about["frames"] >= frames
+    made = manifest["made_from"]
+    return made["frames"] >= wanted["frames"] and {**made, "frames": wanted["frames"]} == wanted
 
 
-def _forward(encoder: Encoder, utterances: pd.DataFrame, keep_audio: bool, alter) -> Iterator[tuple[list[int], dict]]:
-    """Batches of similar length; the next ones are decoded while the encoder works."""
-    durations = utterances["duration_s"].to_numpy()
-    batches: list[list[int]] = []
-    for row in np.argsort(durations, kind="stable"):
-        # Sorted by length, so the newest is the longest and tells what the padded batch would hold.
-        if batches and durations[row] * (len(batches[-1]) + 1) <= BATCH_SECONDS:
-            batches[-1].append(int(row))
+def _make_shards_here(encoder: Encoder, pending: list, name: str) -> None:
+    # Quiet inside notebooks and logs; a person at a terminal sees the shards go by.
+    bar = tqdm(total=len(pending), desc=name, unit="shard", disable=not sys.stderr.isatty())
+    # First those that nobody else is making, then, if need be, those that another process left.
+    for patience in (0, -1):
+        busy = []
+        for call in pending:
+            try:
+                _make_shard(encoder, *call, patience=patience)
+                bar.update()
+            except filelock.Timeout:
+                busy.append(call)
+        pending = busy
+    bar.close()
+
+
+def _make_shard_there(name: str, dtype: str, utterances, shard: Path, wanted: dict, keep_audio, alter) -> None:
+    encoder = _encoder_of_this_process(name, dtype)
+    if encoder.fingerprint != wanted["encoder"]:
+        raise ExtractionError(f"The encoder {name} of a worker is not the one here: give both the same weights.")
+    _make_shard(encoder, utterances, shard, wanted, keep_audio, alter)
+
+
+@functools.lru_cache(1)
+def _encoder_of_this_process(name: str, dtype: str) -> Encoder:
+    return load_encoder(name, dtype=dtype)
+
+
+def _make_shard(encoder: Encoder, utterances, shard: Path, wanted: dict, keep_audio, alter, patience: float = -1):
+    """Make one shard, unless another process has; ``patience``: seconds to wait for one that is at it, -1 for ever."""
+    with filelock.FileLock(shard.with_suffix(".lock"), timeout=patience):
+        if _holds(shard, wanted):
+            return
+        for left in shard.parent.glob(f"{shard.name}.*.partial"):  # by a killed process: ours is the lock
+            shutil.rmtree(left, ignore_errors=True)
+        frames = wanted["frames"]
+        with new_shard(shard, len(utterances), frames) as writer, ThreadPoolExecutor(1) as pool:
+            started, went = time.perf_counter(), {"audio_s": 0.0, "padded_s": 0.0, "halved": 0}
+            stopwatch = _Stopwatch(encoder.device)
+            writes: deque[Future] = deque()
+            names = utterances["utterance_id"].to_numpy()
+            for rows, layers in _forward(encoder, utterances, keep_audio, alter, went, stopwatch):
+                on_host = _to_host(layers, frames, stopwatch)
+                writes.append(pool.submit(_write, writer, encoder, names, rows, on_host, stopwatch.mark()))
+                if len(writes) > 1:  # one batch is written while the next is computed
+                    writes.popleft().result()
+            for write in writes:
+                write.result()
+            went |= {"wall_s": time.perf_counter() - started, "busy_s": stopwatch.seconds(), "device": encoder.device}
+            writer.finish({"made_from": wanted, "pass": went})
+
+
+def _to_host(layers: dict[str, list[torch.Tensor]], frames: bool, stopwatch: _Stopwatch) -> dict:
+    """Pooled ``[n, 2 D]``, counts and, if wanted, half-precision frames of each layer, in memory of the processor.
+
+    Statistics and halves are made on the device. From a GPU the copies go to pinned memory, behind its back.
+    """
+    result = {}
+    with stopwatch:
+        for layer, values in layers.items():
+            pooled = torch.stack([torch.cat([one.mean(dim=0), one.std(dim=0, correction=0)]) for one in values])
+            packed = torch.cat([one.half() for one in values]) if frames else None
+            result[layer] = (_fetched(pooled), [len(one) for one in values], _fetched(packed) if frames else None)
+    return result
+
+
+def _fetched(values: torch.Tensor) -> torch.Tensor:
+    if values.device.type != "cuda":
+        return values.cpu()
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+
+
+def _write(writer, encoder: Encoder, names: np.ndarray, rows: list[int], layers: dict, done) -> None:
+    if done is not None:
+        done.synchronize()
+    for layer, (pooled, counts, frames) in layers.items():
+        for values, owner in ((frames, np.repeat(rows, counts)), (pooled, rows)):
+            if values is not None and not values.isfinite().all():
+                worst = names[owner[int((~values.isfinite()).any(dim=1).nonzero()[0, 0])]]
+                raise ExtractionError(
+                    f"Layer {layer} of {encoder.name} has values outside half precision's range in utterance {worst}."
+                )
+        writer.add(layer, rows, pooled.numpy(), counts, None if frames is None else frames.numpy())
+
+
+class _Stopwatch:
+    """Seconds for which the device computed within it; on a GPU by its own clock, without waiting for it."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda, self._spans, self._seconds = torch.device(device).type == "cuda", [], 0.0
+
+    def mark(self):
+        """Now: on a GPU, in its order of work."""
+        if not self._cuda:
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def __enter__(self):
+        self._begun = self.mark() or time.perf_counter()
+
+    def __exit__(self, *_):
+        if self._cuda:
+            self._spans.append((self._begun, self.mark()))
         else:
-            batches.append([int(row)])
-    read = _reader(utterances, keep_audio)
-    names = utterances["utterance_id"].to_numpy()
+            self._seconds += time.perf_counter() - self._begun
+
+    def seconds(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize()
+        return self._seconds + sum(begun.elapsed_time(ended) for begun, ended in self._spans) / 1000
+
+
+def _forward(
+    encoder: Encoder, utterances: pd.DataFrame, keep_audio: bool, alter, went: dict, stopwatch: _Stopwatch
+) -> Iterator[tuple[list[int], dict]]:
+    """Batches of similar length; the next ones are decoded while the encoder works.
+
+    A batch for which the memory does not suffice is halved, and all that are left with it.
+    """
+    kind = torch.device(encoder.device).type
+    read = _reader(utterances, keep_audio, _decoders(kind))
+    names, durations = utterances["utterance_id"].to_numpy(), utterances["duration_s"].to_numpy()
 
     def load(row: int) -> np.ndarray:
         audio = read(row)
         return audio if alter is None else alter(audio, names[row])
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        ahead = [pool.map(load, batch) for batch in batches[:1]]
-        for index, batch in enumerate(batches):
-            if index + 1 < len(batches):
-                ahead.append(pool.map(load, batches[index + 1]))
-            yield batch, encoder.layers_of(list(ahead.pop(0)))
+    left = deque(_batches(durations, BATCH_SECONDS[kind]))
+    loading: dict[int, Future] = {}
+    with ThreadPoolExecutor(_decoders(kind)) as pool:
+        while left:
+            for row in [row for batch in list(left)[: READ_AHEAD + 1] for row in batch if row not in loading]:
+                loading[row] = pool.submit(load, row)
+            batch = left.popleft()
+            try:
+                audio = [loading[row].result() for row in batch]
+                with stopwatch:
+                    layers = encoder.layers_of(audio)
+            except Exception as error:
+                if not out_of_memory(error):
+                    for future in loading.values():
+                        future.cancel()
+                    raise
+                if len(batch) == 1:
+                    raise ExtractionError(
+                        f"Utterance {names[batch[0]]} of {durations[batch[0]]:.1f} s is too long for the memory of "
+                        f"{encoder.device}: leave it out of the corpus, or use a device with more."
+                    ) from None
+                layers = None
+            if layers is None:  # outside the except clause, which would keep the tensors of the failed attempt
+                left = deque(half for whole in (batch, *left) for half in _halves(whole))
+                went["halved"] += 1
+                print(
+                    f"{encoder.device} has not the memory for {len(batch)} utterances of up to "
+                    f"{durations[batch].max():.1f} s at once: going on with half as many.", file=sys.stderr,
+                )  # fmt: skip
+                if kind == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            heard = [len(loading.pop(row).result()) / SAMPLE_RATE for row in batch]
+            went["audio_s"] += sum(heard)
+            went["padded_s"] += max(heard) * len(heard) if encoder.pads else sum(heard)
+            yield batch, layers
 
 
-def _reader(utterances: pd.DataFrame, keep_audio: bool) -> Callable[[int], np.ndarray]:
+def _decoders(kind: str) -> int:
+    """Threads that decode and resample: libsndfile and torch let each other run."""
+    return 2 if kind == "cpu" else min(8, os.cpu_count() or 2)
+
+
+def _batches(durations: np.ndarray, seconds: float) -> list[list[int]]:
+    batches: list[list[int]] = []
+    for row in np.argsort(durations, kind="stable"):
+        # Sorted by length, so the newest is the longest and tells what the padded batch would hold.
+        if batches and durations[row] * (len(batches[-1]) + 1) <= seconds:
+            batches[-1].append(int(row))
+        else:
+            batches.append([int(row)])
+    return batches
+
+
+def _halves(batch: list[int]) -> list[list[int]]:
+    middle = (len(batch) + 1) // 2
+    return [part for part in (batch[:middle], batch[middle:]) if part]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of a GPU or of the machine: torch says the latter in words only."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
+def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Callable[[int], np.ndarray]:
     """Reads an utterance by its row; compressed audio from 16-bit samples in the cache, made on first use."""
     paths = utterances["path"].tolist()
     slow = any(PurePath(path).suffix.lower() in _SLOW_TO_DECODE for path in paths)
@@ -175,13 +362,21 @@ def _reader(utterances: pd.DataFrame, keep_audio: bool) -> Callable[[int], np.nd
     folder = cache_folder() / "audio" / hashlib.sha256("\n".join(lines).encode()).hexdigest()[:24]
     if not folder.exists():
         temporary = folder.with_name(f"{folder.name}.{os.getpid()}")
-        temporary.mkdir(parents=True, exist_ok=True)
-        decoded = [np.round(np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16) for path in paths]
-        np.save(temporary / "samples.npy", np.concatenate(decoded))
-        np.save(temporary / "starts.npy", np.cumsum([0, *map(len, decoded)]))
         try:
+            temporary.mkdir(parents=True, exist_ok=True)
+            with ThreadPoolExecutor(threads) as pool:
+                decoded = list(pool.map(_read_as_integers, paths))
+            np.save(temporary / "samples.npy", np.concatenate(decoded))
+            np.save(temporary / "starts.npy", np.cumsum([0, *map(len, decoded)]))
             temporary.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(temporary)
+        except OSError:  # another process was first, or there is no room for a convenience
+            if not folder.exists():
+                return lambda row: read_audio(paths[row])
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     samples, starts = np.load(folder / "samples.npy", mmap_mode="r"), np.load(folder / "starts.npy")
     return lambda row: samples[starts[row] : starts[row + 1]].astype(np.float32) / 32767
+
+
+def _read_as_integers(path: str) -> np.ndarray:
+    return np.round(np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -251,10 +252,11 @@ def confusions(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
 def _alteration(perturbed: bool, seconds: float | None = None) -> tuple[str, Callable | None]:
     """What is done to an utterance before it is encoded, and the name of that."""
     names = [*(["channel1"] if perturbed else []), *([f"{seconds}s"] if seconds else [])]
-
-    def alter(audio: np.ndarray, utterance_id: str) -> np.ndarray:
-        if seconds:
-            audio = crop(audio, seconds)
-        return perturb(audio, utterance_id) if perturbed else audio
-
+    alter = functools.partial(_altered, perturbed=perturbed, seconds=seconds)  # workers can be sent it
     return "-".join(names), alter if names else None
+
+
+def _altered(audio: np.ndarray, utterance_id: str, perturbed: bool, seconds: float | None) -> np.ndarray:
+    if seconds:
+        audio = crop(audio, seconds)
+    return perturb(audio, utterance_id) if perturbed else audio

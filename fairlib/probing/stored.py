@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 import torch
@@ -14,7 +15,7 @@ import torch
 from fairlib.corpora import corpus_fingerprint, load_corpus, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
-from fairlib.folders import cache_folder
+from fairlib.folders import cache_folder, hold, remove_unheld
 from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
 
@@ -71,7 +72,7 @@ class Work:
         self.table, self.extra, self.key = table.reset_index(drop=True), extra, key
         self.encoder: Encoder = load_encoder(encoder)
         self.device = self.encoder.device
-        self._folders: set[Path] = set()
+        self._folders: dict[Path, IO] = {}
 
     def features(self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool = False):
         """Features of a whole corpus; ``alteration`` names what ``alter`` does."""
@@ -81,41 +82,52 @@ class Work:
         owner = "shared" if _kept is not None else f"{self.key['task']}-{self.key['probe']}".replace(" ", "-")
         name = "-".join([self.key["encoder_fingerprint"][:12], fingerprints[number][:12], *filter(None, [alteration])])
         folder = cache_folder() / "features" / owner / name
-        (self._folders if _kept is None else _kept).add(folder)
+        folders = self._folders if _kept is None else _kept
+        if folder not in folders:
+            folders[folder] = hold(folder)
         # Frames that another probe will want come with the same pass.
-        return extract(self.encoder, table, folder, frames or (_kept is not None and not alteration), alter)
+        frames = frames or (_kept is not None and not alteration)
+        return extract(self.encoder, table, folder, frames, alter, _executor)
 
     def clear(self) -> None:
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove(self._folders)
 
 
-_kept: set[Path] | None = None  # features to be removed at the end of `kept_features`
+def _remove(folders: dict[Path, IO]) -> None:
+    for folder, held in folders.items():
+        held.close()
+        remove_unheld(folder)
+
+
+_kept: dict[Path, IO] | None = None  # features to be removed at the end of `kept_features`
+_executor: Executor | None = None  # makes their shards
 
 
 @contextmanager
-def kept_features() -> Iterator[None]:
+def kept_features(executor: Executor | None = None) -> Iterator[None]:
     """Within it, each encoder passes over each corpus once: its features serve every probe, and are removed at the end.
 
     Frames of all layers are large (three gigabytes for ten hours of a pocket encoder), so outside of it each call of a
     probe removes its own.
+
+    Args:
+        executor: makes the features' shards, as in `fairlib.extract`; the probes are trained here.
 
     Example:
         >>> with kept_features():  # doctest: +SKIP
         ...     speakers = probe_speakers("pocket-hubert", "speechocean762")
         ...     characters = probe_characters("pocket-hubert", "speechocean762")
     """
-    global _kept
+    global _kept, _executor
     if _kept is not None:  # the outer one removes them
         yield
         return
-    _kept = set()
+    _kept, _executor = {}, executor
     try:
         yield
     finally:
-        for folder in _kept:
-            shutil.rmtree(folder, ignore_errors=True)
-        _kept = None
+        _remove(_kept)
+        _kept = _executor = None
 
 
 def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFrame:
