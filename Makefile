@@ -1,4 +1,4 @@
-.PHONY: book test notebooks clean
+.PHONY: book test test-cluster notebooks clean
 
 python := .venv/bin/python
 
@@ -7,7 +7,11 @@ book: .venv/ready        ## build the book into _build/html
 
 test: .venv/ready        ## run the tests
 	$(python) -m ruff check .
-	OMP_NUM_THREADS=1 $(python) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 -m "not cluster"
+
+test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
+	$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
+	OMP_NUM_THREADS=1 $(python) -m pytest -m cluster -v
 
 notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
 	$(python) -c "from fairlib.notebooks import write_pairs; print(*write_pairs(), sep='\n')"

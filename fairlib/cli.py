@@ -122,6 +122,33 @@ def finetune(
 
 
 @app.command()
+def extract(
+    encoder: Annotated[str, typer.Argument(help="shipped name, hub id, folder, logmel, or random:<encoder>")],
+    corpus: Annotated[str, typer.Option(help="corpus name, see fairlib corpora")],
+    output: Annotated[Path, typer.Option(help="folder for the features; what is whole there is kept")],
+    frames: Annotated[bool, typer.Option("--frames", help="keep every frame, not only mean and deviation")] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="worker processes, one a GPU if there are any; by default none")
+    ] = None,
+) -> None:
+    """Run an encoder once over a corpus and keep every layer; a stopped extraction goes on where it was."""
+    from contextlib import nullcontext
+
+    import fairlib
+    from fairlib.executors import local_processes
+
+    loaded, table = fairlib.load_encoder(encoder), fairlib.load_corpus(corpus)
+    with local_processes(processes) if processes else nullcontext() as executor:
+        features = fairlib.extract(loaded, table, output, frames, executor=executor)
+    went = features.report()
+    print(
+        f"{len(features.layers)} layers of {went['hours']:.2f} h of speech in {output}. A worker encoded "
+        f"{went['hours_per_hour']:.0f} hours an hour; {went['padding']:.0%} of its batches was padding; the device was "
+        f"busy {went['busy']:.0%} of the time."
+    )
+
+
+@app.command()
 def probe(
     task: Annotated[Task, typer.Argument(help="what to read from the layers")],
     encoder: Annotated[str, typer.Option(help="shipped name, hub id, folder, logmel, or random:<encoder>")],

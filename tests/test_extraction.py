@@ -9,9 +9,8 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import torch
-from transformers import HubertConfig, HubertModel
+from tiny import noises, tiny_encoder
 
 from fairlib import extraction, features
 from fairlib.audio import AudioError, read_audio
@@ -22,31 +21,12 @@ from fairlib.features import DiskError, read_manifest
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    HubertModel(
-        HubertConfig(
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=16,
-            conv_dim=(8,) * 7,
-            num_conv_pos_embeddings=8,
-            num_conv_pos_embedding_groups=2,
-        )  # fmt: skip
-    ).save_pretrained(folder)
-    return load_encoder(str(folder), device="cpu")
+    return tiny_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    folder, rng, rows = tmp_path_factory.mktemp("audio"), np.random.default_rng(0), []
-    for number in range(11):
-        samples = int(rng.integers(4000, 20000))
-        path = folder / f"u{number:02d}.wav"
-        soundfile.write(path, 0.1 * rng.standard_normal(samples), 16000)
-        rows.append((f"u{number:02d}", str(path), samples / 16000))
-    return pd.DataFrame(rows, columns=["utterance_id", "path", "duration_s"])
+    return noises(tmp_path_factory.mktemp("audio"))
 
 
 def test_frames_and_pooled_agree_with_one_utterance_at_a_time(encoder, corpus, tmp_path):
