@@ -161,6 +161,10 @@ class StudyParameters(EncoderParameters):
         return self
 
 
+class SpeakersAndGroups(StudyParameters):
+    """Parameters of chapter 2; the smallest gap that could show is worked out for its encoder."""
+
+
 class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
 
@@ -222,6 +226,14 @@ class Chapter:
 
 _CHAPTERS = (
     Chapter(
+        "speakers-and-groups",
+        "02_speakers_and_groups",
+        "Speakers and groups",
+        "",
+        SpeakersAndGroups,
+        ("sid", "asr", "phone"),
+    ),
+    Chapter(
         "encoders-and-layers",
         "03_encoders_and_layers",
         "Encoders and layers",
@@ -279,8 +291,8 @@ def chapters() -> dict[str, Chapter]:
 
     Example:
         >>> list(chapters())
-        ['encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition', 'opposite-patterns',
-         'fine-tuning']
+        ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
+         'opposite-patterns', 'fine-tuning']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 

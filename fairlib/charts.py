@@ -442,12 +442,84 @@ def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.La
     return _finish(parts, title, notes, description, height=150)
 
 
-def strips(rows: pd.DataFrame, *, value_title: str, title: str, description: str, notes: str = "") -> alt.LayerChart:
+def forest(
+    rows: pd.DataFrame,
+    *,
+    x_title: str,
+    title: str,
+    description: str,
+    neutral: float = 0.0,
+    within: float | None = None,
+    format: str = "+~f",
+    notes: str = "",
+) -> alt.LayerChart:
+    """One line an estimate, with its interval, each named above its stroke; the first row is on top.
+
+    Args:
+        rows: ``name, estimate, low, high`` and, where some are to stand out, ``marked``.
+        x_title: name of the horizontal axis, with units.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+        neutral: where nothing would be found, drawn as a line.
+        within: half the width of a grey band around it.
+        format: of the numbers on the axis, as in D3.
+        notes: a line under the title.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    rows = _one(rows[np.isfinite(rows["estimate"].astype(float))], column="").reset_index(drop=True)
+    marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
+    rows = rows.assign(place=rows.index, colour=np.where(marked, PALETTE[1], PALETTE[0]))
+    columns = ["name", "estimate", "low", "high", "place", "colour"]
+    base = alt.Chart(alt.InlineData(values=json.loads(rows[columns].to_json(orient="records", double_precision=6))))
+    values = np.r_[rows[["estimate", "low", "high"]].to_numpy(float).ravel(), neutral]
+    values = np.r_[values[np.isfinite(values)], [neutral - within, neutral + within] if within else []]
+    room = max(0.04 * np.ptp(values), 1e-6)
+    scale = alt.Scale(domain=[values.min() - room, values.max() + room], nice=False, zero=False)
+    axis = alt.Axis(title=x_title, format=format, labelExpr=ZEROLESS, tickCount=6, orient="bottom")
+    x = alt.X("estimate:Q", scale=scale, axis=axis)
+    y = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
+    colour = alt.Color("colour:N", scale=None)
+    parts = []
+    if within:
+        shade = alt.Chart(alt.Data(values=[{"from": neutral - within, "to": neutral + within}]))
+        ends = dict(x=alt.X("from:Q", scale=scale, axis=axis), x2="to:Q")
+        parts.append(shade.mark_rect(color=PALE, opacity=0.3).encode(**ends))
+    line = alt.Chart(alt.Data(values=[{"estimate": neutral}]))
+    tooltip = [alt.Tooltip("name:N", title="what")] + [
+        alt.Tooltip(f"{name}:Q", format="+.2f", title=said)
+        for name, said in {"estimate": "estimate", "low": "interval from", "high": "to"}.items()
+    ]
+    names = base.mark_text(align="left", baseline="middle", fontSize=13, color=INK, yOffset=-8)
+    ends = dict(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y)
+    parts += [
+        line.mark_rule(color=INK, strokeWidth=1.2).encode(x=x),
+        base.mark_rule(strokeWidth=2.4, yOffset=8).encode(**ends, color=colour),
+        base.mark_point(filled=True, size=70, opacity=1, yOffset=8).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        names.encode(x=alt.value(0), y=y, text="name:N"),
+    ]
+    return _finish(parts, title, [notes] if notes else [], description, height=40 * len(rows))
+
+
+def strips(
+    rows: pd.DataFrame,
+    *,
+    value_title: str,
+    title: str,
+    description: str,
+    notes: str = "",
+    format: str = "%",
+    means: bool = True,
+) -> alt.LayerChart:
     """One dot a speaker, one row a group, with the group's mean as a bar.
 
     Args:
-        rows: ``group`` and ``value`` (a share), one row a speaker.
+        rows: ``group`` and ``value``, one row a speaker.
         value_title: name of the horizontal axis.
+        format: of the values, as in D3; by default they are shares.
+        means: whether to draw the bars.
         title: a sentence that states what is seen.
         description: what a person who cannot see the chart should know.
 
@@ -462,19 +534,19 @@ def strips(rows: pd.DataFrame, *, value_title: str, title: str, description: str
     # A fixed scatter, so that the picture is the same each time.
     shift = np.random.default_rng(0).uniform(-0.5, 0.5, len(rows))
     data = json.loads(rows.assign(shift=shift)[["group", "value", "shift"]].to_json(orient="records"))
-    means = rows.groupby("group")["value"].mean().reset_index()
+    middle = rows.groupby("group")["value"].mean().reset_index()
     y = alt.Y("group:N", sort=groups, axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13))
-    x_axis = alt.Axis(title=value_title, format="%", tickCount=6)
+    x_axis = alt.Axis(title=value_title, format=format, tickCount=6)
     x = alt.X("value:Q", axis=x_axis, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color("group:N", scale=scale, legend=None)
     dots = alt.Chart(alt.InlineData(values=data)).mark_circle(size=44, opacity=0.55)
     offset = alt.YOffset("shift:Q", scale=alt.Scale(domain=[-1, 1]))
-    tooltip = [alt.Tooltip("group:N"), alt.Tooltip("value:Q", title=value_title, format=".1%")]
-    bars = alt.Chart(alt.InlineData(values=json.loads(means.to_json(orient="records"))))
-    parts = [
-        dots.encode(x=x, y=y, yOffset=offset, color=colour, tooltip=tooltip),
-        bars.mark_tick(thickness=4, size=64, opacity=1).encode(x=x, y=y, color=colour),
-    ]
+    precise = ".1%" if format == "%" else ".1f"
+    tooltip = [alt.Tooltip("group:N"), alt.Tooltip("value:Q", title=value_title, format=precise)]
+    bars = alt.Chart(alt.InlineData(values=json.loads(middle.to_json(orient="records"))))
+    parts = [dots.encode(x=x, y=y, yOffset=offset, color=colour, tooltip=tooltip)]
+    if means:
+        parts.append(bars.mark_tick(thickness=4, size=64, opacity=1).encode(x=x, y=y, color=colour))
     return _finish(parts, title, [notes] if notes else [], description, height=80 * len(groups))
 
 

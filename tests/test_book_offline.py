@@ -13,8 +13,8 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
     pytest.mark.skipif(not CHAPTERS, reason=f"the book is not built ({BOOK} holds no chapter): run make book"),
 ]
-# Charts of dots alone: people of a made-up study; layers, and correlations on three scales, for two tasks.
-WITHOUT_LINES = {"04_measuring_bias": 1, "07_opposite_patterns": 4}
+# Charts of dots alone: people; people of a made-up study; layers, and correlations on three scales, for two tasks.
+WITHOUT_LINES = {"02_speakers_and_groups": 3, "04_measuring_bias": 1, "07_opposite_patterns": 4}
 DRAWN = "[...document.querySelectorAll('.fairlib-chart')].every(chart => chart.dataset.drawn === 'live')"
 CHARTS = """[...document.querySelectorAll('.fairlib-chart')].map(chart => {
   const svg = chart.querySelector('.fairlib-live svg');

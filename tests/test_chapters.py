@@ -87,7 +87,7 @@ def printed(notebook: Path) -> str:
         (
             "nothing-like-it",
             {},
-            "the chapters are encoders-and-layers, measuring-bias, speaker-identification, speech-recognition",
+            "the chapters are speakers-and-groups, encoders-and-layers, measuring-bias, speaker-identification",
         ),
         ("speaker-identification", {"encodr": "logmel"}, "no parameter 'encodr': did you mean 'encoder'?"),
         ("speaker-identification", {"probe": "linear"}, "no parameter 'probe': it has encoder, corpus,"),
@@ -442,7 +442,7 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
     corpus = "synthetic" if about_an_encoder else "planted"
     assert {facts["corpus"] for facts in provenance["outcomes"]} == {corpus}
     found = json.loads((folder / "findings.json").read_text())
-    assert len(found) == {"measuring-bias": 0, "speaker-identification": 3}.get(chapter, 2)
+    assert len(found) == {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3}.get(chapter, 2)
     for finding in found:
         assert finding["criterion"] and finding["sentence"] and finding["evidence"]
         assert finding["verdict"] in ("supported", "contradicted", "inconclusive")

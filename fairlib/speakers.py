@@ -1,0 +1,219 @@
+"""Who the speakers of a corpus are, and what their groups differ in beside what they are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fairlib.bias import group_columns
+from fairlib.corpora import SPEAKER_COLUMNS
+from fairlib.findings import Finding, mean_error
+from fairlib.power import smallest_gaps
+from fairlib.probing import description_length, probe_characters
+from fairlib.recordings import recording_noise
+from fairlib.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
+
+NEGLIGIBLE, LARGE = 0.1, 0.25  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
+ALIKE_CLAIM = "The compared groups of speakers are alike in everything recorded but what they are compared by."
+ALIKE_CRITERION = (
+    "For everything else that is recorded of the speakers or can be measured of their recordings, the groups' means"
+    " over speakers are set apart in units of their pooled deviation. Contradicted if for one thing or more the 95 %"
+    f" interval of that distance lies wholly beyond {NEGLIGIBLE}, to either side; supported if every interval lies"
+    f" within {LARGE}; inconclusive otherwise."
+)
+_MEASURED = {
+    "seconds": ("utterance length", "{:.1f}", "s"),
+    "characters": ("text length", "{:.0f}", "characters"),
+    "rate": ("speaking rate", "{:.1f}", "characters a second"),
+    "snr_db": ("speech over noise", "{:.0f}", "dB"),
+    "age": ("age", "{:.0f}", "years"),
+}
+
+
+def speakers_of(corpus: str) -> pd.DataFrame:
+    """`speaker_table` of a corpus, from outcomes of log-mel: published ones, or computed."""
+    utterances = description_length("logmel", corpus, task="sid", seeds=1)  # its probes pass over all utterances
+    transcribed = probe_characters("logmel", corpus).query("unit == 'char'")
+    return speaker_table(utterances, transcribed, recording_noise(corpus))
+
+
+def speaker_table(utterances: pd.DataFrame, transcribed: pd.DataFrame, noise: Mapping[str, float]) -> pd.DataFrame:
+    """One row a speaker: what is recorded of them, how much they say, and how their recordings are on average.
+
+    Args:
+        utterances: outcomes, of one probe, over all utterances of a corpus.
+        transcribed: outcomes in characters; of other speakers the text is not known here, and stays missing.
+        noise: speech over noise of each utterance, in decibels (`fairlib.recordings.recording_noise`).
+
+    Returns:
+        Speaker columns, ``utterances, seconds`` (mean), ``snr_db`` (mean), ``characters`` (mean), ``rate`` (a second).
+    """
+    said = utterances.drop_duplicates("utterance_id")
+    known = [column for column in SPEAKER_COLUMNS if column in said and said[column].notna().any()]
+    table = said.groupby("speaker_id")[known].first()
+    table["utterances"] = said.groupby("speaker_id").size()
+    table["seconds"] = said.groupby("speaker_id")["duration_s"].mean()
+    table["snr_db"] = said["utterance_id"].map(noise).groupby(said["speaker_id"]).mean()
+    texts = transcribed.drop_duplicates("utterance_id").groupby("speaker_id")
+    table["characters"] = texts["length"].mean()
+    table["rate"] = texts["length"].sum() / texts["duration_s"].sum()
+    return table
+
+
+def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
+    """How far two groups' means lie apart, in deviations between speakers, for all but what they are compared by.
+
+    The distance is the standardised mean difference of Austin (2009, Statistics in Medicine 28:3083-3107), which does
+    not grow with the number of speakers as a test's statistic would; of a recorded category its most frequent value
+    counts. Its interval is Welch's, of the difference of the means.
+
+    Args:
+        speakers: from `speaker_table`.
+        contrast: "child vs adult", or "one vs all others".
+
+    Returns:
+        ``name, first, second`` (means, as text), ``estimate, low, high, n_speakers_a, n_speakers_b``, the furthest
+        apart first.
+
+    Example:
+        >>> speakers = pd.DataFrame({"age_group": ["child"] * 3 + ["adult"] * 3, "seconds": [1.0, 2, 3, 4, 5, 6]})
+        >>> differences(speakers, "age_group", "child vs adult")["estimate"].tolist()
+        [-3.0]
+    """
+    group = contrast.partition(" vs ")[0]
+    same = {"age", "age_group"} if by in ("age", "age_group") else {by}  # one thing recorded twice
+    values = {
+        name: (speakers[column], form.format, f"\N{NO-BREAK SPACE}{unit}")
+        for column, (name, form, unit) in _MEASURED.items()
+        if column in speakers and column not in same
+    }
+    for column in SPEAKER_COLUMNS:
+        if column in speakers and column not in same | {"age"} and speakers[column].nunique() > 1:
+            common = speakers[column].mode()[0]
+            share = (speakers[column] == common).where(speakers[column].notna()).astype(float)
+            values[f"share recorded as {common}"] = (share, percent, "")
+    rows = []
+    for name, (column, text, unit) in values.items():
+        known = column.notna() & speakers[by].notna()
+        one, other = column[known & (speakers[by] == group)], column[known & (speakers[by] != group)]
+        pooled = np.sqrt((one.var() + other.var()) / 2)
+        if min(len(one), len(other)) < 2 or not pooled > 0:
+            continue
+        test = stats.ttest_ind(one, other, equal_var=False)
+        low, high = test.confidence_interval()
+        rows.append(
+            {
+                "name": name, "first": text(one.mean()), "second": text(other.mean()) + unit,
+                "estimate": (one.mean() - other.mean()) / pooled, "low": low / pooled, "high": high / pooled,
+                "n_speakers_a": len(one), "n_speakers_b": len(other),
+            }
+        )  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.sort_values("estimate", key=lambda column: -column.abs(), ignore_index=True) if rows else table
+
+
+def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
+    """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
+    first, second = sides(by, contrast)
+    beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
+    if len(beyond):
+        verdict = "contradicted"
+        told = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
+        sentence = f"{capital(first)} and {second} also differ in {told}."
+    elif (apart[["low", "high"]].abs() <= LARGE).all(axis=None):
+        verdict = "supported"
+        sentence = f"In nothing else that is recorded here do {first} and {second} differ by much."
+    else:
+        verdict = "inconclusive"
+        sentence = f"Whether {first} and {second} differ in anything else that is recorded, these few cannot tell."
+    return Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
+
+
+def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
+    """What is recorded of the speakers and of how many, as text for reading."""
+    rows = []
+    for column in SPEAKER_COLUMNS:
+        if column not in speakers:
+            continue
+        known = speakers[column].dropna()
+        if pd.api.types.is_numeric_dtype(known):
+            values = f"{known.min():.0f} to {known.max():.0f}"
+        else:
+            counts = known.value_counts()
+            shown = [f"{value} ({count})" for value, count in counts.head(8).items()]
+            values = ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
+        rows.append({"recorded": column.replace("_", " "), "of": f"{len(known)} people", "as": values})
+    return pd.DataFrame(rows)
+
+
+def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = 5) -> pd.DataFrame:
+    """People and speech in each group of the columns, of their intersections and of bands of ten years, as text."""
+    groupings = {column.replace("_", " "): speakers[column] for column in columns}
+    if len(columns) > 1:
+        known = speakers[list(columns)].dropna().astype(str)
+        groupings[" × ".join(column.replace("_", " ") for column in columns)] = known.agg(" × ".join, axis=1)
+    if "age" in speakers:
+        decade = speakers["age"].dropna() // 10 * 10
+        groupings["age"] = decade.map(lambda start: f"{start:.0f} to {start + 9:.0f} years")
+    rows = []
+    for name, groups in groupings.items():
+        order = groups.loc[speakers["age"].sort_values().index].unique() if name == "age" else sorted(groups.unique())
+        for group in (value for value in order if pd.notna(value)):
+            mine = speakers.loc[groups.index[groups == group]]
+            few = len(mine) < min_speakers
+            rows.append(
+                {
+                    "by": name,
+                    "group": group,
+                    "people": f"{len(mine)}" + ("\ntoo few to compare" if few else ""),
+                    "utterances": int(mine["utterances"].sum()),
+                    "minutes": round((mine["utterances"] * mine["seconds"]).sum() / 60),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
+    """Smallest gap that would show in each task, for each contrast of the recorded columns and their intersection.
+
+    Args:
+        outcomes: of the encoder, by what to call the task; taken at the layer with the lowest error.
+
+    Returns:
+        One row a contrast and task, as text; ``points`` and ``log_odds`` hold the numbers.
+    """
+    rows = []
+    for task, mine in outcomes.items():
+        error = mean_error(mine)
+        best = error.loc[error["error"].idxmin()]
+        mine = mine[mine["layer"] == best["layer"]]
+        columns = group_columns(mine)
+        for by in [*columns, *([columns] if len(columns) > 1 else [])]:
+            gaps = smallest_gaps(mine, by, speakers=[]).set_index(["contrast", "scale"])
+            for contrast in gaps.index.unique(0):
+                row = gaps.loc[contrast, "difference"]
+                rows.append(
+                    {
+                        "contrast": contrast,
+                        "task": task,
+                        "people": f"{row['n_speakers_a']} vs {row['n_speakers_b']}",
+                        f"error of {encoder_label(encoder)}": f"{percent(best['error'])}\nlayer {best['layer']}",
+                        "points": 100 * row["smallest"],
+                        "log_odds": gaps.loc[(contrast, "log_odds"), "smallest"],
+                    }
+                )
+    table = pd.DataFrame(rows)
+    order = list(dict.fromkeys(table["contrast"]))
+    return table.sort_values("contrast", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+def written(smallest: pd.DataFrame) -> pd.DataFrame:
+    """`smallest_table` with its numbers as text."""
+    numbers = {
+        "smallest difference, points": smallest["points"].map(lambda value: number(value, 1).lstrip("+")),
+        f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: number(value, 2).lstrip("+")),
+    }
+    return smallest.drop(columns=["points", "log_odds"]).assign(**numbers)

@@ -1,0 +1,326 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Speakers and groups
+#
+# **The question.** Whose speech is this book about?
+# What is known of these people, in what else do the groups differ that are compared, and how small a gap between them
+# could show at all?
+#
+# **The answer.** Alike but for what they are compared by: *{glue:text}`alike_verdict`*. {glue:text}`alike`
+# {glue:text}`smallest`
+#
+# **How it was judged**, by a rule with marks that others use too: {glue:text}`alike_criterion`
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
+group = "age_group"  # a column of the corpus that describes its speakers
+seeds = 5  # speaker probes trained per layer; the others are trained once
+force = False  # compute the encoder's outcomes again, even where they are stored or published
+
+# %% [markdown]
+# ## Who is in the corpus
+#
+# Behind every number of this book stand people who lent their voices.
+# Here is what was written down about them, and of how many.
+
+# %%
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import charts, findings, sentences, words
+from fairlib.bias import group_columns
+from fairlib.provenance import provenance_box, rerun
+from fairlib.speakers import (
+    NEGLIGIBLE,
+    are_they_alike,
+    differences,
+    recorded_table,
+    sizes_table,
+    smallest_table,
+    speakers_of,
+    written,
+)
+
+charts.use_book_renderer()
+
+speakers = speakers_of(corpus)
+runs = {
+    "telling speakers": fairlib.probe_speakers(encoder, corpus, seeds=seeds, force=force),
+    "writing characters": fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'"),
+    "telling phones": fairlib.probe_phones(encoder, corpus, force=force),
+}
+columns = group_columns(runs["telling speakers"])
+contrast = findings.main_contrast(fairlib.group_bias(runs["telling speakers"], by=group, permutations=50), encoder)
+first, second = words.sides(group, contrast)
+apart = differences(speakers, group, contrast)
+alike = are_they_alike(apart, group, contrast)
+smallest = smallest_table(runs, encoder)
+
+# %% tags=["remove-input", "remove-output"]
+glue("alike", alike.sentence)
+glue("alike_verdict", alike.verdict)
+glue("alike_criterion", alike.criterion)
+mine = smallest[smallest["contrast"] == contrast].set_index("task")["points"]
+shown = words.listing([f"{value:.1f} in {task}" for task, value in mine.items()])
+glue(
+    "smallest",
+    f"Among so many people a gap between {first} and {second} would show, in four studies of five, if it were at least "
+    f"this many points: {shown}.",
+)
+glue("n_people", str(len(speakers)))
+glue("n_utterances", f"{speakers['utterances'].sum():,}")
+glue("n_hours", f"{(speakers['utterances'] * speakers['seconds']).sum() / 3600:.1f}")
+
+# %% tags=["remove-input"]
+charts.table(recorded_table(speakers), "What the corpus records of its speakers")
+
+# %% [markdown]
+# Together {glue:text}`n_people` people speak {glue:text}`n_utterances` utterances, {glue:text}`n_hours` hours.
+#
+# What is not in this table is not known here: how long people have lived with the language they speak, where they grew
+# up, what they earn, whether they hear or speak with difficulty, with which microphone and in which room each of them
+# was recorded.
+# Any of these may lie behind a gap.
+# And what is in the table is what somebody wrote down, in the words of a form: a person is more than what it had boxes
+# for.
+
+# %% tags=["hide-input"]
+if "age" in speakers and speakers["age"].notna().any():
+    other = next((column for column in columns if column != "age_group"), "age_group")
+    people = speakers.dropna(subset=["age", other])
+    ages = people.assign(group=people[other].astype(str), value=people["age"])
+    common = ages.groupby("group")["value"].agg(["min", "max"])
+    steps = people["age"].drop_duplicates().sort_values().reset_index(drop=True)
+    after = steps.diff().shift(-1).idxmax()
+    hole = f", nobody between {steps[after]:.0f} and {steps[after + 1]:.0f}" if steps.diff().max() > 3 else ""
+    display(
+        charts.strips(
+            ages,
+            value_title="age in years",
+            format="d",
+            means=False,
+            title=f"{len(people)} people from {people['age'].min():.0f} to {people['age'].max():.0f} years of age{hole}",
+            description="One dot for each speaker by age, in a row for each recorded group. "
+            + "; ".join(f"{name}: {row['min']:.0f} to {row['max']:.0f} years" for name, row in common.iterrows()),
+            notes="Every dot is a person.",
+        )
+    )
+
+# %% [markdown]
+# ## What else differs between the groups
+#
+# Whoever compares two groups of people compares everything about them at once.
+# If one group's utterances are longer, a probe has more to go by; if its recordings are noisier, less; and if more of one
+# group are women, a gap by age carries part of a gap by sex.
+# The chart sets the groups' means apart in a common unit, how much people differ within a group; inside the grey it is
+# too little to mind.
+# Texts are known here of the half of the people that recognisers are tested on.
+
+# %% tags=["hide-input"]
+rows = apart.assign(name=apart["name"] + ": " + apart["first"] + " vs " + apart["second"])
+charts.forest(
+    rows,
+    x_title=f"{contrast}, in deviations between people",
+    within=NEGLIGIBLE,
+    title=f"{words.capital(first)} and {second} differ most in {apart['name'].iloc[0]}"
+    if alike.verdict == "contradicted"
+    else f"{words.capital(first)} and {second} are not shown to differ in anything else",
+    description="; ".join(
+        f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples(index=False)
+    ),
+    notes="Strokes: 95 % intervals over speakers. Grey: differences too small to mind.",
+)
+
+# %% [markdown]
+# What differs and was recorded can be adjusted for, and later chapters do so beside every raw gap.
+# But not everything that differs is a mishap of the recording: that children speak in shorter utterances, or more slowly,
+# is part of being a child.
+# A gap that goes away at equal lengths has been explained, not removed.
+#
+# ### How long the utterances are
+#
+# The length of what is said deserves a look of its own, for it is the one thing that enters every probe.
+
+# %% tags=["hide-input"]
+lengths = speakers.dropna(subset=[group]).assign(
+    group=lambda table: table[group].astype(str), value=lambda table: table["seconds"]
+)
+middle = lengths.groupby("group")["value"].mean()
+charts.strips(
+    lengths,
+    value_title="seconds an utterance, mean of each person",
+    format="~f",
+    title=f"An utterance lasts {words.listing([f'{value:.1f} s with {words.people(group, name)}' for name, value in middle.items()])}",
+    description="One dot for each speaker by the mean length of their utterances, in a row for each group. "
+    + "; ".join(f"{words.people(group, name)} {value:.1f} seconds" for name, value in middle.items()),
+    notes="Every dot is a person. The bar is the group's mean.",
+)
+
+# %% [markdown]
+# ## How many people stand behind a group
+#
+# People are the sample, not their utterances: a thousand utterances of four people tell about four people.
+# Groups of fewer than five are flagged wherever they appear in this book, and left out of comparisons over all groups.
+
+# %% tags=["remove-input"]
+charts.table(sizes_table(speakers, columns), "People, utterances and minutes in each group")
+
+# %% [markdown]
+# ## The smallest gap that could show
+#
+# A gap that was not found may be absent, or too small for the people there are.
+# So before any gap is looked at, here is how large one would have to be to show in four studies of five, at the encoder's
+# best layer for each task: the more people, the smaller; and the more people differ among themselves, the larger.
+# Probes that write characters or tell phones are tested on the half of the people that they were not trained with.
+
+# %% tags=["remove-input"]
+charts.table(
+    written(smallest), f"The smallest gap that would show, at the best layer of {words.encoder_label(encoder)}"
+)
+
+# %% [markdown]
+# The finer the groups, the fewer the people and the larger the gap must be.
+# That is why the chapters lead with the contrast that has most people on both sides, chosen by their number and never by
+# the gap.
+#
+# ## What could be wrong
+
+# %% tags=["remove-input"]
+Markdown(sentences.cautions("", encoder, corpus, group))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put another encoder, corpus or group in its place:
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force)
+rerun("speakers-and-groups", parameters)
+
+# %% [markdown]
+# ## Exercises
+#
+# :::{exercise} Look
+# :label: people-look
+# Find in the first chart of differences what sets the groups apart most.
+# Which way could it push the errors of a probe that tells speakers, and which way those of one that writes down speech?
+# :::
+#
+# :::{solution-start} people-look
+# :class: dropdown
+# :::
+#
+# It depends on what it is.
+# A longer utterance gives a speaker probe more of the voice to know, so that the group with short ones is told worse, with
+# no unfairness in the encoder; a recogniser counts its errors by the character, so that length alone does less.
+# Noise harms both.
+# The code shows the means behind the strokes.
+
+# %% tags=["solution"]
+import fairlib
+from fairlib.findings import main_contrast
+from fairlib.speakers import differences, speakers_of
+
+outcomes = fairlib.probe_speakers("logmel", corpus, seeds=1)
+contrast = main_contrast(fairlib.group_bias(outcomes, by=group, permutations=50), "logmel")
+differences(speakers_of(corpus), group, contrast)[["name", "first", "second", "estimate"]].round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: people-try
+# How small a gap would show if there were ten times as many people, recorded in the same way?
+# And if there were as many people as now, with ten times as many utterances each?
+# :::
+#
+# :::{solution-start} people-try
+# :class: dropdown
+# :::
+#
+# Ten times the people show a gap about a third as large, by the root of ten.
+# Ten times the utterances help far less, since people differ however long one listens to them.
+# The code answers the first half with `fairlib.smallest_gaps`; for the second, look at how little is gained by counting
+# all five seeds of a probe as if each were more speech.
+
+# %% tags=["solution"]
+import fairlib
+
+outcomes = fairlib.probe_speakers("logmel", corpus, seeds=seeds)
+people = outcomes["speaker_id"].nunique() // 2
+more = fairlib.smallest_gaps(outcomes, group, speakers=[people, 10 * people])
+more = more[(more["scale"] == "difference") & ~more["observed"]]
+print((100 * more.set_index(["contrast", "n_speakers_a"])["smallest"]).round(2).to_string())
+one = fairlib.smallest_gaps(outcomes[outcomes["seed"] == 0], group, speakers=[people])
+one = one[(one["scale"] == "difference") & ~one["observed"]]
+print("with one seed instead of all:", (100 * one["smallest"]).round(2).tolist())
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: people-build
+# Make the groups comparable by matching.
+# Pair each person of the first group with the person of the other whose utterances are most nearly as long, each used once,
+# and drop pairs that differ by more than a fifth of a second.
+# How many people are left, and in what do the groups still differ?
+# :::
+#
+# :::{solution-start} people-build
+# :class: dropdown
+# :::
+#
+# Matching buys likeness with people: the groups are now alike in what they were matched by, the rest may still differ, and
+# fewer people can show larger gaps only.
+# It also changes the question, to one about those people of both groups who resemble each other.
+
+# %% tags=["solution"]
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+import fairlib
+from fairlib.findings import main_contrast
+from fairlib.speakers import differences, speakers_of
+
+outcomes = fairlib.probe_speakers("logmel", corpus, seeds=1)
+contrast = main_contrast(fairlib.group_bias(outcomes, by=group, permutations=50), "logmel")
+everybody = speakers_of(corpus).dropna(subset=[group])
+belongs = everybody[group] == contrast.split(" vs ")[0]
+one, other = everybody[belongs], everybody[~belongs]
+distance = np.abs(one["seconds"].to_numpy()[:, None] - other["seconds"].to_numpy())
+left, right = linear_sum_assignment(np.where(distance <= 0.2, distance, 1e3))
+near = distance[left, right] <= 0.2
+matched = everybody.loc[[*one.index[left[near]], *other.index[right[near]]]]
+print(f"{near.sum()} pairs of {len(one)} and {len(other)} people")
+differences(matched, group, contrast)[["name", "first", "second", "estimate", "low", "high"]].round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# We know whose speech it is, what else tells these people apart, and how small a gap could show.
+# We do not know yet what the encoder makes of their speech: what can be read from its layers at all, and how much of that
+# it learnt. That is the question of [the next chapter](03_encoders_and_layers.ipynb).
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+provenance_box(list(runs.values()), parameters, chapter="speakers-and-groups", findings=[alike])
