@@ -181,30 +181,50 @@ def probe(
 
 @app.command()
 def reproduce(
-    study: Annotated[Path | None, typer.Argument(help="a study file; by default the published study")] = None,
+    study: Annotated[str, typer.Argument(help="study (the published one), full-size, or a study's file")] = "study",
     encoder: Annotated[list[str] | None, typer.Option(help="only this one; may be given several times")] = None,
     corpus: Annotated[list[str] | None, typer.Option(help="only this one; may be given several times")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what would be computed")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what would be computed, and what it takes")] = False,
     publish: Annotated[bool, typer.Option("--publish", help="copy the outcomes into the package")] = False,
-) -> None:
-    """Compute a study again from audio, and say where it deviates from what is published; a stopped one goes on."""
+    workers: Annotated[int, typer.Option(min=1, help="of the study's chapters, how many at once")] = 1,
+) -> int:
+    """Compute a study from audio and say where it deviates from what is published, then run its chapters.
+
+    What cannot be done does not stop the rest, and is told at the end; a stopped study goes on where it was.
+    """
+    from fairlib import prediction
     from fairlib import study as studies
 
-    calls = studies.read_study(study or studies.PUBLISHED_STUDY)
+    about, calls, jobs = studies.load_study(studies.study_file(study))
     for column, chosen in (("encoder", encoder), ("corpus", corpus)):
-        unknown = sorted(set(chosen or []) - set(calls[column]))
+        there = dict.fromkeys([*calls[column], *(values[column] for _, values in jobs if column in values)])
+        unknown = sorted(set(chosen or []) - set(there))
         if unknown:
-            raise typer.BadParameter(f"the study has no {column} {unknown[0]!r}: {', '.join(calls[column].unique())}")
+            raise typer.BadParameter(f"the study has no {column} {unknown[0]!r}: {', '.join(there)}")
         if chosen:
             calls = calls[calls[column].isin(chosen)]
+            jobs = [job for job in jobs if job[1].get(column) in chosen]
     if dry_run:
         for row in calls.to_dict("records"):
-            print(f"{row['encoder']:36}{row['corpus']:16}{studies.told(row)}")
-        return
-    reproduced = studies.reproduce(calls)
-    if publish:
-        studies.publish(reproduced)
-    print(f"{len(reproduced)} of {len(calls)} calls computed; largest deviation {reproduced['deviation'].max():.2f}.")
+            print(f"{row['encoder']:36} {row['corpus']:16}{studies.told(row)}")
+        _tell_plans(jobs)
+        if len(calls):
+            print(prediction.told(prediction.predict(calls, about.shape_of())))
+        return 0
+    failed = False
+    if len(calls):
+        reproduced = studies.reproduce(calls)
+        if publish:
+            studies.publish(reproduced)
+        lost = reproduced[reproduced["failed"] != ""]
+        deviation = (
+            f"; largest deviation {reproduced['deviation'].max():.2f}" if reproduced["deviation"].notna().any() else ""
+        )
+        print(f"{len(reproduced) - len(lost)} of {len(calls)} calls computed{deviation}.")
+        for row in lost.to_dict("records"):
+            print(f"failed: {row['encoder']} {row['corpus']} {studies.told(row)}: {row['failed']}", file=sys.stderr)
+        failed = bool(len(lost))
+    return (_run_jobs(jobs, workers) if jobs else 0) or int(failed)
 
 
 @app.command()

@@ -75,7 +75,7 @@ def run_all(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             except Exception as error:  # the worker itself is gone, for want of memory say
-                done = {"status": "failed", "folder": "", "why": _told(error), "duration_s": 0.0}
+                done = {"status": "failed", "folder": "", "why": told_error(error), "duration_s": 0.0}
             rows.append({"chapter": chapter, "parameters": values, **done})
             if report:
                 report(rows[-1])
@@ -90,11 +90,12 @@ def _run(chapter: str, values: dict[str, Any], force: bool) -> dict[str, Any]:
             folder = runs.run(chapter, values, force)
         result = {"status": "run" if why else "reused", "folder": str(folder), "why": why}
     except Exception as error:  # whatever it is, the others go on, and the table tells
-        result = {"status": "failed", "folder": "", "why": _told(error)}
+        result = {"status": "failed", "folder": "", "why": told_error(error)}
     return {**result, "duration_s": round(time.monotonic() - started, 1)}
 
 
-def _told(error: Exception) -> str:
+def told_error(error: Exception) -> str:
+    """An error in one line: a sentence of fairlib's own as it is, another with its kind."""
     words = " ".join(str(error).split())
     return words if type(error).__module__.startswith("fairlib") else f"{type(error).__name__}: {words}"
 

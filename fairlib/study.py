@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tomllib
@@ -12,12 +13,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import fairlib
+from fairlib.chapters import ChapterError, check
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
 from fairlib.folders import replace
+from fairlib.grids import Job, told_error
 from fairlib.outcomes import PUBLISHED, store_folder, without_published
 from fairlib.probing import kept_features
 
-PUBLISHED_STUDY = Path(__file__).parent / "assets" / "study.toml"
+ASSETS = Path(__file__).parent / "assets"
+PUBLISHED_STUDY = ASSETS / "study.toml"
 
 
 class StudyError(ValueError):
@@ -38,20 +42,73 @@ class Probes(BaseModel):
     options: dict = {}
 
 
+class Chapters(BaseModel):
+    """Runs of one chapter for every combination of its parameters: each a value or a list of them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    chapter: str
+    encoders: list[str] = []  # names of the study's groups of encoders; the chapter's own encoder by default
+
+    def jobs(self, groups: dict[str, list[str]]) -> list[Job]:
+        lists = {
+            name: value if isinstance(value, list) else [value] for name, value in (self.model_extra or {}).items()
+        }
+        if self.encoders:
+            lists["encoder"] = list(dict.fromkeys(name for group in self.encoders for name in groups[group]))
+        combinations = [dict(zip(lists, values)) for values in itertools.product(*lists.values())]
+        return [(self.chapter, check(self.chapter, values).model_dump()) for values in combinations]
+
+
 class Study(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: str
-    encoders: dict[str, list[str]]
-    probes: list[Probes] = Field(min_length=1)
+    encoders: dict[str, list[str]] = {}
+    shapes: dict[str, dict] = {}  # of a group's encoders, as in their config.json
+    probes: list[Probes] = []
+    chapters: list[Chapters] = []
 
     @model_validator(mode="after")
     def _groups_are_known(self) -> Study:
         for probes in self.probes:
-            for name in probes.encoders:
-                if name not in self.encoders:
-                    raise ValueError(f"unknown group of encoders {name!r}, there are: {', '.join(self.encoders)}")
+            if probes.encoders == ["*"]:
+                probes.encoders = list(self.encoders)
+        asked = [name for part in (*self.probes, *self.chapters) for name in part.encoders]
+        for name in (*asked, *self.shapes):
+            if name not in self.encoders:
+                raise ValueError(f"unknown group of encoders {name!r}, there are: {', '.join(self.encoders)}")
+        if not self.probes and not self.chapters:
+            raise ValueError("it asks for nothing: give it [[probes]] or [[chapters]]")
         return self
+
+    def shape_of(self) -> dict[str, dict]:
+        """Configurations by encoder, of those that the study gives."""
+        return {name: shape for group, shape in self.shapes.items() for name in self.encoders[group]}
+
+
+def study_file(name: str | Path) -> Path:
+    """A study's file: that of a shipped study (study, full-size), or a file of one's own.
+
+    Example:
+        >>> study_file("full-size").name
+        'full-size.toml'
+    """
+    shipped = ASSETS / f"{name}.toml"
+    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
+
+
+def load_study(path: str | Path = PUBLISHED_STUDY) -> tuple[Study, pd.DataFrame, list[Job]]:
+    """A study: what its file says, its calls as in `read_study`, and its runs of chapters, all of them checked.
+
+    Raises:
+        StudyError: as `read_study`; or a chapter or parameter that is not there.
+    """
+    study, calls = _read(path)
+    try:
+        return study, calls, [job for part in study.chapters for job in part.jobs(study.encoders)]
+    except ChapterError as error:
+        raise StudyError(f"The study {path} is wrong: {error}") from None
 
 
 def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
@@ -67,6 +124,10 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
         >>> read_study()[["encoder", "corpus", "call"]].iloc[0].to_list()
         ['pocket-hubert', 'speechocean762', 'probe_speakers']
     """
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[Study, pd.DataFrame]:
     try:
         study = Study(**tomllib.loads(Path(path).read_text()))
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -82,7 +143,8 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
             for encoder in dict.fromkeys(name for group in probes.encoders for name in study.encoders[group]):
                 rows.append({"encoder": encoder, "corpus": corpus, "call": probes.call, "settings": settings})
     order = {name: place for place, name in enumerate(dict.fromkeys(row["encoder"] for row in rows))}
-    return pd.DataFrame(sorted(rows, key=lambda row: order[row["encoder"]]))
+    columns = ["encoder", "corpus", "call", "settings"]
+    return study, pd.DataFrame(sorted(rows, key=lambda row: order[row["encoder"]]), columns=columns)
 
 
 def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
@@ -96,31 +158,40 @@ def reproduce(calls: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``calls`` with ``lowest`` and ``highest`` (errors of any layer, by unit, in per cent), ``deviation`` (the
-        largest difference from the published error at any layer; missing where nothing is published) and ``entries``,
-        the names of the store's files.
+        largest difference from the published error at any layer; missing where nothing is published), ``entries``, the
+        names of the store's files, and ``failed``, why a call could not be made (the others go on), else empty.
     """
     rows = []
     for _, mine in calls.groupby("encoder", sort=False):
         with kept_features():
             for row in mine.to_dict("records"):
-                with without_published():
-                    outcomes = call(row)
-                again = call(row)  # the published ones, or the store's once more
-                published = again.attrs["provenance"]["origin"] == "published"
-                errors, shipped = (_errors(table) for table in (outcomes, again))
-                row["lowest"], row["highest"] = (
-                    errors.groupby("unit").min().to_dict(),
-                    errors.groupby("unit").max().to_dict(),
-                )
-                row["deviation"] = float((errors - shipped).abs().max()) if published else float("nan")
-                row["entries"] = outcomes.attrs["provenance"]["entries"]
-                rows.append(row)
-                span = ", ".join(
-                    f"{unit} {row['lowest'][unit]:.1f} to {row['highest'][unit]:.1f}" for unit in row["lowest"]
-                )
-                against = f"at most {row['deviation']:.2f} off what is published" if published else "not published"
-                print(f"{row['encoder']} {row['corpus']} {told(row)}: {span}; {against}", flush=True)
+                rows.append(row | {"lowest": {}, "highest": {}, "deviation": float("nan"), "entries": [], "failed": ""})
+                try:
+                    rows[-1] |= _reproduced(row)
+                except Exception as error:  # whatever it is, the others go on, and the last lines tell
+                    rows[-1]["failed"] = told_error(error)
+                    print(f"{row['encoder']} {row['corpus']} {told(row)} failed: {rows[-1]['failed']}", flush=True)
     return pd.DataFrame(rows)
+
+
+def _reproduced(row: dict) -> dict:
+    with without_published():
+        outcomes = call(row)
+    again = call(row)  # the published ones, or the store's once more
+    published = again.attrs["provenance"]["origin"] == "published"
+    errors, shipped = (_errors(table) for table in (outcomes, again))
+    result = {
+        "lowest": errors.groupby("unit").min().to_dict(),
+        "highest": errors.groupby("unit").max().to_dict(),
+        "deviation": float((errors - shipped).abs().max()) if published else float("nan"),
+        "entries": outcomes.attrs["provenance"]["entries"],
+    }
+    span = ", ".join(
+        f"{unit} {result['lowest'][unit]:.1f} to {result['highest'][unit]:.1f}" for unit in result["lowest"]
+    )
+    against = f"at most {result['deviation']:.2f} off what is published" if published else "not published"
+    print(f"{row['encoder']} {row['corpus']} {told(row)}: {span}; {against}", flush=True)
+    return result
 
 
 def call(row: dict) -> pd.DataFrame:
@@ -144,9 +215,10 @@ def publish(reproduced: pd.DataFrame) -> None:
     Of encoders along pretraining, whose weights do not ship, the fingerprints are kept: by these their outcomes are
     found.
     """
-    for name in reproduced["entries"].explode():
+    for name in reproduced["entries"].explode().dropna():
         replace(PUBLISHED / name, lambda path, name=name: shutil.copyfile(store_folder() / name, path))
-    along = {name: encoder_fingerprint(name) for name in reproduced["encoder"].unique() if "@" in name}
+    done = reproduced[reproduced["entries"].map(len) > 0]
+    along = {name: encoder_fingerprint(name) for name in done["encoder"].unique() if "@" in name}
     if along:
         known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.exists() else {}
         replace(CHECKPOINTS, lambda path: path.write_text(json.dumps(known | along, indent=1) + "\n"))

@@ -1,18 +1,20 @@
 """A study is read from its file, computed again, compared with what is published, and published."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
+from fairlib import grids, prediction, runs
 from fairlib import outcomes as outcomes_module
 from fairlib import study as study_module
 from fairlib.cli import main
 from fairlib.corpora import CorpusError
 from fairlib.probing import stored as stored_module
-from fairlib.study import StudyError, call, publish, read_study, reproduce
+from fairlib.study import StudyError, call, load_study, publish, read_study, reproduce
 
 STUDY = """
 title = "Two calls"
@@ -95,6 +97,73 @@ def test_encoders_along_pretraining_are_published_by_their_fingerprints(tmp_path
     assert (tmp_path / "100.parquet").read_text() == "100"
 
 
+def test_a_call_that_fails_is_told_and_the_others_go_on(file, hums, monkeypatch, capsys):
+    real = study_module.call
+
+    def call(row):
+        if row["call"] == "probe_speakers":
+            raise MemoryError("no room")
+        return real(row)
+
+    monkeypatch.setattr(study_module, "call", call)
+    done = reproduce(read_study(file))
+    assert done["failed"].tolist() == ["MemoryError: no room", ""] and done["entries"].map(len).tolist() == [0, 1]
+    publish(done)
+    capsys.readouterr()
+    assert main(["reproduce", str(file)]) == 1
+    said = capsys.readouterr()
+    assert "1 of 2 calls computed; largest deviation 0.00." in said.out
+    assert said.err == "failed: logmel hums probe_speakers(seeds=2): MemoryError: no room\n"
+
+
+CHAPTERS = """
+title = "Two chapters"
+[encoders]
+ours = ["pocket-hubert", "pocket-wav2vec2"]
+[[chapters]]
+chapter = "speech-recognition"
+encoders = ["ours"]
+group = ["sex", "age_group"]
+probe = "linear"
+[[chapters]]
+chapter = "measuring-bias"
+speakers = [20, 40]
+"""
+
+
+def test_a_study_may_run_chapters_for_every_combination(file, monkeypatch, capsys):
+    file.write_text(CHAPTERS)
+    _, calls, jobs = load_study(file)
+    assert calls.empty and [chapter for chapter, _ in jobs] == ["speech-recognition"] * 4 + ["measuring-bias"] * 2
+    asked = [(values["encoder"], values["group"], values["probe"]) for _, values in jobs[:4]]
+    assert set(asked) == {(e, g, "linear") for e in ("pocket-hubert", "pocket-wav2vec2") for g in ("sex", "age_group")}
+
+    monkeypatch.setattr(runs, "plan", lambda chapter, values, force=False: (Path(chapter), "new: never run"))
+    assert main(["reproduce", str(file), "--dry-run", "--encoder", "pocket-wav2vec2"]) == 0
+    assert capsys.readouterr().out == "run    speech-recognition  (new: never run)\n" * 2
+
+    given = {}
+    monkeypatch.setattr(grids, "run_all", lambda jobs, **settings: given.update(settings, jobs=jobs) or [])
+    assert main(["reproduce", str(file), "--workers", "2"]) == 0
+    assert given["jobs"] == jobs and given["workers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"measuring-bias"', '"measuring-bais"', "did you mean 'measuring-bias'"),
+        ("probe = ", "prob = ", "has no parameter 'prob': did you mean 'probe'"),
+        ("[20, 40]", '["many"]', "speakers must be a whole number, not 'many'"),
+        ('["ours"]', '["theirs"]', "unknown group of encoders 'theirs', there are: ours"),
+        (CHAPTERS[CHAPTERS.index("[[") :], "", "it asks for nothing"),
+    ],
+)
+def test_a_wrong_chapter_of_a_study_is_told_before_anything_is_run(file, old, new, sentence):
+    file.write_text(CHAPTERS.replace(old, new))
+    with pytest.raises(StudyError, match=sentence):
+        load_study(file)
+
+
 def test_computing_again_does_not_read_what_is_published(file, hums, tmp_path):
     calls = read_study(file)
     publish(reproduce(calls))
@@ -121,9 +190,11 @@ def test_a_wrong_study_is_told_in_one_sentence(file, old, new, sentence):
         read_study(file)
 
 
-def test_the_command_lists_and_names_what_the_study_lacks(file, capsys):
+def test_the_command_lists_and_names_what_the_study_lacks(file, capsys, hums, monkeypatch):
+    monkeypatch.setattr(prediction, "load_corpus", lambda name: hums)
     assert main(["reproduce", str(file), "--dry-run"]) == 0
-    assert "probe_speakers(seeds=2)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "probe_speakers(seeds=2)" in said and "In all about 0 hours" in said
     assert main(["reproduce", str(file), "--encoder", "wav2vec3"]) == 2
     assert "the study has no encoder 'wav2vec3': logmel" in capsys.readouterr().err
 
