@@ -1,37 +1,29 @@
-"""House style of the charts, and how a chart gets into the book.
+"""House style of the charts.
 
 Every chart states what is seen in its title, describes itself for screen readers, names its axes, shows
-intervals, keeps layers on one axis (cnn, 0, 1, ..., L) and each group in its own colour. Charts are Altair
-charts, so they can be changed further.
-
-`use_book_renderer()` makes them draw from the book's own copy of Vega (`write_bundle`): no chart ever asks
-another machine for anything. Where that copy is absent, as in plain Jupyter, the same output shows a still
-picture of the chart.
+intervals, keeps layers on one axis (cnn, 0, 1, ..., L) and each group in its own colour, and carries its data.
+Charts are Altair charts, so they can be changed further; `fairlib.rendering` brings them into pages.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from pathlib import Path
 
 import altair as alt
 import numpy as np
 import pandas as pd
-import vl_convert
 from IPython.display import HTML
 
 from fairlib.bias import layer_order
 from fairlib.findings import SATURATED
-from fairlib.words import encoder_label, people, percent
+from fairlib.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
+from fairlib.words import SCALE_WORDS, encoder_label, people, percent
 
-# Okabe and Ito's hues, darkened where needed to stand out from white by 3:1; a test simulates colour-vision
-# deficiencies.
+# Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
+# (`fairlib.rendering.DARK`); a test simulates colour-vision deficiencies in both.
 PALETTE = ("#0072B2", "#D55E00", "#00805E", "#A8458A", "#7A6400", "#3D3D3D", "#3E8FC4", "#B8860B")
 # The recorded groups that we know always keep their place in the palette, whichever others stand beside them.
 GROUP_PLACES = {"adult": 0, "child": 1, "female": 3, "male": 2}
@@ -46,7 +38,8 @@ SHAPES = (
     "triangle-left",
 )
 
-INK, GREY, PALE = "#1F2430", "#6B7280", "#9AA1AC"
+INK, SOFT, GREY, PALE, GRID, PAPER = "#1F2430", "#4B5563", "#6B7280", "#9AA1AC", "#E7E9ED", "#FFFFFF"
+TWIN = "#9A6A00"  # untrained twins; log-mel, the other control, has the palette's third colour
 SCALES = {
     "difference": dict(title="difference in error (points)", neutral=0.0, factor=100.0, format="+~f", axis="linear"),
     "ratio": dict(title="ratio of errors", neutral=1.0, factor=1.0, format=".2~f", axis="log"),
@@ -62,7 +55,6 @@ LAYER_TITLE = "layer of the encoder"
 
 ZEROLESS = "datum.value == 0 ? '0' : datum.label"  # no sign before zero
 
-STILL_WIDTH = 640  # pixels; pictures for print and for pages without scripts
 HEIGHT = 300
 LINE = 15  # from one line of a label to the next
 
@@ -101,50 +93,31 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
         ValueError: the table is empty, or holds several encoders or units to choose from.
     """
     _need_words(title, description)
-    rows = _one(errors, "unit")
+    rows = _one(errors, "unit").rename(columns={"group": "line", "error": "value"})
     rows, reference = _encoder_and_reference(rows, encoder)
-    rows = _finite(rows, "error")
-    colours = group_colours(rows["group"])
-    groups = list(colours)
-    layers = layer_order(rows["layer"].unique())
-    rows = rows.assign(hollow=_saturated(rows), end=rows["layer"].eq(layers[-1]))
-    highest = np.nanmax(np.r_[rows["high"], rows["error"], reference["high"]])
-    top = max(1.04 * float(highest), 0.05)
-
-    colour = alt.Color("group:N", scale=alt.Scale(domain=groups, range=list(colours.values())), legend=None)
-    y_scale = alt.Scale(domain=[0, top], nice=False)
-    y_title = ERROR_TITLES.get(str(rows["unit"].iloc[0]), "error")
-    axis = _level_axis(f"{y_title} (%)", format="%")
-    y = alt.Y("error:Q", scale=y_scale, axis=axis)
-    base = alt.Chart(_plain(rows)).encode(x=_layer_axis(layers), color=colour)
-    tooltip = [*_tooltip("error", ".1%", "group"), alt.Tooltip("n_speakers:Q", title="speakers")]
+    rows = _finite(rows).assign(hollow=_saturated(rows))
+    places = _places(rows["line"])
+    looks = {name: (PALETTE[at % len(PALETTE)], [1, 0], SHAPES[at % len(SHAPES)]) for name, at in places.items()}
+    top = max(1.04 * float(np.nanmax(np.r_[rows["high"], rows["value"], reference["high"]])), 0.05)
+    axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
+    y = _vertical(alt.Scale(domain=[0, top], nice=False), axis)
     parts: list[alt.Chart] = []
     if rows["hollow"].any() and top > SATURATED:
-        shade = alt.Chart(alt.Data(values=[{"from": SATURATED, "to": top}]))
-        parts.append(
-            shade.mark_rect(color=GREY, opacity=0.1).encode(y=alt.Y("from:Q", scale=y_scale, axis=axis), y2="to:Q")
-        )
-    if len(reference):
-        lines = alt.Chart(_plain(reference)).encode(color=colour)
-        parts.append(lines.mark_rule(strokeDash=[5, 4], strokeWidth=1.6, opacity=0.9).encode(y=y))
-    parts.append(_band(base, rows, 0.2).encode(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"))
-    parts.append(base.mark_line(strokeWidth=2.4).encode(y=y))
-    parts.append(
-        _points(
-            base,
-            y,
-            tooltip,
-            shape=("group", groups, [SHAPES[p % len(SHAPES)] for p in _places(groups).values()]),
-        )
-    )
-    ends = rows[rows["end"]].set_index("group")["error"]
-    parts.append(_end_labels(ends, (0.0, top), y_scale, axis, colours, {group: group for group in groups}))
+        shade = _chart([{"low": SATURATED, "high": top}])
+        parts.append(shade.mark_rect(color=GREY, opacity=0.1).encode(y=y("low"), y2="high:Q"))
+    for name, level in zip(reference["line"], _rows(reference, "value"), strict=True):
+        rule = _chart([level]).mark_rule(color=looks[name][0], strokeDash=[5, 4], strokeWidth=1.6, opacity=0.9)
+        parts.append(rule.encode(y=y()))
+    tooltip = [*_tooltip(".1%", "group"), alt.Tooltip("n_speakers:Q", title="speakers")]
+    parts += [_strokes(rows), *_lines(rows, _layer_axis(rows), y, looks, tooltip)]
+    parts.append(_end_labels(_ends(rows), (0.0, top), y, looks))
     notes = ["Bands: 95 % intervals over speakers."]
     if len(reference):
         notes.append("Dashed: log-mel, the same groups.")
     if rows["hollow"].any():
-        notes.append(f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little.")
-    return _finish(parts, title, notes, description)
+        notes.append(HOLLOW)
+    data = pd.concat([rows, reference]).rename(columns={"line": "group", "value": "error"})
+    return _finish(parts, title, notes, description, data)
 
 
 def bias_by_layer(
@@ -159,11 +132,13 @@ def bias_by_layer(
     """Gap between two speaker groups at each layer, with its interval, beside the line of no gap.
 
     The encoder is a line over its layers, its untrained twin (`random:<encoder>`) a second, dashed line, and
-    log-mel, which has no layers, a horizontal line; each with its interval as a band.
+    log-mel, which has no layers, a horizontal line; each with its interval as a band. Grey is where the
+    encoder's gaps would lie if its speakers were dealt to the groups at random.
 
     Args:
         bias: from `fairlib.bias.group_bias`, for one task and unit: encoder, layer, contrast, scale,
-            estimate, low, high. Points where a column `saturated` is true are drawn hollow.
+            estimate, low, high and, for the grey band, null_low, null_high. Points where a column `saturated`
+            is true are drawn hollow.
         scale: "difference", "ratio" or "log_odds".
         title: a sentence that states what is seen.
         description: what a person who cannot see the chart should know.
@@ -179,30 +154,25 @@ def bias_by_layer(
     look = SCALES[scale]
     rows = bias[bias["scale"] == scale]
     rows = _one(rows if contrast is None else rows[rows["contrast"] == contrast], "contrast")
-    rows = _finite(_one(rows, "unit"), "estimate").copy()
-    rows[["estimate", "low", "high"]] *= look["factor"]
-    rows["label"] = rows["encoder"].map(encoder_label)
+    rows = _finite(_one(rows, "unit").rename(columns={"estimate": "value"})).copy()
+    numbers = ["value", "low", "high", *(name for name in ("null_low", "null_high") if name in rows)]
+    rows[numbers] *= look["factor"]
     rows["hollow"] = _saturated(rows)
-    reference, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
-    if layered.empty:  # log-mel itself is asked about: its one layer is then drawn as a layer
-        reference, layered = layered, reference
     first, _, second = str(rows["contrast"].iloc[0]).partition(" vs ")
 
-    values = np.r_[rows["low"], rows["high"], rows["estimate"], look["neutral"]]
+    values = np.r_[rows[numbers].to_numpy(float).ravel(), look["neutral"]]
     values = values[np.isfinite(values) & ((values > 0) | (look["axis"] != "log"))]
     y_scale, span = _gap_scale(values, look["axis"])
-    axis = _level_axis(f"{look['title']}, {first} vs {second}", format=look["format"])
-    y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
-    zero = alt.Chart(alt.Data(values=[{"estimate": look["neutral"]}]))
-    parts = [zero.mark_rule(color=INK, strokeWidth=1.2).encode(y=y)]
-    parts += _encoder_lines(
-        layered, reference, y_scale, axis, span, _tooltip("estimate", ".2f", "label"), height, look["axis"]
-    )
+    y = _vertical(y_scale, _level_axis(f"{look['title']}, {first} vs {second}", format=look["format"]))
+    parts = [_chart([{"value": look["neutral"]}]).mark_rule(color=INK, strokeWidth=1.2).encode(y=y())]
+    parts += _encoder_lines(rows, y, span, ".2f", height, look["axis"])
     worse = people(str(rows["by"].iloc[0]), first)
     notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
+    if "null_low" in numbers:
+        notes.append("Grey: where 95 % of gaps would lie if speakers were dealt to the groups at random.")
     if rows["hollow"].any():
-        notes.append(f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little.")
-    return _finish(parts, title, notes, description, height=height)
+        notes.append(HOLLOW)
+    return _finish(parts, title, notes, description, rows.rename(columns={"value": "gap"}), height)
 
 
 def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, height: int = 220) -> alt.LayerChart:
@@ -219,41 +189,37 @@ def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, hei
         ValueError: there is nothing to draw, or several units to choose from.
     """
     _need_words(title, description)
-    rows = _finite(_one(errors, "unit"), "error").rename(columns={"error": "estimate"})
-    rows = rows.assign(label=rows["encoder"].map(encoder_label), hollow=False)
-    reference, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
+    rows = _finite(_one(errors, "unit").rename(columns={"error": "value"}))
     top = max(1.06 * float(rows["high"].max()), 0.05)
-    y_scale = alt.Scale(domain=[0, top], nice=False)
     axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
-    parts = _encoder_lines(layered, reference, y_scale, axis, (0.0, top), _tooltip("estimate", ".1%", "label"), height)
-    return _finish(parts, title, ["Bands: 95 % intervals over speakers."], description, height=height)
+    y = _vertical(alt.Scale(domain=[0, top], nice=False), axis)
+    parts = _encoder_lines(rows, y, (0.0, top), ".1%", height)
+    notes = ["Bands: 95 % intervals over speakers."]
+    return _finish(parts, title, notes, description, rows.rename(columns={"value": "error"}), height)
 
 
-def _encoder_lines(layered, reference, y_scale, axis, span, tooltip, height, kind="linear") -> list[alt.Chart]:
+def _encoder_lines(rows, y, span, format, height, kind="linear") -> list[alt.Chart]:
     """A line over the layers for each encoder and a level one for log-mel, each with its interval, named at the end."""
-    y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
-    low_to_high = dict(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q")
-    layers = layer_order(layered["layer"].unique())
+    rows = rows.assign(line=rows["encoder"], label=rows["encoder"].map(encoder_label))
+    level, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
+    if layered.empty:  # log-mel itself is asked about: its one layer is then drawn as a layer
+        level, layered = layered, level
+    looks = _encoder_looks(sorted(layered["line"].unique(), key=lambda name: not name.startswith("random:")))
+    tooltip, x = _tooltip(format, "encoder", field="label"), _layer_axis(layered)
     parts = []
-    if len(reference):
-        still = alt.Chart(_plain(reference))
-        parts.append(still.mark_rect(color=PALE, opacity=0.22).encode(**low_to_high))
-        parts.append(still.mark_rule(color=GREY, strokeWidth=1.8, strokeDash=[2, 3]).encode(y=y, tooltip=tooltip))
-    encoders = sorted(layered["encoder"].unique(), key=lambda name: not name.startswith("random:"))  # the S3M on top
-    looks = _encoder_looks(encoders)
-    ends, colours, names = {}, {}, {}
-    for encoder in encoders:
-        mine = layered[layered["encoder"] == encoder]
-        line = alt.Chart(_plain(mine)).encode(x=_layer_axis(layers))
-        colour, dash, shape = looks[encoder]
-        parts.append(_band(line, mine, 0.16 if dash == [1, 0] else 0.12, color=colour).encode(**low_to_high))
-        parts.append(line.mark_line(color=colour, strokeWidth=2.4, strokeDash=dash).encode(y=y))
-        parts.append(_points(line, y, tooltip, colour=colour, marker=shape))
-        last = mine.set_index("layer").loc[layer_order(mine["layer"].unique())[-1], "estimate"]
-        ends[encoder], colours[encoder], names[encoder] = float(last), colour, encoder_label(encoder)
-    if len(reference):
-        ends["logmel"], colours["logmel"], names["logmel"] = float(reference["estimate"].iloc[0]), GREY, "log-mel"
-    return [*parts, _end_labels(pd.Series(ends), span, y_scale, axis, colours, names, height, kind)]
+    trained = next((name for name in looks if not name.startswith("random:")), None)
+    if "null_low" in rows and trained:
+        null = _chart(_rows(layered[layered["line"] == trained], "layer", "null_low", "null_high"))
+        parts.append(_band(null, layered, PALE, 0.35).encode(x=x, y=y("null_low"), y2="null_high:Q"))
+    if len(level):
+        colour, still = PALETTE[2], _chart(_rows(level, *DRAWN))
+        parts.append(still.mark_rect(color=colour, opacity=0.13).encode(y=y("low"), y2="high:Q"))
+        parts.append(still.mark_rule(color=colour, strokeWidth=1.8, strokeDash=[2, 3]).encode(y=y(), tooltip=tooltip))
+    parts += [_strokes(layered), *_lines(layered, x, y, looks, tooltip)]
+    ends = _ends(layered)
+    if len(level):
+        ends["logmel"], looks["logmel"] = float(level["value"].iloc[0]), (PALETTE[2], [2, 3], "circle")
+    return [*parts, _end_labels(ends, span, y, looks, height, kind, names=encoder_label)]
 
 
 def three_scales(
@@ -305,51 +271,32 @@ def curves(
         ValueError: there is nothing to draw, or no title or description.
     """
     _need_words(title, description)
-    rows = _one(rows[np.isfinite(rows["value"].astype(float))], column="")
-    if "low" not in rows:
-        rows = rows.assign(low=np.nan, high=np.nan)
-    levels = [reference[0]] if reference else []
-    values = np.r_[rows[["value", "low", "high"]].to_numpy(float).ravel(), levels]
-    values = values[np.isfinite(values)]
-    room = max(0.06 * (values.max() - values.min()), 1e-6)
-    low, high = span or (values.min() - room, values.max() + room)
-    y_scale = alt.Scale(domain=[low, high], nice=False, zero=False)
-    axis = _level_axis(y_title, format=format)
+    rows = _finite(rows).sort_values("x", kind="stable")
+    values = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float).ravel()
+    values = np.r_[values[np.isfinite(values)], [reference[0]] if reference else []]
+    room = max(0.06 * np.ptp(values), 1e-6)
+    span = span or (values.min() - room, values.max() + room)
+    y = _vertical(alt.Scale(domain=list(span), nice=False, zero=False), _level_axis(y_title, format=format))
     marks = sorted(rows["x"].unique())
     ticks = {"values": marks} if len(marks) <= 8 else {"tickCount": 6}
     x_axis = alt.Axis(title=x_title, grid=False, labelAngle=0, format=x_format, **ticks)
     x_scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=14, zero=False)
-    x = alt.X("x:Q", scale=x_scale, axis=x_axis)
-    y = alt.Y("value:Q", scale=y_scale, axis=axis)
-    names = list(dict.fromkeys(rows["line"]))
-    colours = {name: (INK, *PALETTE)[place % 9] for place, name in enumerate(names)}
+    names = dict.fromkeys(rows["line"])
+    looks = {name: ((INK, *PALETTE)[at % 9], [1, 0], SHAPES[at % len(SHAPES)]) for at, name in enumerate(names)}
     parts: list[alt.Chart] = []
     if reference:
-        rule = alt.Chart(alt.Data(values=[{"value": reference[0], "name": reference[1]}]))
-        parts.append(rule.mark_rule(color=GREY, strokeDash=[5, 4], strokeWidth=1.4).encode(y=y))
-        look = dict(align="left", baseline="bottom", dx=4, dy=-2, fontSize=12, color="#4B5563")
-        parts.append(rule.mark_text(**look).encode(x=alt.value(0), y=y, text="name:N"))
+        rule = _chart([{"value": reference[0], "name": reference[1]}])
+        parts.append(rule.mark_rule(color=GREY, strokeDash=[5, 4], strokeWidth=1.4).encode(y=y()))
+        text = rule.mark_text(align="left", baseline="bottom", dx=4, dy=-2, fontSize=12, color=SOFT)
+        parts.append(text.encode(x=alt.value(0), y=y(), text="name:N"))
     tooltip = [
         alt.Tooltip("line:N", title="line"),
         alt.Tooltip("x:Q", title=x_title, format=x_format),
         alt.Tooltip("value:Q", title=y_title, format=format),
     ]
-    for place, name in enumerate(names):
-        mine = rows[rows["line"] == name].sort_values("x")
-        drawn = mine[["line", "x", "value", "low", "high"]].to_json(orient="records", double_precision=6)
-        line = alt.Chart(alt.InlineData(values=json.loads(drawn))).encode(x=x)
-        if np.isfinite(mine["low"].astype(float)).any():
-            band = line.mark_area(opacity=0.16, color=colours[name])
-            parts.append(band.encode(y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"))
-        parts.append(line.mark_line(color=colours[name], strokeWidth=2.4).encode(y=y))
-        points = line.mark_point(
-            color=colours[name], filled=True, size=52, opacity=1, shape=SHAPES[place % len(SHAPES)]
-        )
-        if len(mine) <= 20:
-            parts.append(points.encode(y=y, tooltip=tooltip))
-    ends = pd.Series({name: rows[rows["line"] == name].sort_values("x")["value"].iloc[-1] for name in names})
-    parts.append(_end_labels(ends, (low, high), y_scale, axis, colours, {name: name for name in names}, height))
-    return _finish(parts, title, [notes] if notes else [], description, height=height)
+    parts += _lines(rows, alt.X("x:Q", scale=x_scale, axis=x_axis), y, looks, tooltip)
+    parts.append(_end_labels(rows.groupby("line", sort=False)["value"].last(), span, y, looks, height))
+    return _finish(parts, title, [notes] if notes else [], description, rows, height)
 
 
 def gap_against_error(points: pd.DataFrame, *, title: str, description: str, height: int = 260) -> alt.LayerChart:
@@ -364,36 +311,33 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
         ValueError: there is nothing to draw, or no title or description.
     """
     _need_words(title, description)
-    rows = _one(points[np.isfinite(points["estimate"].astype(float))], column="")
-    rows = rows.sort_values("error").assign(side=np.resize([1, -1], len(rows)))
-    columns = ["layer", "error", "estimate", "low", "high", "side"]
-    drawn = json.loads(rows[columns].to_json(orient="records", double_precision=6))
-    base = alt.Chart(alt.InlineData(values=drawn))
+    rows = _finite(points, "estimate").sort_values("error")
+    rows = rows.assign(side=np.resize(["high", "low"], len(rows)))
+    base = _chart(_rows(rows, "layer", "error", "estimate", "low", "high"))
     values = np.r_[rows[["low", "high"]].to_numpy(float).ravel(), rows["estimate"], 0.0]
     y_scale, _ = _gap_scale(values[np.isfinite(values)], "linear")
-    axis = _level_axis("gap (log odds ratio of error)", format="+~f")
-    room = max(0.15 * (rows["error"].max() - rows["error"].min()), 0.01)
+    y = _vertical(y_scale, _level_axis("gap (log odds ratio of error)", format="+~f"))
+    room = max(0.15 * np.ptp(rows["error"]), 0.01)
     span = [max(rows["error"].min() - room, 0), rows["error"].max() + room]
     x = alt.X(
         "error:Q",
         scale=alt.Scale(domain=span, nice=False, zero=False),
         axis=alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=5, labelOverlap="greedy"),
     )
-    y = alt.Y("estimate:Q", scale=y_scale, axis=axis)
-    zero = alt.Chart(alt.Data(values=[{"estimate": 0}])).mark_rule(color=INK, strokeWidth=1.2).encode(y=y)
-    bars = base.mark_rule(color=PALETTE[0], strokeWidth=2, opacity=0.45)
     tooltip = [alt.Tooltip("layer:N"), alt.Tooltip("error:Q", format=".1%"), alt.Tooltip("estimate:Q", format=".2f")]
+    size = alt.condition(POINTED, alt.value(220), alt.value(58))
+    dots = base.mark_point(color=PALETTE[0], filled=True, opacity=1)
+    strokes = base.mark_rule(color=PALETTE[0], strokeWidth=2, opacity=0.45)
     parts = [
-        zero,
-        bars.encode(x=x, y=alt.Y("low:Q", scale=y_scale, axis=axis), y2="high:Q"),
-        base.mark_point(color=PALETTE[0], filled=True, size=58, opacity=1).encode(x=x, y=y, tooltip=tooltip),
+        _chart([{"value": 0}]).mark_rule(color=INK, strokeWidth=1.2).encode(y=y()),
+        strokes.encode(x=x, y=y("low"), y2="high:Q"),
+        dots.encode(x=x, y=y("estimate"), tooltip=tooltip, size=size),
     ]
-    for side, end in ((1, "high"), (-1, "low")):  # the names of neighbours at different ends of their strokes
-        at_end = alt.Chart(alt.InlineData(values=[row for row in drawn if row["side"] == side]))
-        text = at_end.mark_text(dy=-9 * side, fontSize=12, color=INK)
-        parts.append(text.encode(x=x, y=alt.Y(f"{end}:Q", scale=y_scale, axis=axis), text="layer:N"))
+    for end, up in (("high", -9), ("low", 9)):  # the names of neighbours at different ends of their strokes
+        names = _chart(_rows(rows[rows["side"] == end], "layer", "error", end))
+        parts.append(names.mark_text(dy=up, fontSize=12, color=INK).encode(x=x, y=y(end), text="layer:N"))
     notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
-    return _finish(parts, title, notes, description, height=height)
+    return _finish(parts, title, notes, description, rows, height)
 
 
 def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.LayerChart:
@@ -408,38 +352,10 @@ def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.La
         ValueError: there is nothing to draw, or no title or description.
     """
     _need_words(title, description)
-    names = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds"}
-    columns = ["scale", "estimate", "low", "high", "null_low", "null_high"]
-    rows = _one(table[np.isfinite(table["estimate"].astype(float))], column="").assign(
-        scale=lambda t: t["scale"].map(names)
-    )
-    base = alt.Chart(alt.InlineData(values=json.loads(rows[columns].to_json(orient="records", double_precision=6))))
-    y = alt.Y(
-        "scale:N", sort=list(names.values()), axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13)
-    )
-    axis = alt.Axis(
-        title="rank correlation over layers",
-        values=[-1, -0.5, 0, 0.5, 1],
-        format="+~f",
-        labelExpr=ZEROLESS,
-    )
-    scale = alt.Scale(domain=[-1.05, 1.05], nice=False)
-    zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(color=INK, strokeWidth=1.2)
-    tooltip = [alt.Tooltip("scale:N"), *(alt.Tooltip(f"{name}:Q", format="+.2f") for name in columns[1:])]
-    parts = [
-        base.mark_bar(color=PALE, opacity=0.45, height=26).encode(
-            x=alt.X("null_low:Q", scale=scale, axis=axis), x2="null_high:Q", y=y
-        ),
-        zero.encode(x=alt.X("at:Q", scale=scale, axis=axis)),
-        base.mark_rule(color=PALETTE[0], strokeWidth=2.4).encode(
-            x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y
-        ),
-        base.mark_point(color=PALETTE[0], filled=True, size=70, opacity=1).encode(
-            x=alt.X("estimate:Q", scale=scale, axis=axis), y=y, tooltip=tooltip
-        ),
-    ]
-    notes = ["Grey: where 95 % would lie if one odds ratio held at all layers. Strokes: 95 % intervals over speakers."]
-    return _finish(parts, title, notes, description, height=150)
+    rows = table.assign(name=table["scale"].map(SCALE_WORDS))
+    notes = "Grey: where 95 % would lie if one odds ratio held at all layers. Strokes: 95 % intervals over speakers."
+    x_title = "rank correlation over layers"
+    return forest(rows, x_title=x_title, title=title, description=description, span=(-1.05, 1.05), notes=notes)
 
 
 def forest(
@@ -450,18 +366,21 @@ def forest(
     description: str,
     neutral: float = 0.0,
     within: float | None = None,
+    span: tuple[float, float] | None = None,
     format: str = "+~f",
     notes: str = "",
 ) -> alt.LayerChart:
     """One line an estimate, with its interval, each named above its stroke; the first row is on top.
 
     Args:
-        rows: ``name, estimate, low, high`` and, where some are to stand out, ``marked``.
+        rows: ``name, estimate, low, high``; where some are to stand out, ``marked``; where each has a null of its own,
+            ``null_low, null_high``, drawn in grey.
         x_title: name of the horizontal axis, with units.
         title: a sentence that states what is seen.
         description: what a person who cannot see the chart should know.
         neutral: where nothing would be found, drawn as a line.
         within: half the width of a grey band around it.
+        span: of the axis; by default what the values need.
         format: of the numbers on the axis, as in D3.
         notes: a line under the title.
 
@@ -469,38 +388,40 @@ def forest(
         ValueError: there is nothing to draw, or no title or description.
     """
     _need_words(title, description)
-    rows = _one(rows[np.isfinite(rows["estimate"].astype(float))], column="").reset_index(drop=True)
+    rows = _finite(rows, "estimate").reset_index(drop=True)
     marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
     rows = rows.assign(place=rows.index, colour=np.where(marked, PALETTE[1], PALETTE[0]))
-    columns = ["name", "estimate", "low", "high", "place", "colour"]
-    base = alt.Chart(alt.InlineData(values=json.loads(rows[columns].to_json(orient="records", double_precision=6))))
-    values = np.r_[rows[["estimate", "low", "high"]].to_numpy(float).ravel(), neutral]
+    numbers = [name for name in ("estimate", "low", "high", "null_low", "null_high") if name in rows]
+    base = _chart(_rows(rows, "name", *numbers, "place", "colour"))
+    values = np.r_[rows[numbers].to_numpy(float).ravel(), neutral]
     values = np.r_[values[np.isfinite(values)], [neutral - within, neutral + within] if within else []]
     room = max(0.04 * np.ptp(values), 1e-6)
-    scale = alt.Scale(domain=[values.min() - room, values.max() + room], nice=False, zero=False)
+    scale = alt.Scale(domain=list(span or (values.min() - room, values.max() + room)), nice=False, zero=False)
     axis = alt.Axis(title=x_title, format=format, labelExpr=ZEROLESS, tickCount=6, orient="bottom")
-    x = alt.X("estimate:Q", scale=scale, axis=axis)
+
+    def x(column: str) -> alt.X:
+        return alt.X(f"{column}:Q", scale=scale, axis=axis)
+
     y = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
     colour = alt.Color("colour:N", scale=None)
     parts = []
     if within:
-        shade = alt.Chart(alt.Data(values=[{"from": neutral - within, "to": neutral + within}]))
-        ends = dict(x=alt.X("from:Q", scale=scale, axis=axis), x2="to:Q")
-        parts.append(shade.mark_rect(color=PALE, opacity=0.3).encode(**ends))
-    line = alt.Chart(alt.Data(values=[{"estimate": neutral}]))
-    tooltip = [alt.Tooltip("name:N", title="what")] + [
-        alt.Tooltip(f"{name}:Q", format="+.2f", title=said)
-        for name, said in {"estimate": "estimate", "low": "interval from", "high": "to"}.items()
-    ]
+        shade = _chart([{"low": neutral - within, "high": neutral + within}])
+        parts.append(shade.mark_rect(color=PALE, opacity=0.3).encode(x=x("low"), x2="high:Q"))
+    if "null_low" in rows:
+        null = base.mark_rule(color=PALE, opacity=0.4, strokeWidth=14, yOffset=8)
+        parts.append(null.encode(x=x("null_low"), x2="null_high:Q", y=y))
+    said = {"estimate": "estimate", "low": "interval from", "high": "to"}
+    tooltip = [alt.Tooltip(f"{name}:Q", format="+.2f", title=title) for name, title in said.items()]
     names = base.mark_text(align="left", baseline="middle", fontSize=13, color=INK, yOffset=-8)
-    ends = dict(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q", y=y)
+    dots = base.mark_point(filled=True, size=70, opacity=1, yOffset=8)
     parts += [
-        line.mark_rule(color=INK, strokeWidth=1.2).encode(x=x),
-        base.mark_rule(strokeWidth=2.4, yOffset=8).encode(**ends, color=colour),
-        base.mark_point(filled=True, size=70, opacity=1, yOffset=8).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        _chart([{"at": neutral}]).mark_rule(color=INK, strokeWidth=1.2).encode(x=x("at")),
+        base.mark_rule(strokeWidth=2.4, yOffset=8).encode(x=x("low"), x2="high:Q", y=y, color=colour),
+        dots.encode(x=x("estimate"), y=y, color=colour, tooltip=[alt.Tooltip("name:N", title="what"), *tooltip]),
         names.encode(x=alt.value(0), y=y, text="name:N"),
     ]
-    return _finish(parts, title, [notes] if notes else [], description, height=40 * len(rows))
+    return _finish(parts, title, [notes] if notes else [], description, rows, height=40 * len(rows))
 
 
 def strips(
@@ -533,21 +454,19 @@ def strips(
     scale = alt.Scale(domain=groups, range=[colours[group] for group in groups])
     # A fixed scatter, so that the picture is the same each time.
     shift = np.random.default_rng(0).uniform(-0.5, 0.5, len(rows))
-    data = json.loads(rows.assign(shift=shift)[["group", "value", "shift"]].to_json(orient="records"))
-    middle = rows.groupby("group")["value"].mean().reset_index()
     y = alt.Y("group:N", sort=groups, axis=alt.Axis(title=None, ticks=False, domain=False, labelFontSize=13))
     x_axis = alt.Axis(title=value_title, format=format, tickCount=6)
     x = alt.X("value:Q", axis=x_axis, scale=alt.Scale(zero=False, nice=True))
     colour = alt.Color("group:N", scale=scale, legend=None)
-    dots = alt.Chart(alt.InlineData(values=data)).mark_circle(size=44, opacity=0.55)
+    dots = _chart(_rows(rows.assign(shift=shift), "group", "value", "shift")).mark_circle(size=44, opacity=0.55)
     offset = alt.YOffset("shift:Q", scale=alt.Scale(domain=[-1, 1]))
     precise = ".1%" if format == "%" else ".1f"
     tooltip = [alt.Tooltip("group:N"), alt.Tooltip("value:Q", title=value_title, format=precise)]
-    bars = alt.Chart(alt.InlineData(values=json.loads(middle.to_json(orient="records"))))
     parts = [dots.encode(x=x, y=y, yOffset=offset, color=colour, tooltip=tooltip)]
     if means:
+        bars = _chart(_rows(rows.groupby("group")["value"].mean().reset_index(), "group", "value"))
         parts.append(bars.mark_tick(thickness=4, size=64, opacity=1).encode(x=x, y=y, color=colour))
-    return _finish(parts, title, [notes] if notes else [], description, height=80 * len(groups))
+    return _finish(parts, title, [notes] if notes else [], description, rows, height=80 * len(groups))
 
 
 def table(frame: pd.DataFrame, caption: str) -> HTML:
@@ -568,6 +487,11 @@ def table(frame: pd.DataFrame, caption: str) -> HTML:
 
 
 # ---- parts of a chart ----
+
+# Columns that a line's marks read.
+DRAWN = ("line", "label", "layer", "x", "value", "low", "high", "n_speakers", "hollow")
+POINTED = "pointed === datum.layer"  # the parameter is set by the page, see `fairlib.rendering`
+HOLLOW = f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little."
 
 
 def _need_words(title: str, description: str) -> None:
@@ -596,25 +520,33 @@ def _encoder_and_reference(rows: pd.DataFrame, encoder: str | None) -> tuple[pd.
     return chosen, rows[(rows["encoder"] == "logmel") & (encoder != "logmel")]
 
 
-def _finite(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    kept = rows[np.isfinite(rows[column].astype(float))]
-    return _one(kept, column="")
+def _finite(rows: pd.DataFrame, column: str = "value") -> pd.DataFrame:
+    return _one(rows[np.isfinite(rows[column].astype(float))], column="")
 
 
 def _saturated(rows: pd.DataFrame) -> pd.Series:
     return rows["saturated"].astype(bool) if "saturated" in rows else pd.Series(False, index=rows.index)
 
 
-def _plain(rows: pd.DataFrame) -> alt.InlineData:
-    """Rows as plain values inside the chart: only columns that are drawn; what JSON cannot say is null."""
-    wanted = ["layer", "group", "label", "error", "estimate", "low", "high", "n_speakers", "hollow"]
-    kept = rows[[column for column in wanted if column in rows]]
-    return alt.InlineData(values=json.loads(kept.to_json(orient="records", double_precision=6)))
+def _rows(frame: pd.DataFrame, *columns: str) -> list[dict]:
+    """Rows as plain values, of those of the columns that there are; what JSON cannot say is null."""
+    kept = frame[[column for column in columns if column in frame]]
+    return json.loads(kept.to_json(orient="records", double_precision=6))
 
 
-def _layer_axis(layers: Sequence[str]) -> alt.X:
+def _chart(rows: list[dict]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def _layer_axis(rows: pd.DataFrame) -> alt.X:
+    layers = layer_order(rows["layer"].unique())
     axis = alt.Axis(labelAngle=0, labelOverlap="greedy", title=LAYER_TITLE, ticks=False, grid=False)
-    return alt.X("layer:O", sort=list(layers), scale=alt.Scale(domain=list(layers), padding=0.35), axis=axis)
+    return alt.X("layer:O", sort=layers, scale=alt.Scale(domain=layers, padding=0.35), axis=axis)
+
+
+def _vertical(scale: alt.Scale, axis: alt.Axis) -> Callable[..., alt.Y]:
+    """The vertical channel of every part of a chart, which differ in the column only."""
+    return lambda column="value": alt.Y(f"{column}:Q", scale=scale, axis=axis)
 
 
 def _level_axis(title: str, format: str) -> alt.Axis:
@@ -632,42 +564,39 @@ def _level_axis(title: str, format: str) -> alt.Axis:
     )
 
 
-def _tooltip(value: str, format: str, line: str) -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip(f"{line}:N", title="encoder" if line == "label" else line),
-        alt.Tooltip("layer:N"),
-        alt.Tooltip(f"{value}:Q", format=format),
-        alt.Tooltip("low:Q", format=format, title="interval from"),
-        alt.Tooltip("high:Q", format=format, title="to"),
-    ]
+def _tooltip(format: str, line: str, field: str = "line") -> list[alt.Tooltip]:
+    numbers = {"value": "estimate", "low": "interval from", "high": "to"}
+    shown = [alt.Tooltip(f"{name}:Q", format=format, title=title) for name, title in numbers.items()]
+    return [alt.Tooltip(f"{field}:N", title=line), alt.Tooltip("layer:N"), *shown]
 
 
-def _band(base: alt.Chart, rows: pd.DataFrame, opacity: float, **colour: str) -> alt.Chart:
+def _lines(rows: pd.DataFrame, x: alt.X, y: Callable, looks: dict[str, tuple], tooltip: list) -> list[alt.Chart]:
+    """For each name in ``looks`` (colour, dash, marker): the interval, the line and its points.
+
+    Points are hollow where saturated, and drawn on paper, so that hollow ones hide the line behind them.
+    """
+    parts = []
+    for name, (colour, dash, shape) in looks.items():
+        mine = rows[rows["line"] == name]
+        base = _chart(_rows(mine, *DRAWN)).encode(x=x)
+        if "low" in mine and np.isfinite(mine["low"].astype(float)).any():
+            band = _band(base, mine, colour, 0.18 if dash == [1, 0] else 0.12)
+            parts.append(band.encode(y=y("low"), y2="high:Q"))
+        parts.append(base.mark_line(color=colour, strokeWidth=2.4, strokeDash=dash).encode(y=y()))
+        if len(mine) <= 20:
+            points = base.mark_point(
+                size=58, strokeWidth=2, opacity=1, filled=True, shape=shape, color=colour, stroke=colour
+            )
+            hollow = alt.condition("datum.hollow", alt.value(PAPER), alt.value(colour))
+            parts.append(points.encode(y=y(), tooltip=tooltip, fill=hollow))
+    return parts
+
+
+def _band(base: alt.Chart, rows: pd.DataFrame, colour: str, opacity: float) -> alt.Chart:
     """The interval: an area along the layers or, where there is one layer only, a broad stroke."""
-    if rows["layer"].nunique() > 1:
-        return base.mark_area(opacity=opacity, **colour)
-    return base.mark_rule(strokeWidth=16, opacity=opacity + 0.1, **colour)
-
-
-def _points(
-    base: alt.Chart, y: alt.Y, tooltip: list, *, colour: str | None = None, marker: str = "circle", shape=None
-) -> alt.Chart:
-    """Markers, hollow where saturated; drawn on white, so that hollow ones hide the line behind them."""
-    mark = dict(size=58, strokeWidth=2, opacity=1, filled=True)
-    if colour is not None:
-        points = base.mark_point(**mark, shape=marker, color=colour, stroke=colour)
-        fill = alt.condition("datum.hollow", alt.value("white"), alt.value(colour))
-        return points.encode(y=y, tooltip=tooltip, fill=fill)
-    column, domain, shapes = shape
-    colours = [group_colours(domain)[name] for name in domain]
-    scale = alt.Scale(domain=domain, range=colours)
-    return base.mark_point(**mark).encode(
-        y=y,
-        tooltip=tooltip,
-        stroke=alt.Stroke(f"{column}:N", scale=scale, legend=None),
-        fill=alt.condition("datum.hollow", alt.value("white"), alt.Fill(f"{column}:N", scale=scale, legend=None)),
-        shape=alt.Shape(f"{column}:N", scale=alt.Scale(domain=domain, range=shapes), legend=None),
-    )
+    if "layer" in rows and rows["layer"].nunique() == 1:
+        return base.mark_rule(strokeWidth=16, opacity=opacity + 0.1, color=colour)
+    return base.mark_area(opacity=opacity, color=colour)
 
 
 def _gap_scale(values: np.ndarray, kind: str) -> tuple[alt.Scale, tuple[float, float]]:
@@ -680,18 +609,24 @@ def _gap_scale(values: np.ndarray, kind: str) -> tuple[alt.Scale, tuple[float, f
 
 
 def _encoder_looks(encoders: Sequence[str]) -> dict[str, tuple[str, list[int], str]]:
-    """Colour, dash and marker by encoder: trained ones in ink, then the palette; twins dashed and ochre."""
+    """Colour, dash and marker by encoder: twins first, dashed and ochre; trained ones in ink, then the palette."""
     trained = [name for name in encoders if not name.startswith("random:")]
-    looks = {name: ((INK, *PALETTE)[place % 9], [1, 0], "circle") for place, name in enumerate(trained)}
-    return looks | {name: ("#9A6A00", [6, 3], "diamond") for name in encoders if name.startswith("random:")}
+    looks = {name: (TWIN, [6, 3], "diamond") for name in encoders if name.startswith("random:")}
+    return looks | {name: ((INK, *PALETTE)[at % 9], [1, 0], "circle") for at, name in enumerate(trained)}
 
 
-def _end_labels(ends, span, y_scale, axis, colours, names, height=HEIGHT, kind="linear") -> alt.Chart:
+def _ends(rows: pd.DataFrame) -> pd.Series:
+    """Each line's value at its last layer."""
+    at = {layer: place for place, layer in enumerate(layer_order(rows["layer"].unique()))}
+    return rows.assign(at=rows["layer"].map(at)).sort_values("at").groupby("line", sort=False)["value"].last()
+
+
+def _end_labels(ends, span, y, looks, height=HEIGHT, kind="linear", names: Callable[[str], str] = str) -> alt.Chart:
     """Names at the right end of the lines, moved apart where they would touch."""
     low, high = span
     to, back = (np.log, np.exp) if kind == "log" else (float, float)
     # Names are broken after ten letters or so: on a phone, what they take is lost to the drawing.
-    lines = {name: textwrap.wrap(names[name], 11, break_long_words=False) for name in ends.index}
+    lines = {name: textwrap.wrap(names(name), 11, break_long_words=False) for name in ends.index}
     pixel = (to(high) - to(low)) / height
     least = (2 + LINE * max(map(len, lines.values()))) * pixel
     order = sorted(ends.index, key=lambda name: ends[name])
@@ -714,130 +649,47 @@ def _end_labels(ends, span, y_scale, axis, colours, names, height=HEIGHT, kind="
             # Vega sets the first line where it is told, and the others below.
             "at": float(back(place + (len(lines[name]) - 1) * LINE / 2 * pixel)),
             "name": "\n".join(lines[name]),
-            "colour": colours[name],
+            "colour": looks[name][0],
         }
         for name, place in zip(order, places, strict=True)
     ]
     look = dict(align="left", baseline="middle", dx=4, fontSize=13, fontWeight=600)
-    text = alt.Chart(alt.InlineData(values=values)).mark_text(**look, lineBreak="\n", lineHeight=LINE)
-    return text.encode(
-        x=alt.value("width"),
-        y=alt.Y("at:Q", scale=y_scale, axis=axis),
-        text="name:N",
-        color=alt.Color("colour:N", scale=None),
-    )
+    text = _chart(values).mark_text(**look, lineBreak="\n", lineHeight=LINE)
+    return text.encode(x=alt.value("width"), y=y("at"), text="name:N", color=alt.Color("colour:N", scale=None))
 
 
-def _finish(parts, title, notes, description, *, height: int = HEIGHT) -> alt.LayerChart:
-    """Title and notes, fonts and colours; as wide as the page."""
+def _strokes(rows: pd.DataFrame) -> alt.Chart:
+    """One broad stroke a layer, seen while somebody points at that layer, here or in another chart of the page."""
+    layers = _chart([{"layer": layer} for layer in layer_order(rows["layer"].unique())])
+    seen = alt.condition(POINTED, alt.value(0.3), alt.value(0))
+    return layers.mark_rule(color=PALE, strokeWidth=20).encode(x=_layer_axis(rows), opacity=seen)
+
+
+def _finish(parts, title, notes, description, data: pd.DataFrame, height: int = HEIGHT) -> alt.LayerChart:
+    """Title and notes, fonts and colours; as wide as the page, with its data."""
     notes = textwrap.wrap(" ".join(notes), 88)
     chart = alt.layer(*parts, data=alt.InlineData(values=[])).properties(
         width="container",
         height=height,
         description=description,
         padding={"left": 2, "top": 4, "bottom": 2, "right": 6},
-        background="white",
+        background="transparent",
         title=alt.TitleParams(textwrap.wrap(title, 72), subtitle=notes, anchor="start", frame="bounds", offset=14),
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding", resize=True),
+        usermeta={"csv": _csv(data)},
     )
+    if "layer" in data:
+        chart = chart.add_params(alt.param(name="pointed", value=""))
     font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
     titles = dict(fontSize=15, fontWeight=600, color=INK, lineHeight=19, subtitleFontSize=12)
     axes = dict(labelFontSize=13, titleFontSize=13, titleFontWeight="normal", titlePadding=8)
-    colours = dict(labelColor=INK, titleColor=INK, gridColor="#E7E9ED", domainColor=PALE, tickColor=PALE)
+    colours = dict(labelColor=INK, titleColor=INK, gridColor=GRID, domainColor=PALE, tickColor=PALE)
     chart = chart.configure(font=font).configure_view(stroke=None)
-    return chart.configure_title(**titles, subtitleColor="#4B5563").configure_axis(**axes, **colours)
+    return chart.configure_title(**titles, subtitleColor=SOFT).configure_axis(**axes, **colours)
 
 
-# ---- from a chart to a page ----
-
-# Title and notes are part of the page, where they wrap. The still picture is there from the start, so there
-# is something to see before (or without) scripts; the live chart takes its place once the book's Vega is
-# loaded. In plain Jupyter it is not, and the still picture stays.
-_HTML = """<div class="fairlib-chart" id="{id}" role="figure" aria-labelledby="{id}-title">
-<div class="fairlib-title" id="{id}-title"><strong>{title}</strong></div>
-<div class="fairlib-notes"><small>{notes}</small></div>
-<div class="fairlib-still" style="background:white">{still}</div>
-<script>
-(function () {{
-  const spec = {spec};
-  function draw() {{
-    const figure = document.getElementById("{id}");
-    if (!figure || !window.vegaEmbed) return;
-    const live = document.createElement("div");
-    live.className = "fairlib-live";
-    live.style.width = "100%";
-    figure.appendChild(live);
-    window.vegaEmbed(live, spec, {options})
-      .then(function () {{ figure.querySelector(".fairlib-still").remove(); figure.dataset.drawn = "live"; }})
-      .catch(function (problem) {{ live.remove(); console.error(problem); }});
-  }}
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", draw);
-  else draw();
-}})();
-</script>
-</div>"""
-_OPTIONS = {"mode": "vega-lite", "renderer": "svg", "actions": False}
-
-
-def write_bundle(path: str | Path) -> Path:
-    """Write Vega, Vega-Lite and Vega-Embed as one script (0.9 MB) that defines `vegaEmbed`.
-
-    It is wrapped in a function of its own: bare, it would clash with names that Sphinx's scripts declare.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("(function () {\n" + vl_convert.javascript_bundle() + "\n})();\n", encoding="utf-8")
-    temporary.replace(path)
-    return path
-
-
-def use_book_renderer() -> None:
-    """From here on, show Altair charts as the book needs them: HTML for pages, PNG for print."""
-    alt.renderers.register("fairlib", _mimebundle)
-    alt.renderers.enable("fairlib")
-
-
-def _mimebundle(spec: dict, **_: object) -> dict[str, str]:
-    spec = {key: value for key, value in spec.items() if key != "$schema"}
-    printed = spec | ({"width": STILL_WIDTH} if spec.get("width") == "container" else {})
-    title, notes = _title_and_notes(spec.pop("title", ""))
-    still = _svg(json.dumps({key: value for key, value in printed.items() if key != "title"}))
-    printed = json.dumps(printed)
-    html = _HTML.format(
-        id=f"chart-{hashlib.sha256(printed.encode()).hexdigest()[:12]}",
-        title=escape(title),
-        notes=escape(notes),
-        still=still,
-        spec=json.dumps(spec, separators=(",", ":")).replace("</", "<\\/"),  # "</" would end the script early
-        options=json.dumps(_OPTIONS),
-    )
-    return {"text/html": html, "image/png": _png(printed), "text/plain": spec.get("description", title)}
-
-
-def write_png(chart: alt.TopLevelMixin, path: str | Path) -> Path:
-    """Write a chart as a picture, title and notes included, for pages that run no scripts (a README, a slide)."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(base64.b64decode(_mimebundle(chart.to_dict())["image/png"]))
-    temporary.replace(path)
-    return path
-
-
-def _title_and_notes(title: str | dict) -> tuple[str, str]:
-    def joined(lines: str | list[str]) -> str:
-        return lines if isinstance(lines, str) else " ".join(lines)
-
-    if isinstance(title, dict):
-        return joined(title.get("text", "")), joined(title.get("subtitle", ""))
-    return joined(title), ""
-
-
-def _svg(spec: str) -> str:
-    """The chart as SVG text that shrinks with the page."""
-    svg = vl_convert.vegalite_to_svg(spec)
-    return svg.replace("<svg", '<svg style="max-width:100%;height:auto"', 1)
-
-
-def _png(spec: str) -> str:
-    return base64.b64encode(vl_convert.vegalite_to_png(spec, scale=2)).decode("ascii")
+def _csv(data: pd.DataFrame) -> str:
+    """What is drawn, as CSV: names, then numbers, in as many digits as anybody could use."""
+    said = ["encoder", "line", "name", "group", "contrast", "scale", "layer", "x", "error", "gap", "estimate", "value"]
+    said += ["low", "high", "null_low", "null_high", "n_speakers", "n_speakers_a", "n_speakers_b", "saturated"]
+    return data[[column for column in said if column in data]].to_csv(index=False, float_format="%.6g")

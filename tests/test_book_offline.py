@@ -1,5 +1,6 @@
 """The built book in a real browser with the network off: every chart draws, no page is wider than a phone."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,10 +82,36 @@ def test_without_vega_the_still_pictures_stay(browser, page, tmp_path):
 def test_charts_are_readable_in_dark_mode(browser, page):
     browser.open(page, 1280, dark=True)
     browser.wait(DRAWN)
-    colours = browser.evaluate(
-        "[...document.querySelectorAll('.fairlib-chart')].map(chart => getComputedStyle(chart).backgroundColor)"
-    )
-    assert set(colours) == {"rgb(255, 255, 255)"}
+    paper, *words = browser.evaluate("""[
+      getComputedStyle(document.body).backgroundColor,
+      ...new Set([...document.querySelectorAll('.fairlib-live svg text')].map(text => getComputedStyle(text).fill))]""")
+    assert luminance(paper) < 0.02
+    for colour in words:
+        assert (luminance(colour) + 0.05) / (luminance(paper) + 0.05) > 4.5, colour
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour as the browser writes it, rgb(1, 2, 3)."""
+    channels = [int(number) / 255 for number in re.findall(r"\d+", colour)[:3]]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_layer_pointed_at_in_one_chart_is_seen_in_the_others(browser):
+    page = next(page for page in CHAPTERS if page.stem == "05_speaker_identification")
+    browser.open(page, 1280)
+    browser.wait(DRAWN)
+    seen = """[...document.querySelectorAll('.fairlib-chart')].map(chart =>
+      chart.querySelectorAll('.mark-rule [opacity="0.3"]').length)"""
+    assert not any(browser.evaluate(seen))
+    at = browser.evaluate("""(() => {
+      const point = document.querySelector('.fairlib-live .mark-symbol path');
+      point.scrollIntoView({block: 'center'});
+      const box = point.getBoundingClientRect();
+      return [box.left + box.width / 2, box.top + box.height / 2];
+    })()""")
+    browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
+    assert browser.wait(f"{seen}.every(strokes => strokes === 1)", 5), browser.evaluate(seen)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

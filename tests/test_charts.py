@@ -1,5 +1,7 @@
 """Charts: they say what is seen, keep colours and layers, show intervals, and ask no other machine for anything."""
 
+import base64
+import io
 import itertools
 import json
 import re
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from fairlib import charts
+from fairlib import charts, rendering
 from fairlib.bias import SCALES, group_bias, group_errors
 from fairlib.findings import mark_saturated
 from fairlib.layers import layer_errors
@@ -66,6 +68,10 @@ def every(made, errors, bias):
     ]
 
 
+def data_of(spec: dict, part: dict) -> list[dict]:
+    return part["data"].get("values") or spec["datasets"][part["data"]["name"]]
+
+
 def parts(spec: dict) -> list[dict]:
     return [spec, *itertools.chain.from_iterable(parts(layer) for layer in spec.get("layer", []))]
 
@@ -99,8 +105,22 @@ def test_axes_are_named_and_layers_run_from_the_convolutions_upwards(every):
 
 def test_every_line_has_its_interval(every):
     for chart in every:
-        marks = [part["mark"]["type"] for part in parts(chart.to_dict()) if "mark" in part]
-        assert marks.count("area") == marks.count("line") > 0
+        marks = [part["mark"] for part in parts(chart.to_dict()) if "mark" in part]
+        bands = [mark["color"] for mark in marks if mark["type"] == "area" and mark["color"] != charts.PALE]
+        assert bands == [mark["color"] for mark in marks if mark["type"] == "line"] != []
+
+
+def test_the_grey_band_is_the_null_of_the_trained_encoder(bias):
+    spec = charts.bias_by_layer(bias, "difference", **WORDS).to_dict()
+    (grey,) = [
+        part for part in parts(spec) if part.get("mark", {}).get("color") == charts.PALE and "y2" in part["encoding"]
+    ]
+    drawn = pd.DataFrame(data_of(spec, grey)).set_index("layer").loc[["cnn", "0", "1", "2", "10"]]
+    mine = bias[(bias["encoder"] == "pocket") & (bias["scale"] == "difference")].set_index("layer").loc[drawn.index]
+    for end in ("null_low", "null_high"):
+        assert np.allclose(drawn[end], 100 * mine[end], atol=1e-5)
+    without = charts.bias_by_layer(bias.drop(columns=["null_low", "null_high"]), **WORDS).to_dict()
+    assert "Grey" not in " ".join(without["title"]["subtitle"])
 
 
 def test_log_mel_is_a_horizontal_line_with_a_band_and_the_twin_is_dashed(bias):
@@ -132,31 +152,73 @@ def test_more_groups_than_colours_are_still_drawn():
     vl_convert.vegalite_to_vega(chart.to_dict())
 
 
-def test_the_palette_is_told_apart_by_people_with_colour_vision_deficiencies():
+# The colours as they are, and as each becomes on a dark page.
+PAGES = {"light": str, "dark": rendering.DARK.get}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_palette_is_told_apart_by_people_with_colour_vision_deficiencies(page):
     # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
     simulations = {
         "usual": np.eye(3),
         "protanopia": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
         "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+        "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
     }  # fmt: skip
-    leading = charts.PALETTE[:4]  # the groups that corpora record most; further ones differ by marker too
+    leading = list(map(PAGES[page], charts.PALETTE[:4]))  # the groups that corpora record most; others differ by marker
+    beside = [PAGES[page](colour) for colour in (charts.INK, charts.TWIN, charts.PALETTE[2])]  # encoder, twin, log-mel
     for name, matrix in simulations.items():
-        seen = [_lab(np.clip(np.asarray(matrix) @ _linear(colour), 0, 1)) for colour in leading]
+
+        def far(one, other, matrix=matrix):
+            seen = [_lab(np.clip(np.asarray(matrix) @ _linear(colour), 0, 1)) for colour in (one, other)]
+            return np.linalg.norm(seen[0] - seen[1])
+
         # The two sides of one contrast, (adult, child) and (female, male), must be far apart; all others apart.
         for one, other in itertools.combinations(range(4), 2):
-            far = 20 if {one, other} in ({0, 1}, {2, 3}) else 8
-            assert np.linalg.norm(seen[one] - seen[other]) > far, (name, leading[one], leading[other])
+            least = 20 if {one, other} in ({0, 1}, {2, 3}) else 8
+            assert far(leading[one], leading[other]) > least, (name, leading[one], leading[other])
+        for one, other in itertools.combinations(beside, 2):
+            assert far(one, other) > 20, (name, one, other)
 
 
-def test_the_palette_stands_out_from_white():
-    for colour in (*charts.PALETTE, charts.INK, charts.GREY):
-        luminance = np.array([0.2126, 0.7152, 0.0722]) @ _linear(colour)
-        assert 1.05 / (luminance + 0.05) >= 3, colour
+@pytest.mark.parametrize("page", PAGES)
+def test_colours_stand_out_from_the_page(page):
+    paper = _luminance(PAGES[page](charts.PAPER))
+    for least, colours in {3: [*charts.PALETTE, charts.TWIN, charts.GREY], 4.5: [charts.INK, charts.SOFT]}.items():
+        for colour in colours:
+            lighter, darker = sorted([_luminance(PAGES[page](colour)), paper], reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= least, colour
+
+
+def test_every_house_colour_has_its_dark_one():
+    house = {*charts.PALETTE, charts.TWIN, charts.INK, charts.SOFT, charts.GREY, charts.PALE, charts.GRID, charts.PAPER}
+    assert house == set(rendering.DARK)
+    assert all(f"--{light[1:]}: {dark};" in rendering.theme_css() for light, dark in rendering.DARK.items())
+
+
+def test_a_chart_on_a_page_has_no_colour_that_does_not_follow_the_page(every):
+    for chart in every:
+        html = rendering.mimebundle(chart.to_dict())["text/html"]
+        assert "var(--0072B2,#0072B2)" in html or "var(--1F2430,#1F2430)" in html
+        fixed = re.sub(r"var\(--[0-9A-F]{6},#[0-9A-F]{6}\)", "", html)
+        assert not re.findall(r"\"(#[0-9A-Fa-f]{3,8}|black|white|gray|grey)\"", fixed)
+
+
+def test_the_data_behind_a_chart_can_be_taken_along(errors, bias):
+    chart = charts.error_by_layer(errors, encoder="pocket", **WORDS)
+    html = rendering.mimebundle(chart.to_dict())["text/html"]
+    (encoded,) = re.findall(r'href="data:text/csv;base64,([^"]+)"', html)
+    taken = pd.read_csv(io.BytesIO(base64.b64decode(encoded)), dtype={"layer": str})
+    mine = errors[errors["encoder"].isin(["pocket", "logmel"])]
+    both = taken.merge(mine, on=["encoder", "group", "layer"], suffixes=("", "_true"))
+    assert len(both) == len(taken) == len(mine)
+    assert np.allclose(both["error"], both["error_true"], rtol=1e-5)
+    assert np.allclose(both["low"], both["low_true"], rtol=1e-5)
 
 
 def test_the_page_asks_no_other_machine_and_has_a_still_picture_for_print_and_without_scripts(every):
     for chart in every:
-        bundle = charts._mimebundle(chart.to_dict())
+        bundle = rendering.mimebundle(chart.to_dict())
         namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
         assert set(re.findall(r"https?://[^\s\"'<>]+", bundle["text/html"])) <= namespaces
         assert "require" not in bundle["text/html"]
@@ -166,7 +228,7 @@ def test_the_page_asks_no_other_machine_and_has_a_still_picture_for_print_and_wi
 
 def test_markup_in_a_title_stays_text(bias):
     chart = charts.bias_by_layer(bias, title="</script><b>bold</b> & more", description="</script><i>")
-    html = charts._mimebundle(chart.to_dict())["text/html"]
+    html = rendering.mimebundle(chart.to_dict())["text/html"]
     assert html.count("</script>") == 1
     assert "<b>bold" not in html and "&lt;b&gt;bold" in html
 
@@ -182,7 +244,7 @@ def test_the_book_renderer_gives_html_and_png(bias):
 
 
 def test_the_bundle_is_one_script_in_a_function_of_its_own(tmp_path):
-    text = charts.write_bundle(tmp_path / "new" / "vega.js").read_text(encoding="utf-8")
+    text = rendering.write_bundle(tmp_path / "new" / "vega.js").read_text(encoding="utf-8")
     assert text.startswith("(function") and text.rstrip().endswith("})();") and "vegaEmbed" in text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["vega.js"]
 
@@ -222,6 +284,10 @@ def test_a_table_is_escaped_and_scrolls_by_itself():
     html = charts.table(pd.DataFrame({"a<b": ["1\n0 to 2", "<i>"]}), "What & why").data
     assert "a&lt;b" in html and "1<br><small>0 to 2</small>" in html and "&lt;i&gt;" in html
     assert "overflow-x:auto" in html and "What &amp; why" in html
+
+
+def _luminance(colour: str) -> float:
+    return float(np.array([0.2126, 0.7152, 0.0722]) @ _linear(colour))
 
 
 def _linear(colour: str) -> np.ndarray:
@@ -266,9 +332,6 @@ def test_strips_draw_every_person_once_and_each_groups_mean():
     people = pd.DataFrame({"group": ["a"] * 3 + ["b"] * 2, "value": [0.1, 0.2, 0.3, 0.4, 0.6]})
     spec = charts.strips(people, value_title="error", **WORDS).to_dict()
     vl_convert.vegalite_to_vega(spec)
-    dots, bars = (
-        part["data"]["values"] if "values" in part["data"] else spec["datasets"][part["data"]["name"]]
-        for part in spec["layer"]
-    )
+    dots, bars = (data_of(spec, part) for part in spec["layer"])
     assert sorted(dot["value"] for dot in dots) == [0.1, 0.2, 0.3, 0.4, 0.6]
     assert {bar["group"]: round(bar["value"], 6) for bar in bars} == {"a": 0.2, "b": 0.5}
