@@ -68,7 +68,7 @@ class Browser:
         """Call a method of the page."""
         return self._call(method, session=self.session, **parameters)
 
-    def open(self, page: Path, width: int, height: int = 900, dark: bool = False) -> None:
+    def open(self, page: Path, width: int, height: int = 900, dark: bool = False, query: str = "") -> None:
         """Open a file at a width in CSS pixels and wait until it is loaded."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
@@ -81,7 +81,7 @@ class Browser:
         features = [{"name": name, "value": value} for name, value in features.items()]
         self.send("Emulation.setEmulatedMedia", features=features)
         self.events.clear()
-        self.send("Page.navigate", url=page.resolve().as_uri())
+        self.send("Page.navigate", url=page.resolve().as_uri() + query)
         self.wait("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> object:

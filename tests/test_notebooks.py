@@ -25,7 +25,8 @@ NOT_PROSE = [
 NAMES = [
     r"wav2vec 2\.0",
     r"w2v-BERT 2\.0",
-    r"arXiv:\d+\.\d+",
+    r"arXiv[: ]\d+\.\d+",
+    r"(?:Python |, | or | to )3\.1\d\b",  # versions of Python
     r"CC[- ]BY[- ]4\.0",
     r"95\s?(?:%|per cent) (?:\w+ )?(?:intervals?|bands?)",
 ]
