@@ -133,7 +133,8 @@ def predict(calls: pd.DataFrame, shapes: Mapping[str, Mapping[str, Any]], device
     rows = []
     for encoder, mine in calls.groupby("encoder", sort=False):
         try:
-            rows.append({"encoder": encoder, **_predicted(str(encoder), mine, shapes, speech, speeds)})
+            batch = BATCH_SECONDS[torch.device(device).type]
+            rows.append({"encoder": encoder, **_predicted(str(encoder), mine, shapes, speech, speeds, batch)})
         except EncoderError as error:
             rows.append({"encoder": encoder, "unknown": str(error)})
     return pd.DataFrame(rows)
@@ -175,7 +176,7 @@ def _corpora(calls: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys([*calls["corpus"], *lent]))
 
 
-def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds) -> dict[str, Any]:
+def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_seconds) -> dict[str, Any]:
     plain = encoder.removeprefix("random:")
     if encoder == "logmel":
         width = LOGMEL["mels"] * LOGMEL["stacked"]
@@ -204,7 +205,7 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds) -> dic
             kept[corpus, perturbed, cut] = total * (2 * frames + 8 * len(lengths))
         work, memory = _probe(row, seconds, speakers, heard, speech, size)
         probes, largest = probes + work, max(largest, memory)
-    batch_frames = BATCH_SECONDS * 50
+    batch_frames = batch_seconds * 50
     longest = max(float(speech[name][0].max()) for name in _corpora(calls))
     encoding = (
         4 * size["parameters"]

@@ -64,7 +64,7 @@ def test_the_disk_that_is_predicted_is_what_the_features_take(tmp_path, monkeypa
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert", **TINY}))
     table = corpus(tmp_path, [0.5, 1.1, 2.03, 0.9])
     extract(load_encoder(f"random:{tmp_path}", device="cpu"), table, tmp_path / "features", frames=True)
-    kept = [np.load(path) for path in (tmp_path / "features").rglob("*.npy") if "counts" not in path.name]
+    kept = [np.load(path) for path in (tmp_path / "features").rglob("*.npy") if "index" not in path.name]
     monkeypatch.setattr(prediction, "load_corpus", lambda name: table)
     calls = pd.DataFrame(
         [{"encoder": f"random:{tmp_path}", "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}]
@@ -94,7 +94,7 @@ extract(load_encoder("random:{tmp_path}", device="cpu"), table, {str(tmp_path / 
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prediction, "load_corpus", lambda name: table)
-        patch.setattr(prediction, "BATCH_SECONDS", 24.0)  # all there is
+        patch.setattr(prediction, "BATCH_SECONDS", {"cpu": 24.0})  # all there is
         [row] = predict(calls, {}, device="cpu").to_dict("records")
     assert row["disk_gb"] * 1e9 == pytest.approx(kept, rel=0.01)
     assert 0.4 * row["memory_gb"] * 1e9 < peak < 1.5 * row["memory_gb"] * 1e9
