@@ -228,6 +228,20 @@ def reproduce(
 
 
 @app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="a run's folder, or the beginning of its name under _runs")],
+    b: Annotated[str, typer.Argument(help="another run of the same chapter")],
+    output: Annotated[Path | None, typer.Option(help="the page; by default one in _runs/comparisons")] = None,
+) -> None:
+    """Compare two runs of a chapter: verdicts, what they were made from, outcomes, layers and gaps."""
+    from fairlib import comparison
+
+    compared = comparison.compare(a, b)
+    print(comparison.told(compared))
+    print(f"\nThe same with charts: {comparison.write_page(compared, output)}")
+
+
+@app.command()
 def book(
     output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.ROOT / "_build" / "html",
 ) -> None:

@@ -223,19 +223,19 @@ def _records(chapter: str) -> Iterator[dict[str, Any]]:
             yield json.loads(path.read_text(encoding="utf-8"))
 
 
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between two results of `made_from`, in words.
+def changes(before: Mapping[str, str], now: Mapping[str, str], sides: tuple[str, str] = ("", " now")) -> list[str]:
+    """What differs between two results of `made_from`, in words; ``sides`` says which version is whose.
 
     Example:
         >>> changes({"package torch": "2.13", "fairlib/bias.py": "a"}, {"package torch": "2.14"})
-        ['code: fairlib/bias.py', 'package torch: 2.13, now 2.14']
+        ['code: fairlib/bias.py', 'package torch: 2.13, 2.14 now']
     """
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     code = [name for name in differing if name.endswith(".py")]
     told = [f"code: {', '.join(code[:5])}{f' and {len(code) - 5} more' if len(code) > 5 else ''}"] if code else []
     for name in differing:
         if name.startswith(("package ", "python")):
-            told.append(f"{name}: {before.get(name, 'absent')}, now {now.get(name, 'absent')}")
+            told.append(f"{name}: {before.get(name, 'absent')}{sides[0]}, {now.get(name, 'absent')}{sides[1]}")
         elif name not in code:
             told.append(name)
     return told

@@ -7,14 +7,14 @@ import pytest
 from browser import Browser, find_chromium
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from fairlib import charts
 from fairlib.pages import chapter_page, page
+from fairlib.rendering import mimebundle
 
 
 def _chart() -> dict:
     points = pd.DataFrame({"x": [1, 2, 3], "y": [3, 1, 2]})
     chart = alt.Chart(points, title="Three points", description="Three points.", width="container").mark_line()
-    return charts._mimebundle(chart.encode(x="x:Q", y="y:Q").to_dict())
+    return mimebundle(chart.encode(x="x:Q", y="y:Q").to_dict())
 
 
 @pytest.fixture
