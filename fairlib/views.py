@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fairlib.bias import BiasError, group_bias, group_columns, layer_order
+from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
@@ -144,6 +144,36 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = ""
 def _best_layer(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     """The layer that tells speakers best, asked plainly."""
     return gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")["error"].idxmin()
+
+
+def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
+    """Speaker verification at each encoder's layer of the lowest equal error rate, as text: one row per encoder.
+
+    Columns: the equal error rate over everybody, and, at its one threshold, how often two utterances of one person are
+    missed (false rejects) and two people of the same group are taken for one (false accepts), for each group.
+
+    Args:
+        views: of each encoder, from `speaker_views`; those without verification are left out.
+    """
+    rows = []
+    for one in views:
+        if "verification: missed" not in one:
+            continue
+        missed = mean_error(one["verification: missed"]).set_index("layer")["error"]
+        best = missed.idxmin()
+        row = {
+            "encoder": encoder_label(str(one["verification: missed"]["encoder"].iloc[0])),
+            "layer": "all" if best == "logmel" else best,
+            "equal error rate": percent(missed[best]),
+        }
+        for view, told in (("missed", "missed: {}"), ("own group", "two taken for one: {}")):
+            trials = one[f"verification: {view}"]
+            for cell in group_errors(trials[trials["layer"] == best], by).itertuples():
+                row[told.format(people(by, cell.group))] = (
+                    f"{percent(cell.error)}\n{percent(cell.low)} to {percent(cell.high)}"
+                )
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:

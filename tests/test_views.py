@@ -10,6 +10,7 @@ from fairlib.views import (
     controls_table,
     is_it_the_voice,
     own_group_table,
+    verification_table,
     views_bias,
     views_table,
 )
@@ -94,3 +95,20 @@ def test_controls_stand_in_the_order_of_the_encoders_and_layers():
     assert table["encoder"].tolist() == ["e", "e", "e", "log-mel"]
     assert table["layer"].tolist() == ["cnn", "0", "1", "all"]
     assert (table["bits for each speaker’s name"] == "1.50").all()
+
+
+def test_verification_is_told_at_the_layer_of_the_lowest_equal_error():
+    trials = {"verification: missed": outcomes(0.2, speakers=200), "verification: own group": outcomes(-0.1, seed=1)}
+    table = verification_table([{PLAIN: outcomes(0.0)}, trials], "age_group")
+    assert len(table) == 1  # what has no verification is left out
+    row = table.iloc[0]
+    assert row["layer"] == "1"
+
+    def value(column: str) -> float:
+        return float(row[column].split("\N{NO-BREAK SPACE}")[0])
+
+    assert value("equal error rate") == pytest.approx(30, abs=2)  # half of the trials err at 20, half at 40
+    assert value("missed: children") == pytest.approx(40, abs=2)
+    assert value("missed: adults") == pytest.approx(20, abs=2)
+    assert value("two taken for one: children") == pytest.approx(10, abs=2)
+    assert value("two taken for one: adults") == pytest.approx(20, abs=2)
