@@ -53,7 +53,16 @@ from myst_nb import glue
 import fairlib
 from fairlib import charts, findings, sentences, words
 from fairlib.encoders import pretraining_log, published_steps
-from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
+from fairlib.layers import (
+    along_training,
+    encoders_table,
+    every_encoder,
+    knowledge_table,
+    layer_errors,
+    told,
+    what_was_learnt,
+    which_depths,
+)
 from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
@@ -90,6 +99,41 @@ for unit in ("phone", "speaker", "char"):
 
 # %% tags=["remove-input"]
 charts.table(knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
+
+# %% [markdown]
+# ## Every encoder of this book
+#
+# This book pretrains encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and
+# wav2vec 2.0.
+# Here they stand side by side, as far as their outcomes on this corpus are published: how much of the sounds of speech
+# each has learnt, whatever its family.
+
+# %% tags=["hide-input"]
+family = every_encoder(corpus)
+if family.empty:
+    display(Markdown("Outcomes on this corpus are not published."))
+else:
+    phones = layer_errors(family[family["unit"] == "phone"])
+    trained = phones[~phones["encoder"].str.startswith("random:")]
+    if len(trained):
+        lowest = trained.loc[trained.groupby("encoder")["error"].idxmin()].sort_values("error")
+        best, worst = lowest[lowest["encoder"] != "logmel"].iloc[[0, -1]].itertuples()
+        display(
+            charts.encoders_by_layer(
+                trained,
+                title=f"Best layers give {words.percent(best.error)} ({words.encoder_label(best.encoder)}) to "
+                f"{words.percent(worst.error)} ({words.encoder_label(worst.encoder)}) of frames a wrong phone",
+                description="Lines of the phone error by layer, one for each pretrained encoder, beside the level of "
+                "log-mel. The table below gives every encoder’s best layer.",
+                height=300,
+            )
+        )
+    display(
+        charts.table(
+            encoders_table(family),
+            "Errors at the best layer of every pretrained encoder, and how far they are below its controls",
+        )
+    )
 
 # %% [markdown]
 # ## How the encoder was trained
