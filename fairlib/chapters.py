@@ -206,6 +206,18 @@ class FineTuning(StudyParameters):
         return self
 
 
+class Robustness(StudyParameters):
+    """Parameters of chapter 11."""
+
+
+class AlongPretraining(StudyParameters):
+    """Parameters of chapter 9."""
+
+    counterpart: str = Field(
+        "pocket-hubert-children", min_length=1, description="the same encoder, pretrained on other speech"
+    )
+
+
 @dataclass(frozen=True)
 class Chapter:
     """One chapter: its name on the command line, its notebook's name, its task and its parameters."""
@@ -283,6 +295,22 @@ _CHAPTERS = (
         FineTuning,
         ("sid", "asr"),
     ),
+    Chapter(
+        "along-pretraining",
+        "09_along_pretraining",
+        "When: bias along pretraining",
+        "",
+        AlongPretraining,
+        ("sid", "phone"),
+    ),
+    Chapter(
+        "robustness",
+        "11_robustness",
+        "Robustness",
+        "",
+        Robustness,
+        ("sid", "asr", "phone"),
+    ),
 )
 
 
@@ -292,7 +320,7 @@ def chapters() -> dict[str, Chapter]:
     Example:
         >>> list(chapters())
         ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
-         'opposite-patterns', 'fine-tuning']
+         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'robustness']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 

@@ -374,7 +374,7 @@ def forest(
 
     Args:
         rows: ``name, estimate, low, high``; where some are to stand out, ``marked``; where each has a null of its own,
-            ``null_low, null_high``, drawn in grey.
+            ``null_low, null_high``, drawn in grey. Of two rows of one name, the second is drawn below the first, paler.
         x_title: name of the horizontal axis, with units.
         title: a sentence that states what is seen.
         description: what a person who cannot see the chart should know.
@@ -390,9 +390,11 @@ def forest(
     _need_words(title, description)
     rows = _finite(rows, "estimate").reset_index(drop=True)
     marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
-    rows = rows.assign(place=rows.index, colour=np.where(marked, PALETTE[1], PALETTE[0]))
+    second = rows["name"].duplicated()
+    colours = np.where(second, GREY, np.where(marked, PALETTE[1], PALETTE[0]))
+    rows = rows.assign(place=pd.factorize(rows["name"])[0], second=second, colour=colours)
     numbers = [name for name in ("estimate", "low", "high", "null_low", "null_high") if name in rows]
-    base = _chart(_rows(rows, "name", *numbers, "place", "colour"))
+    base = _chart(_rows(rows, "name", *numbers, "place", "second", "colour"))
     values = np.r_[rows[numbers].to_numpy(float).ravel(), neutral]
     values = np.r_[values[np.isfinite(values)], [neutral - within, neutral + within] if within else []]
     room = max(0.04 * np.ptp(values), 1e-6)
@@ -409,19 +411,95 @@ def forest(
         shade = _chart([{"low": neutral - within, "high": neutral + within}])
         parts.append(shade.mark_rect(color=PALE, opacity=0.3).encode(x=x("low"), x2="high:Q"))
     if "null_low" in rows:
-        null = base.mark_rule(color=PALE, opacity=0.4, strokeWidth=14, yOffset=8)
+        null = base.mark_rule(color=PALE, opacity=0.4, strokeWidth=14, yOffset=6)
         parts.append(null.encode(x=x("null_low"), x2="null_high:Q", y=y))
     said = {"estimate": "estimate", "low": "interval from", "high": "to"}
-    tooltip = [alt.Tooltip(f"{name}:Q", format="+.2f", title=title) for name, title in said.items()]
-    names = base.mark_text(align="left", baseline="middle", fontSize=13, color=INK, yOffset=-8)
-    dots = base.mark_point(filled=True, size=70, opacity=1, yOffset=8)
-    parts += [
-        _chart([{"at": neutral}]).mark_rule(color=INK, strokeWidth=1.2).encode(x=x("at")),
-        base.mark_rule(strokeWidth=2.4, yOffset=8).encode(x=x("low"), x2="high:Q", y=y, color=colour),
-        dots.encode(x=x("estimate"), y=y, color=colour, tooltip=[alt.Tooltip("name:N", title="what"), *tooltip]),
-        names.encode(x=alt.value(0), y=y, text="name:N"),
+    numbers = [alt.Tooltip(f"{name}:Q", format="+.2f", title=title) for name, title in said.items()]
+    tooltip = [alt.Tooltip("name:N", title="what"), *numbers]
+    parts.append(_chart([{"at": neutral}]).mark_rule(color=INK, strokeWidth=1.2).encode(x=x("at")))
+    for lower in dict.fromkeys(rows["second"]):
+        mine = base.transform_filter(f"datum.second == {str(lower).lower()}")
+        at = dict(yOffset=14 if lower else 6)
+        parts.append(mine.mark_rule(strokeWidth=2.4, **at).encode(x=x("low"), x2="high:Q", y=y, color=colour))
+        dots = mine.mark_point(filled=True, size=40 if lower else 70, opacity=1, **at)
+        parts.append(dots.encode(x=x("estimate"), y=y, color=colour, tooltip=tooltip))
+    first = base.transform_filter("!datum.second")
+    names = first.mark_text(align="left", baseline="middle", fontSize=13, color=INK, yOffset=-9)
+    parts.append(names.encode(x=alt.value(0), y=y, text="name:N"))
+    height = (46 if second.any() else 40) * rows["name"].nunique()
+    return _finish(parts, title, [notes] if notes else [], description, rows, height=height)
+
+
+def heat(
+    rows: pd.DataFrame,
+    *,
+    y_title: str,
+    value_title: str,
+    title: str,
+    description: str,
+    signed: bool = False,
+    notes: str = "",
+) -> alt.LayerChart:
+    """A map of one number over layers and rows, each written into its field.
+
+    Args:
+        rows: ``layer, row`` (what to call it), ``value, low, high, text`` and, where some are to stand out,
+            ``marked``; the rows in the order from top to bottom.
+        y_title: what the rows are.
+        value_title: what the number is.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+        signed: values on both sides of zero, in two colours; else from pale to full in one.
+        notes: a line under the title.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    _need_words(title, description)
+    rows = _finite(rows, "value")
+    names, layers = list(dict.fromkeys(rows["row"])), layer_order(rows["layer"].unique())
+    least, most = (0.0, rows["value"].abs().max()) if signed else (rows["value"].min(), rows["value"].max())
+    share = ((rows["value"].abs() if signed else rows["value"]) - least) / max(most - least, 1e-9)
+    full = np.where(rows["value"] < 0, PALETTE[0], PALETTE[1]) if signed else np.full(len(rows), PALETTE[0])
+    # Never a house colour itself: fields and their letters are the same on dark pages.
+    fills = [_mixed(colour, 0.08 + 0.9 * part) for colour, part in zip(full, share)]
+    marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
+    inks = ["#1F2431" if _luminance(fill) > 0.22 else "#FFFFFE" for fill in fills]
+    drawn = rows.assign(fill=fills, ink=inks, marked=marked.to_numpy())
+    base = _chart(_rows(drawn, "layer", "row", "value", "low", "high", "text", "fill", "ink", "marked"))
+    axis = alt.Axis(labelAngle=0, title=LAYER_TITLE, ticks=False, domain=False)
+    x = alt.X("layer:O", sort=layers, scale=alt.Scale(domain=layers, padding=0.04), axis=axis)
+    y_axis = alt.Axis(
+        title=y_title, ticks=False, domain=False, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-34,
+        titleY=-10,
+    )  # fmt: skip
+    y = alt.Y("row:O", sort=names, scale=alt.Scale(padding=0.06), axis=y_axis)
+    tooltip = [
+        alt.Tooltip("row:N", title=y_title),
+        alt.Tooltip("layer:N"),
+        alt.Tooltip("value:Q", title=value_title, format="+.2f" if signed else ".1%"),
+        alt.Tooltip("low:Q", title="interval from", format="+.2f" if signed else ".1%"),
+        alt.Tooltip("high:Q", title="to", format="+.2f" if signed else ".1%"),
     ]
-    return _finish(parts, title, [notes] if notes else [], description, rows, height=40 * len(rows))
+    parts = [base.mark_rect().encode(x=x, y=y, color=alt.Color("fill:N", scale=None), tooltip=tooltip)]
+    for strong in (True, False):
+        look = dict(fontSize=12, fontWeight=700 if strong else 400)
+        words = base.transform_filter(f"datum.marked == {str(strong).lower()}").mark_text(**look)
+        parts.append(words.encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)))
+    return _finish(parts, title, [notes] if notes else [], description, rows, height=34 * len(names))
+
+
+def _mixed(colour: str, share: float) -> str:
+    """A colour over white, so much of it."""
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return "#" + "".join(f"{round(255 + (part - 255) * share):02X}" for part in parts)
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2, from 0 for black to 1 for white."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    light = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], light))
 
 
 def strips(
@@ -690,6 +768,6 @@ def _finish(parts, title, notes, description, data: pd.DataFrame, height: int = 
 
 def _csv(data: pd.DataFrame) -> str:
     """What is drawn, as CSV: names, then numbers, in as many digits as anybody could use."""
-    said = ["encoder", "line", "name", "group", "contrast", "scale", "layer", "x", "error", "gap", "estimate", "value"]
-    said += ["low", "high", "null_low", "null_high", "n_speakers", "n_speakers_a", "n_speakers_b", "saturated"]
+    said = ["encoder", "line", "name", "row", "group", "contrast", "scale", "layer", "x", "error", "gap", "estimate"]
+    said += ["value", "low", "high", "null_low", "null_high", "n_speakers", "n_speakers_a", "n_speakers_b", "saturated"]
     return data[[column for column in said if column in data]].to_csv(index=False, float_format="%.6g")

@@ -219,14 +219,14 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Findin
     if len(start) == len(FIRST_LAYERS):
         sentence = (
             f"From the first layers on: in {name} they already differ for {first} against {second} (log odds"
-            f" ratio of error, {at}), and {_fares(rows, first, second)} at {len(biased)} of {len(layers)}"
+            f" ratio of error, {at}), and {fares(rows, first, second)} at {len(biased)} of {len(layers)}"
             f" layers ({spans(layers, biased)})."
         )
         return finding("supported", sentence)
     if later:
         sentence = (
             f"Not from the first layers on: in {name} these do not both show a gap between {first} and"
-            f" {second} (log odds ratio of error, {at}), yet {_fares(rows, first, second)} at"
+            f" {second} (log odds ratio of error, {at}), yet {fares(rows, first, second)} at"
             f" {layers_named(layers, biased)}."
         )
         return finding("contradicted", sentence)
@@ -364,7 +364,8 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     return finding(verdict, f"{remains}; {how}.")
 
 
-def _fares(rows: pd.DataFrame, first: str, second: str) -> str:
+def fares(rows: pd.DataFrame, first: str, second: str) -> str:
+    """Which group has the higher error at the biased layers of `gaps`, in words."""
     signs = set(np.sign(rows.loc[rows["biased"], "estimate"]))
     if signs == {1.0}:
         return f"{first} have the higher error"

@@ -22,12 +22,17 @@ def encoder_label(encoder: str) -> str:
     Example:
         >>> [encoder_label(name) for name in ("logmel", "random:pocket-hubert", "facebook/hubert-base-ls960")]
         ['log-mel', 'untrained twin', 'hubert-base-ls960']
+        >>> [encoder_label(name) for name in ("pocket-hubert@400", "pocket-hubert-seed1@10000")]
+        ['pocket-hubert after 400 steps', 'pocket-hubert, second seed']
     """
     if encoder == "logmel":
         return "log-mel"
     if encoder.startswith("random:"):
         return "untrained twin"
-    return encoder.rstrip("/").rsplit("/", 1)[-1]
+    name, _, step = encoder.rstrip("/").rsplit("/", 1)[-1].partition("@")
+    if step and name.endswith("-seed1"):
+        return f"{name.removesuffix('-seed1')}, second seed"
+    return f"{name} after {step} steps" if step else name
 
 
 def people(by: str, group: str) -> str:
@@ -69,6 +74,17 @@ def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
 
 def number(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
+
+
+def short(value: float) -> str:
+    """A number below ten, signed, in as few letters as two digits need.
+
+    Example:
+        >>> short(0.157), short(-0.03), short(1.06)
+        ('+.16', '−.03', '+1.1')
+    """
+    digits = 1 if abs(value) >= 0.995 else 2
+    return number(value, digits).replace("0.", ".", 1) if digits == 2 else number(value, digits)
 
 
 def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:

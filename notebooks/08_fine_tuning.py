@@ -249,7 +249,7 @@ pd.DataFrame({
 #
 # Fine-tuning comes late. If it finds the gaps already there, they came earlier: in pretraining, or before it, in the
 # signal.
-# So one has to go back and watch: when does the gap open, and would it have opened
+# [The next chapter](09_along_pretraining.ipynb) goes back and watches: when does the gap open, and would it have opened
 # if the encoder had heard children too?
 #
 # ## Provenance

@@ -18,6 +18,7 @@ from fairlib.chapters import ChapterError
 from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
 
+FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3, "along-pretraining": 5}
 TINY = """\
 # ---
 # jupyter:
@@ -442,7 +443,7 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
     corpus = "synthetic" if about_an_encoder else "planted"
     assert {facts["corpus"] for facts in provenance["outcomes"]} == {corpus}
     found = json.loads((folder / "findings.json").read_text())
-    assert len(found) == {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3}.get(chapter, 2)
+    assert len(found) == FINDINGS.get(chapter, 2)
     for finding in found:
         assert finding["criterion"] and finding["sentence"] and finding["evidence"]
         assert finding["verdict"] in ("supported", "contradicted", "inconclusive")

@@ -16,6 +16,7 @@ from fairlib import charts, rendering
 from fairlib.bias import SCALES, group_bias, group_errors
 from fairlib.findings import mark_saturated
 from fairlib.layers import layer_errors
+from fairlib.words import short
 
 LAYERS = ["10", "2", "cnn", "0", "1"]
 WORDS = {"title": "Children are wronged more often", "description": "Two lines, children above adults."}
@@ -70,6 +71,11 @@ def every(made, errors, bias):
 
 def data_of(spec: dict, part: dict) -> list[dict]:
     return part["data"].get("values") or spec["datasets"][part["data"]["name"]]
+
+
+def fields(bias: pd.DataFrame) -> pd.DataFrame:
+    rows = bias[(bias["scale"] == "log_odds") & (bias["encoder"] != "logmel")]
+    return rows.assign(row=rows["encoder"], value=rows["estimate"], text=rows["estimate"].map(short), marked=False)
 
 
 def parts(spec: dict) -> list[dict]:
@@ -335,3 +341,27 @@ def test_strips_draw_every_person_once_and_each_groups_mean():
     dots, bars = (data_of(spec, part) for part in spec["layer"])
     assert sorted(dot["value"] for dot in dots) == [0.1, 0.2, 0.3, 0.4, 0.6]
     assert {bar["group"]: round(bar["value"], 6) for bar in bars} == {"a": 0.2, "b": 0.5}
+
+
+def test_a_forest_names_every_estimate_and_draws_its_interval(bias):
+    rows = bias[bias["scale"] == "log_odds"].assign(name=lambda table: table["encoder"] + " " + table["layer"])
+    rows = rows.assign(marked=rows["layer"] == "0")
+    spec = charts.forest(rows, x_title="gap", within=0.1, **WORDS).to_dict()
+    vl_convert.vegalite_to_vega(spec)
+    drawn = max(spec["datasets"].values(), key=len)
+    assert [row["name"] for row in drawn] == rows["name"].tolist()
+    assert all(row["low"] <= row["estimate"] <= row["high"] for row in drawn)
+    assert {row["colour"] for row in drawn if row["name"].endswith(" 0")} == {charts.PALETTE[1]}
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_is_written_into_a_map_can_be_read(bias, signed):
+    rows = fields(bias)
+    rows = rows if signed else rows.assign(value=rows["value"].abs())
+    spec = charts.heat(rows, y_title="encoder", value_title="gap", signed=signed, **WORDS).to_dict()
+    vl_convert.vegalite_to_vega(spec)
+    drawn = max(spec["datasets"].values(), key=len)
+    assert len(drawn) == len(rows) and {"low", "high"} <= set(drawn[0])
+    for field in drawn:
+        light, dark = sorted((charts._luminance(field["fill"]), charts._luminance(field["ink"])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 3.8

@@ -1,0 +1,427 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # When: bias along pretraining
+#
+# **The question.** An encoder begins as random numbers, and then hears speech for hours and hours.
+# At what point on that way does the gap between groups of speakers open?
+# And would it be smaller if the encoder had heard such people as it serves worse?
+#
+# **The answer.** Telling speakers: does the gap open in pretraining? *{glue:text}`sid_when_verdict`*. {glue:text}`sid_when`
+# Telling phones: *{glue:text}`phone_when_verdict`*. {glue:text}`phone_when`
+#
+# Does it help to have heard such speakers? Telling speakers, again: *{glue:text}`sid_cause_verdict`*. {glue:text}`sid_cause`
+# Telling phones: *{glue:text}`phone_cause_verdict`*. {glue:text}`phone_cause`
+#
+# **How it was judged**, by rules that were written down before these results were seen:
+#
+# - *When does it open?* {glue:text}`when_criterion`
+# - *Does hearing help?* {glue:text}`cause_criterion`
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # an encoder whose pretraining was followed; of others, only its untrained twin is known
+counterpart = "pocket-hubert-children"  # the same encoder, pretrained on other speech
+corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
+group = "age_group"  # a column of the corpus that describes its speakers
+seeds = 5  # speaker probes trained per layer; the phone probe is trained once
+force = False  # compute the encoder's outcomes again, even where they are stored or published
+
+# %% [markdown]
+# ## The same probes at every step
+#
+# While an encoder of ours was trained, its weights were kept now and then.
+# Each of these is probed like a finished encoder, on the same people with the same probes, so that whatever changes from
+# one step to the next is the encoder's doing.
+# The first of them has heard nothing at all: its weights are those that training started from.
+
+# %%
+from dataclasses import replace
+
+import pandas as pd
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import along, charts, findings, sentences, words
+from fairlib.bias import group_bias
+from fairlib.provenance import provenance_box, rerun
+
+charts.use_book_renderer()
+
+tasks = {"sid": "Telling speakers", "phone": "Telling phones"}
+probes = {
+    "sid": lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds, force=force and name == encoder),
+    "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
+}
+outcomes, maps, changes, signal, found, runs = {}, {}, {}, {}, {}, []
+for task, ask in probes.items():
+    outcomes[task] = along.outcomes_along(encoder, ask)
+    runs += outcomes[task].values()
+    contrast = findings.main_contrast(group_bias(runs[-1], by=group, permutations=50), encoder)
+    maps[task] = along.map_along(outcomes[task], group, contrast)
+    changes[task] = along.since_the_start(outcomes[task], group)
+    mel = ask("logmel")
+    runs.append(mel)
+    signal[task] = findings.gaps(group_bias(mel, by=group), "logmel", contrast).iloc[0]
+    opens = along.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
+    found[f"{task}_when"] = replace(opens, claim=f"{tasks[task]}: {opens.claim}")
+steps = sorted(outcomes["sid"])
+hours = along.hours_at(encoder, steps)
+
+# %% [markdown]
+# ## The gap, layer by layer and hour by hour
+#
+# Training goes from top to bottom, from no hour of speech to all of them; layers lie where they always lie.
+# Blue fields are gaps in favour of the group that is named first, orange ones are to its harm; the stronger, the larger.
+
+# %% tags=["hide-input"]
+for task, table in maps.items():
+    first, second = words.sides(group, contrast)
+    rows = table.assign(
+        row=table["step"].map(hours),
+        value=table["estimate"],
+        text=table["estimate"].map(words.short),
+        marked=table["biased"],
+    )
+    shown = table.groupby("step")["biased"].sum()
+    n_layers = table["layer"].nunique()
+    display(
+        charts.heat(
+            rows,
+            signed=True,
+            y_title="speech heard",
+            value_title="log odds ratio",
+            title=f"{tasks[task]}: a gap between {first} and {second} shows at {shown.iloc[0]} of {n_layers} layers before training and at {shown.iloc[-1]} after",
+            description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
+            + " ".join(
+                f"{hours[step]}: "
+                + ", ".join(f"{row.layer} {words.number(row.estimate, 2)}" for row in mine.itertuples())
+                + "."
+                for step, mine in table.groupby("step")
+            ),
+            notes=f"Log odds ratio of error, {contrast}. Bold: larger than chance among these people would make it. "
+            f"For comparison, log-mel’s: {words.interval(*signal[task][['estimate', 'low', 'high']])}.",
+        )
+    )
+
+# %% [markdown]
+# ## The error, on the same map
+#
+# A gap can only be understood beside the errors that it is a gap between: as training goes on, everybody may be served
+# better, or only some.
+
+# %% tags=["hide-input"]
+for task, table in maps.items():
+    rows = table.assign(
+        row=table["step"].map(hours),
+        value=table["error"],
+        low=table["error_low"],
+        high=table["error_high"],
+        text=table["error"].map(lambda v: f"{100 * v:.0f}"),
+    )
+    best = table.loc[table.groupby("step")["error"].idxmin()].set_index("step")
+    display(
+        charts.heat(
+            rows,
+            y_title="speech heard",
+            value_title="error",
+            title=f"{tasks[task]}: the lowest error goes from {words.percent(best['error'].iloc[0])} (layer {best['layer'].iloc[0]}) to {words.percent(best['error'].iloc[-1])} (layer {best['layer'].iloc[-1]})",
+            description="Map of the error over layers and hours of speech heard. "
+            + " ".join(
+                f"{hours[step]}: "
+                + ", ".join(f"{row.layer} {words.percent(row.error)}" for row in mine.itertuples())
+                + "."
+                for step, mine in table.groupby("step")
+            ),
+            notes="Errors in per cent, over all speakers.",
+        )
+    )
+
+# %% [markdown]
+# ## With its uncertainty
+#
+# The same gaps at three layers, with their intervals: where the signal comes in, where the encoder is best at the end,
+# and at its last layer.
+
+# %% tags=["hide-input"]
+for task, table in maps.items():
+    layers = fairlib.layer_order(table["layer"].unique())
+    end = table[table["step"] == steps[-1]].set_index("layer")["error"]
+    chosen = {layers[0]: layers[0], end.idxmin(): f"{end.idxmin()}, best", layers[-1]: f"{layers[-1]}, last"}
+    log = along.pretraining_log(encoder)
+    heard = {0: 0.0} | ({} if log is None else dict(zip(log["step"], log["hours_heard"])))
+    rows = table[table["layer"].isin(chosen)].assign(
+        line="layer " + table["layer"].map(chosen).fillna(""),
+        x=table["step"].map(heard).fillna(1),
+        value=table["estimate"],
+    )
+    change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
+        "layer"
+    )
+    at_best = words.interval(*change.loc[end.idxmin(), ["estimate", "low", "high"]].astype(float))
+    display(
+        charts.curves(
+            rows,
+            x_title="hours of speech heard in training",
+            y_title=f"log odds ratio of error, {contrast}",
+            format="+~f",
+            reference=(0, "no gap"),
+            title=f"{tasks[task]}: at the layer that ends best (layer {end.idxmin()}), training moves the gap by {at_best}",
+            description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
+            + " ".join(
+                f"Layer {layer}: "
+                + ", ".join(
+                    words.interval(*v)
+                    for v in table[table["layer"] == layer][["estimate", "low", "high"]].astype(float).values
+                )
+                + "."
+                for layer in chosen
+            ),
+            notes="Bands: 95 % intervals over speakers. The change in the title is in pairs, which tells finer than the bands.",
+        )
+    )
+
+# %% tags=["remove-input"]
+rows = []
+for task in tasks:
+    change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
+        "layer"
+    )
+    for row in found[f"{task}_when"].evidence:
+        entry = {"task": tasks[task].lower(), "layer": row["layer"]}
+        for when in ("start", "end"):
+            entry[f"gap at the {when}"] = words.interval(
+                *(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high"))
+            )
+        entry["end less start"] = words.interval(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
+        entry["p (Holm)"] = f"{row['p_holm']:.3f}"
+        since = row["biased_since_step"]
+        entry["it shows from"] = "" if since is None or since != since else hours[since]
+        rows.append(entry)
+charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pretraining, with 95 % intervals")
+
+# %% [markdown]
+# ## Would it be smaller, had the encoder heard such people?
+#
+# Watching tells when, not why.
+# To find a cause one has to change something and leave everything else.
+# So the encoder was trained twice, with the same architecture, seed, number of steps and hours of speech, but in the second
+# training part of the speech was exchanged for speech of the very corpus that we test on: {glue:text}`exchanged`.
+# People whom that encoder has heard are left out here, so that both meet strangers.
+
+# %% tags=["hide-input"]
+pairs = {"heard such speakers": (counterpart, encoder)}
+others = {name: along.second_seed(name) for name in (encoder, counterpart)}
+if all(others.values()):
+    pairs["heard such speakers, second seed"] = (others[counterpart], others[encoder])
+    pairs["only another seed"] = (others[encoder], encoder)
+    pairs["only another seed, having heard them"] = (others[counterpart], counterpart)
+strangers = set(outcomes["phone"][steps[-1]]["speaker_id"])  # the half that transcribed tests are made on
+compared, effects = {}, {}
+cause_tasks = tasks | {"asr": "Writing characters"}
+cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
+names = dict.fromkeys(name for pair in pairs.values() for name in pair)
+for task, ask in cause_probes.items():
+    tables = [along.at_hand(ask, name) for name in names]
+    if any(table is None for table in tables):
+        display(
+            Markdown(
+                f"*{cause_tasks[task]}: nothing is published of {words.listing([words.encoder_label(name) for name, table in zip(names, tables) if table is None])}, and the corpus is not here.*"
+            )
+        )
+        found[f"{task}_cause"] = along.unknown(counterpart)
+        continue
+    runs += tables
+    everybody = pd.concat(tables, ignore_index=True)
+    kept = everybody[everybody["speaker_id"].isin(strangers)] if corpus in along.heard(counterpart) else everybody
+    bias = findings.mark_saturated(group_bias(kept, by=group), kept)
+    effects[task] = along.changes_by_speech(kept, group, pairs)
+    helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
+    found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")
+    display(
+        charts.bias_by_layer(
+            bias,
+            contrast=contrast,
+            title=f"{cause_tasks[task]}: {sentences.gap_title(bias, counterpart, contrast)}",
+            description=sentences.describe_gaps(bias, encoder, contrast),
+        )
+    )
+
+# %% tags=["remove-input"]
+rows = []
+for task, table in effects.items():
+    table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
+    for layer in fairlib.layer_order(table["layer"].unique()):
+        entry = {"task": cause_tasks[task].lower(), "layer": layer}
+        for row in table[table["layer"] == layer].itertuples():
+            entry[row.pair] = f"{words.interval(row.estimate, row.low, row.high)}\np (Holm) {row.p_holm:.3f}"
+        rows.append(entry)
+charts.table(pd.DataFrame(rows), "How much the gap's log odds ratio changes, in pairs, with 95 % intervals")
+
+# %% tags=["remove-input", "remove-output"]
+for name, finding in found.items():
+    glue(name, finding.sentence)
+    glue(f"{name}_verdict", finding.verdict)
+glue("when_criterion", along.WHEN_CRITERION)
+glue("cause_criterion", along.CAUSE_CRITERION)
+glue("exchanged", along.what_was_exchanged(encoder, counterpart))
+
+# %% [markdown]
+# ## What could be wrong
+#
+# - **One training each.** Two trainings that differ in their seed alone differ in their gaps too. Where a second seed is
+#   published, its own effect stands beside that of the speech; a third could still tell otherwise.
+# - **Everybody of that corpus was heard, not only those served worse.** The exchanged speech is of both groups. If both
+#   gain alike, the gap stays, although everybody is served better.
+# - **Few hours.** A small encoder that hears so little may not have the room to learn about everyone. That more speech of
+#   the same people would help is not excluded.
+# - **Where all is wrong, no gap can show.** From random weights hardly a phone is told. A gap that opens while errors
+#   fall may be one that the errors had hidden.
+# - **The beginning is not nothing.** Random weights pass on much of the sound, and its gaps with it. A gap that is there
+#   before training is the signal's, or that of the network's shape.
+
+# %% tags=["remove-input"]
+Markdown(sentences.cautions("phone", encoder, corpus, group))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put another encoder, corpus or group in its place:
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, counterpart=counterpart, corpus=corpus, group=group, seeds=seeds, force=force)
+rerun("along-pretraining", parameters)
+
+# %% [markdown]
+# ## Exercises
+#
+# :::{exercise} Look
+# :label: along-look
+# Cover the first row of the first map: which layers would you now call unfair by pretraining?
+# Uncover it: at which of them was the gap as large before the encoder had heard a single word?
+# :::
+#
+# :::{solution-start} along-look
+# :class: dropdown
+# :::
+#
+# Without the row for random weights, the whole gap seems to have been learnt.
+# A beginning is to training what a control is to an experiment, and it costs one more row.
+
+# %% tags=["solution"]
+import pandas as pd
+
+import fairlib
+from fairlib import along
+from fairlib.findings import main_contrast
+
+steps = along.outcomes_along(encoder, lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds))
+contrast = main_contrast(fairlib.group_bias(steps[max(steps)], by=group, permutations=50), encoder)
+table = along.map_along(steps, group, contrast)
+wide = table[table["step"].isin([min(steps), max(steps)])].pivot(index="layer", columns="step", values="estimate")
+wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"], axis=1).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: along-try
+# Whom did training help more?
+# Take the layer that is best in the end and give each group's error before and after, once in points and once as a share
+# of what it was.
+# Do the two agree on who gained more?
+# :::
+#
+# :::{solution-start} along-try
+# :class: dropdown
+# :::
+#
+# Who has more errors to begin with can lose more of them in points and still lose a smaller share.
+# Which of the two is fair is not for arithmetic to say; that they can disagree is.
+
+# %% tags=["solution"]
+import fairlib
+from fairlib import along
+
+steps = along.outcomes_along(encoder, lambda name: fairlib.probe_phones(name, corpus))
+best = along.best_layer(steps[max(steps)], encoder)
+errors = {}
+for when, step in {"before": min(steps), "after": max(steps)}.items():
+    mine = steps[step][steps[step]["layer"] == best]
+    errors[when] = fairlib.group_errors(mine, by=group, resamples=200).set_index("group")["error"]
+before, after = errors["before"], errors["after"]
+table = before.to_frame("before").assign(after=after, points=100 * (before - after), share=1 - after / before)
+print(f"layer {best}")
+table.round(3)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: along-build
+# The chapter says how much a gap changed between two encoders by resampling people.
+# Test it in another way: if what the encoders heard did not matter, their names could be exchanged for any person.
+# Exchange them at random many times, and see how often the gap then changes by as much as it did.
+# :::
+#
+# :::{solution-start} along-build
+# :class: dropdown
+# :::
+#
+# A permutation test in pairs: each person keeps both of their error rates, only which encoder they belong to is drawn.
+# Its p should tell much the same as the interval of the chapter: where the two part, people are few.
+
+# %% tags=["solution"]
+import numpy as np
+
+import fairlib
+from fairlib import along
+
+pair = [fairlib.probe_speakers(name, corpus, seeds=seeds) for name in (encoder, counterpart)]
+best = along.best_layer(pair[0], encoder)
+sums = [table[table["layer"] == best].groupby(["speaker_id", group])[["errors", "length"]].sum() for table in pair]
+rates = np.stack([(table["errors"] / table["length"]).to_numpy() for table in sums])
+groups = sums[0].index.get_level_values(group)
+side = groups == groups[0]
+
+
+def gap(rate):
+    return rate[side].mean() - rate[~side].mean()
+
+
+moved = gap(rates[1]) - gap(rates[0])
+rng = np.random.default_rng(0)
+drawn = []
+for _ in range(2000):
+    swap = rng.random(len(side)) < 0.5
+    one, other = np.where(swap, rates[::-1], rates)
+    drawn.append(gap(other) - gap(one))
+p = (1 + (np.abs(drawn) >= abs(moved)).sum()) / (1 + len(drawn))
+print(f"layer {best}: the difference of the groups' errors changes by {100 * moved:+.1f} points, p = {p:.3f}")
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# So far every answer came from one way of asking: one probe, one scale, one channel, all people of one corpus.
+# Would another way have told otherwise? [The next chapter](11_robustness.ipynb) asks in every way at hand.
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+provenance_box(runs, parameters, chapter="along-pretraining", findings=list(found.values()))
