@@ -2,8 +2,8 @@
 
 python := .venv/bin/python
 
-book: .venv/ready        ## build the book into _build/html
-	$(python) -m fairlib.cli book
+book: .venv/ready        ## build the book into _build/html; RUNS="..." builds one of these runs, or of a study's
+	$(python) -m fairlib.cli book $(RUNS)
 
 test: .venv/ready        ## run the tests
 	$(python) -m ruff check .

@@ -243,12 +243,29 @@ def compare(
 
 @app.command()
 def book(
-    output: Annotated[Path, typer.Option(help="folder for the HTML")] = chapters.ROOT / "_build" / "html",
+    runs: Annotated[list[str] | None, typer.Argument(help="one's own runs, or a study: a book of these")] = None,
+    output: Annotated[Path | None, typer.Option(help="folder for the HTML; by default in _build")] = None,
 ) -> None:
-    """Build the book; chapters whose code and data have not changed are not executed again."""
-    from fairlib.book import build_book
+    """Build the book; chapters whose code and data have not changed are not executed again.
 
-    print(build_book(output))
+    With runs (their folders, or the beginnings of their names) or a study, a book of these is built instead: with the
+    same chapters, a title and contents of its own, and without executing anything.
+    """
+    from fairlib import book as books
+
+    where = {} if output is None else {"output": output}
+    if not runs:
+        print(books.build_book(**where))
+        return
+    title = ""
+    if len(runs) == 1:
+        from fairlib import study as studies
+
+        file = studies.study_file(runs[0])
+        if file.suffix == ".toml" and file.is_file():
+            about, _, jobs = studies.load_study(file)
+            title, runs = about.title, [str(folder) for folder in grids.finished(jobs)]
+    print(books.build_book_of_runs(runs, title, **where))
 
 
 def _add_run_command(chapter: chapters.Chapter) -> None:

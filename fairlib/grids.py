@@ -82,6 +82,22 @@ def run_all(
     return rows
 
 
+def finished(jobs: Sequence[Job]) -> list[Path]:
+    """The folders of jobs that were all run, with the code as it is now.
+
+    Raises:
+        fairlib.runs.RunError: some were not; the message says how many, and which is the first.
+    """
+    plans = [(job, *runs.plan(*job)) for job in jobs]
+    missing = [(job, folder, why) for job, folder, why in plans if why]
+    if missing or not jobs:
+        first = f": {missing[0][1].name} ({missing[0][2]})" if missing else ""
+        raise runs.RunError(
+            f"{len(missing)} of the study's {len(jobs)} runs are not there{first}. Run the study first."
+        )
+    return [folder for _, folder, _ in plans]
+
+
 def _run(chapter: str, values: dict[str, Any], force: bool) -> dict[str, Any]:
     started = time.monotonic()
     try:

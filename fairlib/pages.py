@@ -106,10 +106,23 @@ def _teach_docutils() -> None:
             self.state.nested_parse(self.content, self.content_offset, box)
             return [box]
 
+    class Marker(Directive):
+        """Where a solution, several cells long, begins and ends."""
+
+        optional_arguments, has_content = 1, True
+        option_spec = {name: directives.unchanged for name in ("label", "class", "hidden")}
+
+        def run(self) -> list[nodes.Node]:
+            begins = self.name.endswith("-start")
+            tag = "<details><summary>Solution</summary>" if begins else "</details>"
+            return [nodes.raw("", tag, format="html")]
+
     def words(name, rawtext, text, lineno, inliner, options=None, content=()):
         return [nodes.inline(rawtext, re.sub(r"\s*<[^<>]*>$", "", text))], []
 
     for name in _BOXES:
         directives.register_directive(name, Box)
+    for name in ("solution-start", "solution-end"):
+        directives.register_directive(name, Marker)
     for name in _REFERENCES:
         roles.register_local_role(name, words)

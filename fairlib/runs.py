@@ -300,15 +300,24 @@ def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None
         >>> name.rpartition("__")[0]
         'speaker-identification__corpus-synthetic__seeds-2'
     """
+    parts = [chapter]
+    for name, value in differing(chosen).items():
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
+        parts.append(f"{name}-{slug[-40:]}")
+    return "__".join([*parts, key(chapter, chosen, sources)[:8]])
+
+
+def differing(chosen: Parameters) -> dict[str, Any]:
+    """The parameters that are not what the chapter would have without them.
+
+    Example:
+        >>> differing(check("speaker-identification", {"corpus": "librispeech", "group": "sex", "seeds": 2}))
+        {'corpus': 'librispeech', 'seeds': 2}
+    """
     usual = type(chosen)().model_dump()
     if isinstance(chosen, StudyParameters):  # a corpus brings its own main group
         usual |= {"group": type(chosen)(corpus=chosen.corpus).group}
-    parts = [chapter]
-    for name, value in chosen.model_dump(exclude={"force"}).items():
-        if value != usual[name]:
-            slug = re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
-            parts.append(f"{name}-{slug[-40:]}")
-    return "__".join([*parts, key(chapter, chosen, sources)[:8]])
+    return {name: value for name, value in chosen.model_dump(exclude={"force"}).items() if value != usual[name]}
 
 
 def key(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:

@@ -84,7 +84,7 @@ def write_status(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]])
         "",
         "## Chapters",
         "",
-        "Each was run from its first cell to its last, with its default parameters,",
+        "Each was run from its first cell to its last, by the command that stands beside it,",
         f"by {listing(sorted({each['code'] for each in facts.values() if each}))}.",
         "",
         *_markdown_table(chapters),

@@ -27,7 +27,10 @@ def written(tmp_path):
         new_code_cell("shown = 1"),
         new_code_cell("hidden = 1", outputs=[new_output("display_data", _chart())], metadata={"tags": ["hide-input"]}),
         new_code_cell("gone = 1", metadata={"tags": ["remove-input"]}),
-        new_markdown_cell("```{exercise} Count\nHow many are there, as {term}`said <word>`?\n```"),
+        new_markdown_cell("```{exercise} Count\n:label: c\nHow many are there, as {term}`said <word>`?\n```"),
+        new_markdown_cell(":::{solution-start} c\n:class: dropdown\n:::\n\nCount them."),
+        new_code_cell("counted = 3", metadata={"tags": ["solution"]}),
+        new_markdown_cell(":::{solution-end}\n:::\n\nAfterwards."),
     ]
     notebook = tmp_path / "chapter.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
@@ -45,6 +48,9 @@ def test_a_page_holds_what_the_book_would_show(written):
     folded = body[body.index("<details>") : body.index("</details>")]
     assert "hidden" in folded and "shown" not in folded and "gone" not in body
     assert "Exercise Count" in html and "as <span>said</span>" in html
+    solution = body[body.index("<summary>Solution</summary>") :]
+    solution = solution[: solution.index("</details>")]
+    assert "Count them." in solution and "counted" in solution and "Afterwards" not in solution
 
 
 def test_a_page_without_charts_is_light():
