@@ -153,8 +153,9 @@ def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
     lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
     mine = lowest.loc[encoder]
     others = lowest.drop(encoder)
-    better = [encoder_label(name) for name, error in others["error"].items() if mine["error"] < error]
-    worse = [encoder_label(name) for name, error in others["error"].items() if mine["error"] >= error]
+    names = {name: "its untrained twin" if name.startswith("random:") else encoder_label(name) for name in others.index}
+    better = [names[name] for name, error in others["error"].items() if mine["error"] < error]
+    worse = [names[name] for name, error in others["error"].items() if mine["error"] >= error]
     verdict = [f"better than from {listing(better)}"] * bool(better) + [f"worse than from {listing(worse)}"] * bool(
         worse
     )
