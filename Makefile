@@ -1,9 +1,16 @@
-.PHONY: book test test-cluster notebooks clean
+.PHONY: book pdf archive test test-cluster notebooks clean
 
 python := .venv/bin/python
 
 book: .venv/ready        ## build the book into _build/html; RUNS="..." builds one of these runs, or of a study's
 	$(python) -m fairlib.cli book $(RUNS)
+
+pdf: .venv/ready         ## build the book and print it into _build/book.pdf; needs Chromium
+	$(python) -m fairlib.cli book --pdf _build/book.pdf
+
+archive: pdf             ## pack the book and its PDF, with a checksum
+	tar --sort=name --owner=0 --group=0 --numeric-owner -czf _build/book.tar.gz -C _build html book.pdf
+	cd _build && sha256sum book.tar.gz > book.tar.gz.sha256
 
 test: .venv/ready        ## run the tests
 	$(python) -m ruff check .

@@ -155,9 +155,10 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
         *(f"- [{plain(page.title)}](../notebooks/{page.notebook}.ipynb)" for page in pages),
     ]
     write_text(source / "book" / "own_runs.md", "\n".join(first) + "\n")
-    # Pages that quote the published chapters' numbers have no place here.
+    # Pages that quote the published chapters' numbers or point at their exercises have no place here.
     for page in source.glob("book/*.md"):
-        if "::" in page.read_text(encoding="utf-8") and "{glue:" in page.read_text(encoding="utf-8"):
+        text = page.read_text(encoding="utf-8")
+        if ("::" in text and "{glue:" in text) or "{ref}`" in text:
             page.unlink()
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     contents["root"] = "book/own_runs"

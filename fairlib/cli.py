@@ -245,6 +245,7 @@ def compare(
 def book(
     runs: Annotated[list[str] | None, typer.Argument(help="one's own runs, or a study: a book of these")] = None,
     output: Annotated[Path | None, typer.Option(help="folder for the HTML; by default in _build")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="print the whole book into this file, too; needs Chromium")] = None,
 ) -> None:
     """Build the book; chapters whose code and data have not changed are not executed again.
 
@@ -255,17 +256,22 @@ def book(
 
     where = {} if output is None else {"output": output}
     if not runs:
-        print(books.build_book(**where))
-        return
-    title = ""
-    if len(runs) == 1:
-        from fairlib import study as studies
+        built = books.build_book(**where)
+    else:
+        title = ""
+        if len(runs) == 1:
+            from fairlib import study as studies
 
-        file = studies.study_file(runs[0])
-        if file.suffix == ".toml" and file.is_file():
-            about, _, jobs = studies.load_study(file)
-            title, runs = about.title, [str(folder) for folder in grids.finished(jobs)]
-    print(books.build_book_of_runs(runs, title, **where))
+            file = studies.study_file(runs[0])
+            if file.suffix == ".toml" and file.is_file():
+                about, _, jobs = studies.load_study(file)
+                title, runs = about.title, [str(folder) for folder in grids.finished(jobs)]
+        built = books.build_book_of_runs(runs, title, **where)
+    print(built)
+    if pdf:
+        from fairlib.printing import print_book
+
+        print(print_book(built.parent, pdf))
 
 
 def _add_run_command(chapter: chapters.Chapter) -> None:

@@ -97,7 +97,7 @@ def write_bundle(path: str | Path) -> Path:
 def theme_css() -> str:
     """Style sheet that gives charts their dark colours on dark pages; print is always light."""
     colours = "".join(f" --{light[1:]}: {dark};" for light, dark in DARK.items())
-    return f'@media screen {{ html[data-theme="dark"] .fairlib-chart {{{colours} }} }}\n'
+    return f'@media screen {{ html[data-theme="dark"] :is(.fairlib-chart, .sketch) {{{colours} }} }}\n'
 
 
 def use_book_renderer() -> None:

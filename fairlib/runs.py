@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 RUNS = ROOT / "_runs"
 
+NO_RESULT = ("cli.py", "book.py", "summary.py", "printing.py", "cards.py")
+
 KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
 
 
@@ -455,8 +457,9 @@ def facts_in(notebook: Path) -> dict[str, Any]:
 
 
 def _library_files() -> list[Path]:
-    """fairlib's code and shipped data; neither the command line nor Python's byte code changes a result."""
-    return [path for path in _files(ROOT / "fairlib") if path.name != "cli.py" and path.suffix != ".pyc"]
+    """fairlib's code and shipped data, but for what changes no result: the command line, what is made of executed
+    chapters, and Python's byte code."""
+    return [path for path in _files(ROOT / "fairlib") if path.name not in NO_RESULT and path.suffix != ".pyc"]
 
 
 def _sha256(path: Path) -> str:

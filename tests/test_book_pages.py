@@ -64,6 +64,19 @@ def test_every_link_inside_the_book_leads_somewhere():
     assert not dead
 
 
+@built
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent.name == "notebooks"], ids=lambda page: page.stem
+)
+def test_figures_are_numbered_through_with_places_to_link_to_and_their_data(page):
+    html = page.read_text(encoding="utf-8")
+    numbers = re.findall(r"<strong>Figure (\d+)\.(\d+)\. ", html)
+    charts = html.count('class="fairlib-chart"')
+    assert numbers == [(page.stem[:2].lstrip("0"), str(number)) for number in range(1, charts + 1)]
+    assert all(f'id="figure-{chapter}-{number}"' in html for chapter, number in numbers)
+    assert html.count('class="fairlib-data"') == charts
+
+
 # ---- names ----
 
 # A name as its owners write it, and everything that is taken for an attempt at it. Code, links and the names of

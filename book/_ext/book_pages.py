@@ -23,15 +23,16 @@ def add_files(app: Sphinx) -> None:
     write_bundle(folder / "vega.js")
     (folder / "charts.css").write_text(theme_css(), encoding="utf-8")
     app.config.html_static_path.append(str(folder))
+    app.add_css_file("charts.css")
 
 
 def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     """Number the figures, and load Vega where there are any: deferred, so that the page is read and drawn first."""
-    body = context.get("body", "")
+    # docutils calls the entries of a list of references what a list may not hold any more (ARIA 1.3).
+    body = context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
-        app.add_css_file("charts.css")
 
 
 def numbered(body: str, pagename: str) -> str:
