@@ -47,6 +47,10 @@ def groups_of(corpus: str) -> tuple[str, ...]:
     return tuple(own_groups(corpus))
 
 
+_CORPUS = (
+    f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of your own: a CSV"
+    " file, or a folder that datasets saved"
+)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -77,11 +81,7 @@ class EncoderParameters(Parameters):
         "pocket-hubert",
         description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
     )
-    corpus: str = Field(
-        "speechocean762",
-        description=f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of"
-        " your own: a CSV file, or a folder that datasets saved",
-    )
+    corpus: str = Field("speechocean762", description=_CORPUS)
 
     @field_validator("corpus")
     @classmethod
@@ -218,6 +218,15 @@ class AlongPretraining(StudyParameters):
     )
 
 
+class YourOwnModel(StudyParameters):
+    """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
+
+    corpus: str = Field("planted", description=_CORPUS)
+    group: str = Field(
+        "group", description="speaker column whose groups are compared; left out, the first that divides the speakers"
+    )
+
+
 @dataclass(frozen=True)
 class Chapter:
     """One chapter: its name on the command line, its notebook's name, its task and its parameters."""
@@ -311,6 +320,15 @@ _CHAPTERS = (
         Robustness,
         ("sid", "asr", "phone"),
     ),
+    Chapter(
+        "your-own-model",
+        "12_your_own_model",
+        "Your own model and corpus",
+        "",
+        YourOwnModel,
+        ("sid",),
+        controls=True,
+    ),
 )
 
 
@@ -320,7 +338,7 @@ def chapters() -> dict[str, Chapter]:
     Example:
         >>> list(chapters())
         ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
-         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'robustness']
+         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'robustness', 'your-own-model']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 

@@ -370,12 +370,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example:
         >>> main(["chapters"])
-        encoders-and-layers     Encoders and layers
-        measuring-bias          Measuring bias
-        speaker-identification  Speaker identification, layer by layer
-        speech-recognition      Speech recognition, layer by layer
-        opposite-patterns       Opposite patterns?
-        fine-tuning             After fine-tuning
+        speakers-and-groups     Speakers and groups
+        ...
         0
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)

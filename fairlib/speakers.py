@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.audio import audio_header
 from fairlib.bias import group_columns
-from fairlib.corpora import SPEAKER_COLUMNS
+from fairlib.corpora import CORPUS_NAMES, load_corpus, speaker_columns
 from fairlib.findings import Finding, mean_error
 from fairlib.power import smallest_gaps
 from fairlib.probing import description_length, probe_characters
 from fairlib.recordings import recording_noise
-from fairlib.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
+from fairlib.words import SCALE_WORDS, capital, encoder_label, listing, number, people, percent, sides
 
 NEGLIGIBLE, LARGE = 0.1, 0.25  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
 ALIKE_CLAIM = "The compared groups of speakers are alike in everything recorded but what they are compared by."
@@ -30,11 +31,23 @@ _MEASURED = {
     "rate": ("speaking rate", "{:.1f}", "characters a second"),
     "snr_db": ("speech over noise", "{:.0f}", "dB"),
     "age": ("age", "{:.0f}", "years"),
+    "khz": ("sampling rate", "{:.1f}", "kHz"),
 }
 
 
 def speakers_of(corpus: str) -> pd.DataFrame:
-    """`speaker_table` of a corpus, from outcomes of log-mel: published ones, or computed."""
+    """`speaker_table` of a corpus, from outcomes of log-mel: published ones, or computed; of one's own, from its list.
+
+    Where the audio of one's own has several sampling rates, ``khz`` holds each speaker's mean.
+    """
+    if corpus not in CORPUS_NAMES:
+        table = load_corpus(corpus)
+        texts = table[table["text"].notna()]
+        speakers = speaker_table(table, texts.assign(length=texts["text"].str.len()), recording_noise(table))
+        if len(table.attrs["sample_rates"]) > 1:
+            rates = pd.Series([audio_header(path)[1] / 1000 for path in table["path"]])
+            speakers["khz"] = rates.groupby(table["speaker_id"]).mean()
+        return speakers
     utterances = description_length("logmel", corpus, task="sid", seeds=1)  # its probes pass over all utterances
     transcribed = probe_characters("logmel", corpus).query("unit == 'char'")
     return speaker_table(utterances, transcribed, recording_noise(corpus))
@@ -44,15 +57,16 @@ def speaker_table(utterances: pd.DataFrame, transcribed: pd.DataFrame, noise: Ma
     """One row a speaker: what is recorded of them, how much they say, and how their recordings are on average.
 
     Args:
-        utterances: outcomes, of one probe, over all utterances of a corpus.
-        transcribed: outcomes in characters; of other speakers the text is not known here, and stays missing.
+        utterances: outcomes, of one probe, over all utterances of a corpus; or a corpus table.
+        transcribed: outcomes in characters, or another table with the ``length`` of the text; of other speakers the
+            text is not known here, and stays missing.
         noise: speech over noise of each utterance, in decibels (`fairlib.recordings.recording_noise`).
 
     Returns:
         Speaker columns, ``utterances, seconds`` (mean), ``snr_db`` (mean), ``characters`` (mean), ``rate`` (a second).
     """
     said = utterances.drop_duplicates("utterance_id")
-    known = [column for column in SPEAKER_COLUMNS if column in said and said[column].notna().any()]
+    known = [column for column in speaker_columns(said) if said[column].notna().any()]
     table = said.groupby("speaker_id")[known].first()
     table["utterances"] = said.groupby("speaker_id").size()
     table["seconds"] = said.groupby("speaker_id")["duration_s"].mean()
@@ -90,8 +104,8 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         for column, (name, form, unit) in _MEASURED.items()
         if column in speakers and column not in same
     }
-    for column in SPEAKER_COLUMNS:
-        if column in speakers and column not in same | {"age"} and speakers[column].nunique() > 1:
+    for column in speaker_columns(speakers):
+        if column not in same | {"age"} and speakers[column].nunique() > 1:
             common = speakers[column].mode()[0]
             share = (speakers[column] == common).where(speakers[column].notna()).astype(float)
             values[f"share recorded as {common}"] = (share, percent, "")
@@ -111,8 +125,9 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
                 "n_speakers_a": len(one), "n_speakers_b": len(other),
             }
         )  # fmt: skip
-    table = pd.DataFrame(rows)
-    return table.sort_values("estimate", key=lambda column: -column.abs(), ignore_index=True) if rows else table
+    columns = ["name", "first", "second", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("estimate", key=lambda column: -column.abs(), ignore_index=True)
 
 
 def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
@@ -135,9 +150,7 @@ def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
 def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
     """What is recorded of the speakers and of how many, as text for reading."""
     rows = []
-    for column in SPEAKER_COLUMNS:
-        if column not in speakers:
-            continue
+    for column in speaker_columns(speakers):
         known = speakers[column].dropna()
         if pd.api.types.is_numeric_dtype(known):
             values = f"{known.min():.0f} to {known.max():.0f}"
@@ -176,11 +189,12 @@ def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: in
     return pd.DataFrame(rows)
 
 
-def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
+def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str | None = None) -> pd.DataFrame:
     """Smallest gap that would show in each task, for each contrast of the recorded columns and their intersection.
 
     Args:
         outcomes: of the encoder, by what to call the task; taken at the layer with the lowest error.
+        by: one column, in place of all.
 
     Returns:
         One row a contrast and task, as text; ``points`` and ``log_odds`` hold the numbers.
@@ -190,9 +204,9 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str) -> pd.Dat
         error = mean_error(mine)
         best = error.loc[error["error"].idxmin()]
         mine = mine[mine["layer"] == best["layer"]]
-        columns = group_columns(mine)
-        for by in [*columns, *([columns] if len(columns) > 1 else [])]:
-            gaps = smallest_gaps(mine, by, speakers=[]).set_index(["contrast", "scale"])
+        columns = [by] if by else group_columns(mine)
+        for column in [*columns, *([columns] if len(columns) > 1 else [])]:
+            gaps = smallest_gaps(mine, column, speakers=[]).set_index(["contrast", "scale"])
             for contrast in gaps.index.unique(0):
                 row = gaps.loc[contrast, "difference"]
                 rows.append(
@@ -217,3 +231,40 @@ def written(smallest: pd.DataFrame) -> pd.DataFrame:
         f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: number(value, 2).lstrip("+")),
     }
     return smallest.drop(columns=["points", "log_odds"]).assign(**numbers)
+
+
+def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int, min_speakers: int = 5) -> list[str]:
+    """What these speakers cannot tell about groups of theirs, one sentence each; empty if nothing stands out.
+
+    Args:
+        speakers: from `speaker_table`.
+        by: the speaker column that they are compared by.
+        least_utterances: what a probe of speakers needs of each.
+
+    Example:
+        >>> speakers = pd.DataFrame({"region": ["north", "north", None], "utterances": [2, 9, 9]})
+        >>> cannot_be_told(speakers, "region", least_utterances=4)[1]
+        'Of 1 of 3 people it is not recorded what they are compared by; they are in no comparison.'
+    """
+    sizes = speakers[by].value_counts().sort_index()
+    told = []
+    if (sizes < min_speakers).any():
+        few = listing([f"{people(by, name)} ({count})" for name, count in sizes[sizes < min_speakers].items()])
+        told.append(
+            f"Fewer than {min_speakers} people: {few}. Intervals of so few are not to be trusted, and one person is no"
+            " group."
+        )
+    unknown, few = speakers[by].isna(), speakers["utterances"] < least_utterances
+    if unknown.any():
+        told.append(
+            f"Of {unknown.sum()} of {len(speakers)} people it is not recorded what they are compared by; they are in no"
+            " comparison."
+        )
+    if few.any():
+        told.append(
+            f"{few.sum()} of {len(speakers)} people have fewer than {least_utterances} utterances and are left out of"
+            " telling speakers."
+        )
+    if "khz" in speakers:
+        told.append("The recordings have several sampling rates; what a lower one cut off is missing for its speakers.")
+    return told

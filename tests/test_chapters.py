@@ -19,6 +19,7 @@ from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
 
 FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3, "along-pretraining": 5}
+FINDINGS |= {"your-own-model": 5}
 TINY = """\
 # ---
 # jupyter:

@@ -11,7 +11,8 @@ import soundfile
 
 import fairlib
 from fairlib import chapters, runs
-from fairlib.corpora import CorpusError, corpus_fingerprint, load_corpus, own_groups
+from fairlib.corpora import CorpusError, corpus_fingerprint, load_corpus, own_groups, speaker_columns
+from fairlib.speakers import cannot_be_told, differences, recorded_table, speakers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*microphone differs")
 
@@ -215,6 +216,33 @@ def test_a_damaged_dataset_gets_one_sentence(tmp_path: Path) -> None:
     assert f"{data} cannot be read" in complaint(tmp_path / "cut")
     (tmp_path / "cut" / "state.json").write_text("{")
     assert "state.json cannot be read" in complaint(tmp_path / "cut")
+
+
+# --- who is in it -------------------------------------------------------------------------------------------------
+
+
+def test_who_is_in_it_is_told_from_the_list_and_the_recordings(voices: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    sound(300, rate=8_000, file=str(voices.parent / "audio/ben/2.wav"))
+    (voices.parent / "audio/dan/3.wav").unlink()
+    edit(voices, 'audio/dan/3.wav,dan,"Well, 3",south,near\n', "")
+    with pytest.warns(UserWarning, match="several sampling rates"):
+        people = speakers_of(str(voices))
+    assert people["region"].to_dict() == SPEAKERS and people["utterances"].tolist() == [4, 4, 4, 3]
+    assert people["khz"].tolist() == [16, 14, 16, 16] and people["characters"].tolist() == [7] * 4
+    assert set(recorded_table(people)["recorded"]) == {"region"}
+    apart = differences(people, "region", "north vs south").set_index("name")
+    assert apart.loc["sampling rate", ["first", "second"]].tolist() == ["15.0", "16.0\N{NO-BREAK SPACE}kHz"]
+    few, utterances, rates = cannot_be_told(people, "region", least_utterances=4)
+    assert "speakers with region “north” (2) and speakers with region “south” (2)" in few
+    assert utterances.startswith("1 of 4 people have fewer than 4 utterances") and "several sampling rates" in rates
+
+
+def test_known_corpora_have_no_columns_but_the_known_ones() -> None:
+    assert speaker_columns(load_corpus("synthetic", speakers_per_group=2, utterances_per_speaker=1)) == [
+        "accent",
+        "group",
+    ]  # others would change the fingerprint of what is published
 
 
 # --- as a chapter's parameter -----------------------------------------------------------------------------------

@@ -57,6 +57,14 @@ def test_a_chapter_without_findings_is_not_in_the_summary_but_in_the_status(fact
     assert without.title in (tmp_path / "status.md").read_text()
 
 
+def test_findings_in_synthetic_speech_are_no_findings_of_the_book(facts, tmp_path):
+    one = next(iter(facts))
+    facts[one]["parameters"] = {"encoder": "pocket-hubert", "corpus": "planted"}
+    summary.write_summary(tmp_path, facts)
+    page = (tmp_path / "summary.md").read_text()
+    assert "judge 0 claims" in page and one.title not in page
+
+
 def test_the_status_names_each_table_of_outcomes_once_with_the_chapters_that_use_it(facts, tmp_path):
     summary.write_status(tmp_path, facts)
     page = (tmp_path / "status.md").read_text()

@@ -26,10 +26,10 @@ from fairlib.audio import EXTENSIONS, AudioError, audio_header
 
 SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
-# What cannot be the name of a speaker column: what utterances and outcomes are described by, and the language that
-# Common Voice gives for a clip.
+# What cannot be the name of a speaker column: what utterances and outcomes are described by, the language that Common
+# Voice gives for a clip, and which of eSpeak's voices speaks.
 RESERVED_COLUMNS = (
-    *UTTERANCE_COLUMNS, "language", "encoder", "layer", "task", "unit", "probe", "seed", "errors", "length",
+    *UTTERANCE_COLUMNS, "language", "variant", "encoder", "layer", "task", "unit", "probe", "seed", "errors", "length",
     "substitutions", "deletions", "insertions", "predicted",
 )  # fmt: skip
 

@@ -1,0 +1,335 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Your own model and corpus
+#
+# **The question.** Here are your recordings and a speech model.
+# Which of your speakers does the model serve worse, from which layer on, and what can so many people tell about it at all?
+#
+# **The answer.** Telling speakers: *{glue:text}`own_sid_verdict`*. {glue:text}`own_sid`
+# Writing down speech: *{glue:text}`own_asr_verdict`*. {glue:text}`own_asr`
+#
+# {glue:text}`own_corpus`
+#
+# **How it was judged**, by the same rules as in the rest of the book: {glue:text}`own_criterion`
+
+# %% tags=["parameters", "hide-input"]
+encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows: a hub id or a folder of your own
+corpus = "planted"  # your CSV or datasets folder; left as it is, synthetic speech that needs no data
+group = "group"  # a column of the corpus that describes its speakers
+seeds = 5  # speaker probes trained per layer, each from another seed
+force = False  # compute the encoder's outcomes again, even where they are stored or published
+
+# %% [markdown]
+# ## First, the corpus
+#
+# Before anything long is run: who is in the corpus, in what else do its groups differ, and how large would a gap have to be
+# to show?
+# All of this is told without the model, from the recordings and from *log-mel*, the plain spectrogram, alone.
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+import fairlib
+from fairlib import charts, findings, sentences, words
+from fairlib.bias import BiasError, group_bias, group_columns, group_errors
+from fairlib.corpora import CorpusError
+from fairlib.probing import ProbeError
+from fairlib.provenance import provenance_box, rerun
+from fairlib.speakers import (
+    are_they_alike,
+    cannot_be_told,
+    differences,
+    recorded_table,
+    sizes_table,
+    smallest_table,
+    speakers_of,
+    written,
+)
+
+charts.use_book_renderer()
+
+people = speakers_of(corpus)
+asks = {
+    "telling speakers": lambda name, anew: fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew),
+    "writing characters": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
+}
+signal, contrasts, refused = {}, {}, {}
+for task, ask in asks.items():
+    try:
+        table = ask("logmel", False)
+        contrasts[task] = findings.main_contrast(group_bias(table, by=group, permutations=50), "logmel")
+        signal[task] = table
+    except (CorpusError, ProbeError, BiasError) as error:
+        if task == "telling speakers":  # without it there is nothing to report
+            raise
+        refused[task] = str(error)
+smallest = smallest_table(signal, "logmel", by=group)
+leading = contrasts["telling speakers"]
+alike = are_they_alike(differences(people, group, leading), group, leading)
+
+# %% tags=["remove-input"]
+charts.table(recorded_table(people), "What the corpus records of its speakers")
+
+# %% tags=["remove-input"]
+charts.table(sizes_table(people, [group]), "People, utterances and minutes in each group")
+
+# %% [markdown]
+# ### What these people cannot tell
+#
+# A gap that is not found may be absent, or too small for the people there are.
+# Here is how large it would have to be to show in four studies of five, as far as the spectrogram can say how much people
+# differ.
+
+# %% tags=["remove-input"]
+charts.table(written(smallest), "The smallest gap that would show, judged by log-mel")
+
+# %% tags=["remove-input"]
+limits = cannot_be_told(people, group, least_utterances=4)
+limits += [f"Nothing is said about {task}. {why}" for task, why in refused.items()]
+limits += [
+    f"In {task} log-mel makes too few errors to say how large a gap would have to be; with so few, none can be judged."
+    for task in smallest.loc[smallest["points"].isna(), "task"].unique()
+]
+limits.append(f"{alike.sentence} What differs beside the group may lie behind a gap between the groups.")
+display(Markdown("\n".join(f"- {limit}" for limit in limits)))
+
+# %% [markdown]
+# ## Then, the model, layer by layer
+#
+# Speakers are told from every layer of the encoder, of its *untrained twin* with random weights, and from log-mel.
+# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
+
+# %%
+outcomes, bias, found, runs = {}, {}, {}, []
+for task, contrast in contrasts.items():
+    tables = [
+        signal[task] if name == "logmel" else asks[task](name, force and name == encoder)
+        for name in [encoder, *findings.controls(encoder)]
+    ]
+    runs += tables
+    outcomes[task] = pd.concat(tables, ignore_index=True)
+    bias[task] = findings.mark_saturated(group_bias(outcomes[task], by=group), outcomes[task])
+    beside = findings.control_differences(outcomes[task], group, encoder)
+    found[task] = {
+        "begins": findings.where_bias_begins(bias[task], encoder, contrast),
+        "whose": findings.whose_gap(bias[task], beside, encoder, contrast),
+    }
+
+# %% tags=["hide-input"]
+told = bias["telling speakers"]
+charts.bias_by_layer(
+    told,
+    contrast=leading,
+    title=sentences.gap_title(told, encoder, leading),
+    description=sentences.describe_gaps(told, encoder, leading),
+)
+
+# %% tags=["remove-input", "remove-output"]
+for short, task in {"sid": "telling speakers", "asr": "writing characters"}.items():
+    judged = found.get(task)
+    glue(f"own_{short}", judged["begins"].sentence if judged else "This corpus does not allow that it is asked.")
+    glue(f"own_{short}_verdict", judged["begins"].verdict if judged else "not asked")
+glue("own_criterion", findings.BEGINS_CRITERION)
+minutes = (people["utterances"] * people["seconds"]).sum() / 60
+size = f"{len(people)} speakers, {people['utterances'].sum():,} utterances and {minutes:.0f} minutes"
+glue(
+    "own_corpus",
+    f"Nobody is meant by this: the page was made from synthetic speech, {size} spoken by a program."
+    if corpus in ("synthetic", "planted")
+    else f"It stands on {size}.",
+)
+
+# %% [markdown]
+# ### Every task and group
+#
+# The error of each group, what each layer says, and every number behind it.
+
+# %% tags=["remove-input"]
+for task, contrast in contrasts.items():
+    errors = group_errors(outcomes[task], by=group)
+    display(Markdown(f"**{words.capital(task)}.** {found[task]['whose'].sentence}"))
+    display(
+        charts.error_by_layer(
+            errors,
+            encoder=encoder,
+            title=sentences.errors_title(bias[task], encoder, contrast),
+            description=sentences.describe_errors(errors, encoder),
+        )
+    )
+    lines = sentences.layer_sentences(errors, bias[task], encoder, contrast)
+    lines.append(sentences.best_layer_sentence(outcomes[task], encoder))
+    display(Markdown("\n".join(f"- {line}" for line in lines)))
+    table = findings.layer_table(errors, bias[task], contrast)
+    display(charts.table(table, f"{words.capital(task)}: errors and gaps at every layer, with 95 % intervals"))
+
+# %% [markdown]
+# The same rule, applied to everything that is recorded and can be compared.
+# Each verdict is adjusted for all layers and contrasts of its own column, not for the number of columns.
+
+# %% tags=["remove-input"]
+rows = []
+for task in outcomes:
+    own = outcomes[task][outcomes[task]["encoder"] == encoder]
+    every = {column: group_bias(own, by=column) for column in group_columns(own)}
+    rows.append(findings.all_contrasts(every, encoder).assign(task=task))
+charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)}")
+
+# %% [markdown]
+# ## What could be wrong
+#
+# - **A speaker is also a recording.** If each person was recorded once, a probe may know the room and not the voice.
+#   [Chapter 5](05_speaker_identification.ipynb) asks that question in five ways, on any corpus.
+# - **Few people were tested on.** A probe that writes down speech is tested on people it was not trained with: on those
+#   whose `split` is *test*, or on a quarter of all. In a small corpus that leaves very few.
+# - **What was not recorded** cannot be adjusted for, and may be what a gap is really about.
+
+# %% tags=["remove-input"]
+Markdown(sentences.cautions("asr" if "writing characters" in outcomes else "sid", encoder, corpus, group))
+
+# %% [markdown]
+# ## Rerun it
+#
+# The command that made this page; put your CSV and your model in their places.
+# [Run it yourself](../book/run_it_yourself.md) shows what such a CSV looks like.
+
+# %% tags=["remove-input"]
+parameters = dict(encoder=encoder, corpus=corpus, group=group, seeds=seeds, force=force)
+rerun("your-own-model", parameters)
+
+# %% [markdown]
+# ## Exercises
+#
+# :::{exercise} Look
+# :label: own-look
+# Find the smallest gap that would show in telling speakers, for the contrast that this page leads with.
+# How many people would each group need for a gap of five points to show?
+# :::
+#
+# :::{solution-start} own-look
+# :class: dropdown
+# :::
+#
+# The gap that shows shrinks with the root of the number of people: for half the gap one needs four times as many.
+# The code asks for ever larger groups until five points are enough.
+
+# %% tags=["solution"]
+import fairlib
+
+outcomes = fairlib.probe_speakers("logmel", corpus, seeds=seeds)
+sizes = [10, 20, 40, 80, 160, 320, 640]
+gaps = fairlib.smallest_gaps(outcomes, group, speakers=sizes).query("scale == 'difference' and not observed")
+gaps = gaps.pivot(index="contrast", columns="n_speakers_a", values="smallest") * 100
+gaps.round(1).assign(enough=(gaps <= 5).idxmax(axis=1).where((gaps <= 5).any(axis=1)))
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Try
+# :label: own-try
+# Test the whole page on a truth that you know: toss a coin for every speaker, and compare heads with tails.
+# At how many layers does the rule find a gap between them?
+# :::
+#
+# :::{solution-start} own-try
+# :class: dropdown
+# :::
+#
+# A coin says nothing about a voice, so any gap is chance.
+# The rule is allowed to find one at any layer in one study of twenty; toss again with another seed, and count.
+
+# %% tags=["solution"]
+import numpy as np
+import pandas as pd
+
+import fairlib
+from fairlib.findings import gaps
+
+outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
+people = outcomes["speaker_id"].unique()
+rows = []
+for toss in range(5):
+    coin = dict(zip(people, np.random.default_rng(toss).permutation(len(people)) % 2))
+    tossed = outcomes.assign(coin=outcomes["speaker_id"].map(coin).map({0: "heads", 1: "tails"}))
+    table = gaps(fairlib.group_bias(tossed, by="coin", permutations=500), encoder, "heads vs tails")
+    largest = table.loc[table["estimate"].abs().idxmax(), "estimate"]
+    rows.append({"toss": toss, "layers with a gap": int(table["biased"].sum()), "largest log odds ratio": largest})
+pd.DataFrame(rows).round(2)
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# :::{exercise} Build
+# :label: own-build
+# Write the CSV of a tiny corpus, with one mistake in it, and let it be read.
+# Is the mistake told in words that you could act on?
+# Correct it, and look at who is in your corpus.
+# :::
+#
+# :::{solution-start} own-build
+# :class: dropdown
+# :::
+#
+# Here the sounds are noise and a file is missing.
+# With recordings of your own, `recorded_table` and `sizes_table` show whom you have before you run anything long.
+
+# %% tags=["solution"]
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+import fairlib
+from fairlib.corpora import CorpusError
+from fairlib.speakers import recorded_table, speakers_of
+
+folder = Path(tempfile.mkdtemp())
+lines = ["path,speaker_id,text,region"]
+for speaker, region in {"anna": "north", "ben": "north", "cleo": "south"}.items():
+    for number in range(2):
+        sound = np.random.default_rng(len(lines)).normal(scale=0.1, size=16000)
+        soundfile.write(folder / f"{speaker}{number}.wav", sound, 16000)
+        lines.append(f"{speaker}{number}.wav,{speaker},good morning,{region}")
+(folder / "voices.csv").write_text("\n".join(lines).replace("ben1.wav", "ben2.wav"))
+try:
+    fairlib.load_corpus("csv", root=folder / "voices.csv")
+except CorpusError as error:
+    print(error)
+(folder / "voices.csv").write_text("\n".join(lines))
+recorded_table(speakers_of(str(folder / "voices.csv")))
+
+# %% [markdown]
+# :::{solution-end}
+# :::
+#
+# ## The next question
+#
+# It is yours.
+# The claims of this book were judged on few encoders and few corpora, and a verdict on yours, for or against them, is as
+# good a piece of evidence.
+#
+# ## Provenance
+
+# %% tags=["remove-input"]
+judged = {
+    task if name == "begins" else f"{task}, against the controls": finding
+    for task, both in found.items()
+    for name, finding in both.items()
+}
+provenance_box(runs, parameters, chapter="your-own-model", findings={"the groups": alike} | judged)
