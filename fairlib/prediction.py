@@ -2,8 +2,8 @@
 
 Parameters and the size of what is kept are counted and exact. Time is operations over speed: operations of the
 encoder's layers and of the probes' products, speed that of a matrix product on this very machine, measured now, times
-`SHARE`. Not counted are decoding audio, aligning phones and downloading; memory is what the largest arrays and the
-libraries take.
+`SHARE`; to this comes CTC's recursion. Not counted are decoding audio, aligning phones and downloading; memory is what
+the largest arrays and the libraries take.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from fairlib.probing.speakers import BALANCED_SPEECH
 # Of a matrix product's speed. One core of a processor reached 0.67 with a pocket encoder and 0.97 with one of base
 # size; on a GPU it was not measured.
 SHARE = 0.8
+
+# CTC's recursion goes step by step, however wide the layers are: seconds for each second of speech, in each pass, as
+# published log-mel outcomes took on one core. On a GPU it was not measured.
+RECURSION = 2e-3
 
 # Utterances, hours and speakers, as published, where a corpus is not at hand.
 SIZES = {"speechocean762": (5000, 5.6, 250), "librispeech": (1519, 5.3, 28), "commonvoice": (5000, 7.4, 2357)}
@@ -188,7 +192,7 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
         size = encoder_size(config)
     total, layers = sum(size["widths"].values()), len(size["widths"])
     passes, kept = {}, {}  # seconds of speech that the encoder hears; bytes of features
-    probes, largest = 0.0, 0.0
+    probes, largest, waiting = 0.0, 0.0, 0.0
     for row in calls.to_dict("records"):
         seconds, speakers = speech[row["corpus"]]
         altered = (bool(row["settings"].get("perturbed")), bool(row["settings"].get("balance")))
@@ -203,8 +207,8 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
             passes[corpus, perturbed, cut] = lengths.sum()
             frames = 0 if perturbed or cut else frames_of(lengths, size["steps"]).sum()
             kept[corpus, perturbed, cut] = total * (2 * frames + 8 * len(lengths))
-        work, memory = _probe(row, seconds, speakers, heard, speech, size)
-        probes, largest = probes + work, max(largest, memory)
+        work, memory, trained = _probe(row, seconds, speakers, heard, speech, size)
+        probes, largest, waiting = probes + work, max(largest, memory), waiting + trained * RECURSION
     batch_frames = batch_seconds * 50
     longest = max(float(speech[name][0].max()) for name in _corpora(calls))
     encoding = (
@@ -219,12 +223,13 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
         "download_gb": 0.0 if configuration(plain) or encoder == "logmel" else 4 * size["parameters"] / 1e9,
         "disk_gb": sum(kept.values()) / 1e9,
         "memory_gb": (_LIBRARIES + max(encoding, largest)) / 1e9,
-        "hours": (heard_s * size["operations"] / speeds["encoder"] + probes / speeds["probe"]) / 3600,
+        "hours": (heard_s * size["operations"] / speeds["encoder"] + probes / speeds["probe"] + waiting) / 3600,
     }
 
 
-def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float]:
-    """Operations of a probe's training, three for each product (forward and two gradients), and bytes of its arrays."""
+def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, float]:
+    """A probe's training: operations, three for each product (forward and two gradients), bytes of its arrays, and
+    seconds of speech that CTC passes over, all passes together."""
     widths, seeds = (
         list(size["widths"].values()),
         row["settings"].get("seeds", 5 if row["call"] == "identify_among" else 1),
@@ -239,7 +244,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float]:
         batch = probe["seconds_per_batch"] * 50 / probe["stride"]
         # The neighbouring frames side by side, and their gradient; weights with both of Adam's averages.
         memory = batch * len(widths) * probe["kernel"] * max(widths) * (2 + 2) + 16 * each
-        return seeds * 6 * frames * each, memory
+        return seeds * 6 * frames * each, memory, seeds * trained * probe["passes"]
     if row["call"] == "probe_phones":
         rows, classes, iterations, columns = seconds.sum() * 50 * _SOUNDING, _PHONES, PHONE_PROBE["iterations"], 1
     else:
@@ -247,4 +252,4 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float]:
     # Half of the frames, or three quarters of the utterances, are trained on.
     work = sum(4 * rows * columns * width * classes * iterations * _EVALUATIONS for width in widths)
     # One layer's frames in half precision, and three times in single: as read, standardised, with the bias.
-    return seeds * work, 14 * rows * columns * max(widths)
+    return seeds * work, 14 * rows * columns * max(widths), 0.0
