@@ -59,27 +59,55 @@ def list_chapters() -> None:
         print(f"{chapter.name:24}{chapter.title}")
 
 
-@app.command()
-def corpora() -> None:
-    """List the corpora, and which of them are found under FAIRLIB_DATA."""
+corpora = typer.Typer(help="List the corpora, which of them are there, and what each allows; or fetch one.")
+app.add_typer(corpora, name="corpora")
+
+
+@corpora.callback(invoke_without_command=True)
+def list_corpora(ctx: typer.Context) -> None:
+    """List the corpora, which of them are found under FAIRLIB_DATA, and what each allows or would allow."""
+    if ctx.invoked_subcommand:
+        return
     from fairlib.corpora import CORPUS_NAMES, CorpusError, load_corpus
+    from fairlib.corpora.fetch import ARCHIVES, ON_REQUEST, USUAL_PARTS
 
     for name in CORPUS_NAMES:
+        groups = ", ".join(chapters.GROUPS[name])
         if name in ("synthetic", "planted"):
-            groups = ", ".join(chapters.GROUPS[name])
             print(f"{name:16}synthetic speech, made on first use, no data needed; groups by {groups}")
             continue
         try:
             table = load_corpus(name, on_error="skip")
         except CorpusError as error:
-            print(f"{name:16}not found. {error}")
+            how = f"{ON_REQUEST.get(name)}."
+            if name in ARCHIVES:
+                parts = USUAL_PARTS.get(name, tuple(ARCHIVES[name]))
+                size = sum(ARCHIVES[name][part].megabytes for part in parts)
+                how = f"Or have it fetched: fairlib corpora fetch {name} ({size} MB)."
+            print(f"{name:16}not found; it would allow groups by {groups}. {error} {how}")
             continue
         recorded = [column for column in chapters.GROUPS[name] if column in table]
-        groups = [column for column in recorded if table[column].nunique() > 1]
+        there = [column for column in recorded if table[column].nunique() > 1]
         print(
             f"{name:16}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
-            f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(groups) or 'nothing recorded'}"
+            f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(there) or 'nothing recorded'}"
         )
+    for name in [name for name in ON_REQUEST if name not in CORPUS_NAMES]:
+        print(f"{name:16}on request. {ON_REQUEST[name]}.")
+    print(f"{'your own':16}a CSV beside its audio, or a folder that datasets saved; groups by its own columns")
+
+
+@corpora.command()
+def fetch(
+    corpus: Annotated[str, typer.Argument(help="which corpus, see fairlib corpora")],
+    parts: Annotated[list[str] | None, typer.Argument(help="only these parts, such as dev-clean")] = None,
+    source: Annotated[str, typer.Option(help="the publisher's address, or a mirror's")] = "",
+) -> None:
+    """Fetch a corpus from its publisher into FAIRLIB_DATA; a stopped download goes on where it was."""
+    from fairlib.corpora import fetch as fetching
+
+    for folder in fetching.fetch(corpus, parts or (), source=source or fetching.OPENSLR):
+        print(folder)
 
 
 @app.command()

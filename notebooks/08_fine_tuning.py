@@ -156,6 +156,7 @@ rerun("fine-tuning", parameters)
 # larger than that to count.
 
 # %% tags=["solution"]
+import fairlib
 from fairlib.encoders import finetuned_from
 
 before = pretrained or finetuned_from(encoder)[0]
