@@ -185,6 +185,9 @@ def probe(
     perturbed: Annotated[
         bool, typer.Option("--perturbed", help="speakers: give every utterance a random channel of its own")
     ] = False,
+    frames: Annotated[
+        str, typer.Option(help="characters: stored on disk, streamed (no room needed), or cheaper (what costs less)")
+    ] = "stored",
     force: Annotated[bool, typer.Option("--force", help="compute again, whatever is stored")] = False,
 ) -> None:
     """Probe every layer of an encoder and keep the outcomes in the store, where chapters find them."""
@@ -200,6 +203,10 @@ def probe(
         if task is not Task.speakers:
             raise typer.BadParameter("--perturbed is for the task speakers")
         settings["perturbed"] = True
+    if frames != "stored":
+        if task is not Task.characters:
+            raise typer.BadParameter("--frames is for the task characters")
+        settings["frames"] = frames
     outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
     origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")

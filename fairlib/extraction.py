@@ -348,6 +348,15 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
+def reader(corpus: pd.DataFrame, keep_audio: bool | None = None) -> Callable[[int], np.ndarray]:
+    """Reads an utterance of a corpus by its row; what a pass over the corpus decoded is not decoded again."""
+    corpus = corpus.reset_index(drop=True)
+    keep = bool(corpus["duration_s"].sum() <= _DECODED_HOURS * 3600) if keep_audio is None else keep_audio
+    starts = range(0, len(corpus), SHARD_UTTERANCES)
+    parts = [_reader(corpus.iloc[start : start + SHARD_UTTERANCES], keep) for start in starts]
+    return lambda row: parts[row // SHARD_UTTERANCES](row % SHARD_UTTERANCES)
+
+
 def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Callable[[int], np.ndarray]:
     """Reads an utterance by its row; compressed audio from 16-bit samples in the cache, made on first use."""
     paths = utterances["path"].tolist()

@@ -23,10 +23,14 @@ def cache_folder() -> Path:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary name beside ``path``, then rename: a stop never leaves half a file."""
-    temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    temporary.replace(path)
+    """Call ``write`` with a temporary name beside ``path``, then rename: a stop never leaves half a file, and two
+    processes that write the same do not write into each other's."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

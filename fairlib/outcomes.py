@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from fairlib.folders import cache_folder
+from fairlib.folders import cache_folder, replace
 
 PUBLISHED = Path(__file__).parent / "assets" / "outcomes"
 
@@ -150,9 +150,7 @@ def write_outcomes(outcomes: pd.DataFrame, key: dict, about: dict) -> Path:
     table = table.replace_schema_metadata(
         {**table.schema.metadata, b"fairlib": _canonical({"key": key, **about}).encode()}
     )
-    temporary = path.with_suffix(".partial")
-    pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-    temporary.replace(path)
+    replace(path, lambda at: pyarrow.parquet.write_table(table, at, compression="zstd", write_page_checksum=True))
     return path
 
 

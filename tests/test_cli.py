@@ -58,6 +58,7 @@ def test_the_help_of_a_chapter_lists_its_parameters(capsys, chapter, monkeypatch
         (["finetune", "pocket-hubbert", "--corpus", "librispeech", "--output", "x"], "Did you mean 'pocket-hubert'?"),
         (["finetune", "pocket-hubert", "--corpus", "libri", "--output", "nowhere"], "There is no corpus 'libri'"),
         (["probe", "phones", "--encoder", "logmel", "--corpus", "synthetic", "--perturbed"], "for the task speakers"),
+        (["probe", "phones", "--encoder", "logmel", "--corpus", "synthetic", "--frames", "cheaper"], "task characters"),
         (["bogus"], "No such command 'bogus'"),
     ],
 )

@@ -10,6 +10,7 @@ they are there.
 from fairlib.probing.characters import CHARACTER_PROBE, probe_characters
 from fairlib.probing.classifiers import PHONE_PROBE, SPEAKER_PROBE
 from fairlib.probing.controls import description_length, selectivity
+from fairlib.probing.frames import compare_frame_modes
 from fairlib.probing.phones import control_labels, phone_labels, probe_phones
 from fairlib.probing.speakers import confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.probing.splits import ProbeError, balanced_seconds, balanced_speech, held_out
@@ -17,6 +18,7 @@ from fairlib.probing.stored import kept_features
 
 __all__ = [
     "CHARACTER_PROBE", "PHONE_PROBE", "SPEAKER_PROBE", "ProbeError", "balanced_seconds", "balanced_speech",
-    "confusions", "control_labels", "description_length", "held_out", "identify_among", "kept_features", "phone_labels",
-    "probe_characters", "probe_phones", "probe_speakers", "selectivity", "verify_speakers",
+    "compare_frame_modes", "confusions", "control_labels", "description_length", "held_out", "identify_among",
+    "kept_features", "phone_labels", "probe_characters", "probe_phones", "probe_speakers", "selectivity",
+    "verify_speakers",
 ]  # fmt: skip

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves, require_text
-from fairlib.probing.ctc import fit_ctc
+from fairlib.extraction import reader
+from fairlib.features import Features
+from fairlib.folders import cache_folder
+from fairlib.probing.ctc import fit_ctc, passes_of
+from fairlib.probing.frames import StreamedFrames, compare_frame_modes, told_comparison
 from fairlib.probing.splits import (
     ProbeError,
     balanced_seconds,
@@ -33,7 +38,7 @@ EXTRA_TRAINING_SPEECH = {"speechocean762": ("librispeech",)}
 
 def probe_characters(
     encoder: str, corpus: str | pd.DataFrame, probe: str = "context", seeds: int = 1, force: bool = False, *,
-    balance: str | Sequence[str] = (),
+    balance: str | Sequence[str] = (), frames: str = "stored",
 ) -> pd.DataFrame:  # fmt: skip
     """Speech recognition from every layer: CTC over characters, greedy decoding.
 
@@ -47,15 +52,21 @@ def probe_characters(
         seeds: seeds 0 to ``seeds - 1``, each with its own initial weights and order of batches.
         balance: speaker columns: train on as many seconds of each group, by leaving utterances out at random. Speech
             for which a column is missing is left out too.
+        frames: ``stored`` on disk for the training; ``streamed``, encoded anew at every pass of it, for want of room;
+            or ``cheaper``: whichever costs less time and fits the disk (see `compare_frame_modes`). The outcomes are
+            the same but for what sums in another order change.
 
     Returns:
         Outcomes in units ``char`` and ``word``, with substitutions, deletions and insertions.
 
     Raises:
-        ProbeError: an unknown probe or column, or a transcript without a letter.
+        ProbeError: an unknown probe, column or mode of frames, or a transcript without a letter.
+        fairlib.features.DiskError: the frames do not fit the disk.
         fairlib.corpora.CorpusError: an utterance has no transcript.
     """
     check_probe(probe, ("linear", "context"))
+    if frames not in ("stored", "streamed", "cheaper"):
+        raise ProbeError(f"Frames can be stored, streamed, or whichever is cheaper, not {frames!r}.")
     balance = columns_of(balance)
 
     def compute(work: Work, seed: int) -> pd.DataFrame:
@@ -71,7 +82,6 @@ def probe_characters(
                         f"The transcript of {row.utterance_id} in {row.corpus} holds no letter: {row.text!r}."
                     )
         half = halves(work.table).to_numpy()
-        features = [work.features(table, frames=True) for table in tables]
         # Where an utterance lies: its table and its row there.
         places = [(0, row) for row in np.flatnonzero(half == "train")]
         places += [(number, row) for number, table in enumerate(tables) if number for row in range(len(table))]
@@ -81,17 +91,22 @@ def probe_characters(
         testing = np.flatnonzero(half == "test")
         training = len(places)
         places += [(0, row) for row in testing]
-        frames = []
-        for layer in features[0].layers:
-            views = [one.utterances(layer) for one in features]
-            frames.append([views[number][row] for number, row in places])
+        mode = frames
+        if mode == "cheaper":
+            durations = np.array([tables[number]["duration_s"].iloc[row] for number, row in places])
+            passes = passes_of(durations[:training], CHARACTER_PROBE["passes"], CHARACTER_PROBE["seconds_per_batch"])
+            costs = compare_frame_modes(work.encoder, tables, passes, cache_folder(), seeds)
+            print(told_comparison(costs), file=sys.stderr)
+            mode = "streamed" if costs.loc["streamed", "cheaper"] else "stored"
+        features = [work.features(table, frames=mode == "stored") for table in tables]
         decoded = fit_ctc(
-            frames, [texts[number][row] for number, row in places], training=training, context=probe == "context",
+            _stored(features, places) if mode == "stored" else _streamed(work, tables, features, places),
+            [texts[number][row] for number, row in places], training=training, context=probe == "context",
             seed=seed, device=work.device, **CHARACTER_PROBE,
         )  # fmt: skip
         rows, references = work.table.iloc[testing].reset_index(drop=True), [texts[0][row] for row in testing]
         results = []
-        for layer, hypotheses in zip(features[0].layers, decoded):
+        for layer, hypotheses in zip(work.encoder.layers, decoded):
             for unit in ("char", "word"):
                 counts = count_errors(references, hypotheses, unit)
                 results.append(pd.concat([rows, counts], axis=1).assign(layer=layer, unit=unit))
@@ -107,3 +122,23 @@ def probe_characters(
     else:
         probe_name = probe
     return stored("asr", probe_name, encoder, corpus, extra, settings, seeds, force, compute)
+
+
+def _stored(features: list[Features], places: list[tuple[int, int]]) -> list[list[np.ndarray]]:
+    frames = []
+    for layer in features[0].layers:
+        views = [one.utterances(layer) for one in features]
+        frames.append([views[number][row] for number, row in places])
+    return frames
+
+
+def _streamed(work: Work, tables: list[pd.DataFrame], features: list[Features], places) -> StreamedFrames:
+    """What a pass that kept no frames knows suffices: how many there are, and how wide."""
+    layers, readers = features[0].layers, [reader(table) for table in tables]
+    counts = [[one.counts(layer) for one in features] for layer in layers]
+    return StreamedFrames(
+        work.encoder,
+        lambda place: readers[places[place][0]](places[place][1]),
+        np.array([[of_table[number][row] for number, row in places] for of_table in counts]),
+        [features[0].matrix(layer).shape[1] // 2 for layer in layers],
+    )

@@ -10,6 +10,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from fairlib.devices import half_precision
+from fairlib.probing.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
 from fairlib.probing.text import greedy_text
 
 LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
@@ -17,43 +18,43 @@ _RENORMALISE = 4  # time steps between two rescalings of the forward and backwar
 
 
 def fit_ctc(
-    frames: list[list[np.ndarray]], texts: list[str], *, training: int, context: bool, seed: int, passes: int,
-    seconds_per_batch: float, learning_rate: float, warm_up: float, clip: float, width: int, kernel: int, stride: int,
-    device: str = "cpu",
+    frames: StoredFrames | StreamedFrames | list[list[np.ndarray]], texts: list[str], *, training: int, context: bool,
+    seed: int, passes: int, seconds_per_batch: float, learning_rate: float, warm_up: float, clip: float, width: int,
+    kernel: int, stride: int, device: str = "cpu",
 ) -> list[list[str]]:  # fmt: skip
     """Train one CTC probe a layer, all at once, on the first ``training`` utterances; decode the others.
 
     Args:
-        frames: per layer and utterance, ``[T, D]``; all layers have the same T (frames of 20 ms).
+        frames: of every layer and utterance (frames of 20 ms); a list is per layer and utterance, ``[T, D]``.
         texts: one a utterance, from `plain_text`.
         stride: frames that are averaged into one before the head with context sees them.
 
     Returns:
         Per layer, the decoded text of each utterance after the first ``training``.
     """
-    frames = _same_rate(frames)
+    frames = StoredFrames(frames) if isinstance(frames, list) else frames
     stride = stride if context else 1
     alphabet = sorted(set("".join(texts[:training])))
     codes = {character: code for code, character in enumerate(alphabet, start=1)}  # 0 is CTC's blank
-    means, scales = _frame_statistics(frames, training)
-    stack = CTCStack([f[0].shape[1] for f in frames], len(alphabet) + 1, context, width, kernel, seed).to(device)
+    means, deviations = frames.statistics(np.linspace(0, training - 1, min(training, STATISTICS_FROM)).astype(int))
+    scales = [1 / one.clamp(min=1e-4) for one in deviations]
+    stack = CTCStack(frames.widths, len(alphabet) + 1, context, width, kernel, seed).to(device)
     optimizer = torch.optim.Adam(stack.parameters(), lr=learning_rate)
-    lengths = np.array([-(-len(utterance) // stride) for utterance in frames[0]])
-    per_batch = int(seconds_per_batch * 50) // stride
+    lengths = -(-frames.lengths // stride)
     half = half_precision(device) or torch.float32
 
-    def forward(rows: list[int], time: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def scores(rows: list[int], time: int, packed: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         held = torch.from_numpy(lengths[rows]).to(device)
-        batch = _batch(frames, rows, time, stride, means, scales, half).to(device, non_blocking=True)
-        return stack(batch, held).float(), held
+        batch = _batch(packed, frames.lengths[rows], time, stride, means, scales, half)
+        return stack(batch.to(device, non_blocking=True), held).float(), held
 
-    batches = _batches(lengths[:training], per_batch)
+    batches = _batches(lengths[:training], frames_per_batch(seconds_per_batch, stride))
     passes = max(passes, -(-LEAST_STEPS // len(batches)))
     total, step = passes * len(batches), 0
     bar = tqdm(total=total, desc="train CTC probes", disable=not sys.stderr.isatty(), leave=False)
     for number in range(passes):
-        for index in np.random.default_rng([seed, number]).permutation(len(batches)):
-            rows, time = batches[index]
+        order = [batches[index] for index in np.random.default_rng([seed, number]).permutation(len(batches))]
+        for (rows, time), packed in zip(order, frames.batches([rows for rows, _ in order])):
             step += 1
             progress = step / total
             rate = progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
@@ -61,7 +62,7 @@ def fit_ctc(
             targets = [torch.tensor([codes[c] for c in texts[row]]) for row in rows]
             target_lengths = torch.tensor([len(t) for t in targets])
             targets = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
-            logits, held = forward(rows, time)
+            logits, held = scores(rows, time, packed)
             _, gradient = ctc_loss(logits.detach(), targets.to(device), held, target_lengths.to(device))
             optimizer.zero_grad()
             logits.backward(gradient / target_lengths.sum())
@@ -70,16 +71,28 @@ def fit_ctc(
             bar.update()
     bar.close()
 
-    decoded: list[list[str]] = [[""] * (len(texts) - training) for _ in frames]
+    decoded: list[list[str]] = [[""] * (len(texts) - training) for _ in frames.widths]
+    testing = _batches(lengths[training:], frames_per_batch(seconds_per_batch, stride))
+    testing = [([training + row for row in rows], time) for rows, time in testing]
     with torch.inference_mode():
-        for rows, time in _batches(lengths[training:], per_batch):
-            logits, held = forward([training + row for row in rows], time)
+        for (rows, time), packed in zip(testing, frames.batches([rows for rows, _ in testing])):
+            logits, held = scores(rows, time, packed)
             best = logits.argmax(dim=-1).cpu().numpy()
-            for layer in range(len(frames)):
+            for layer in range(len(decoded)):
                 for position, row in enumerate(rows):
                     path = best[layer, position, : held[position]]
-                    decoded[layer][row] = greedy_text(path, alphabet)
+                    decoded[layer][row - training] = greedy_text(path, alphabet)
     return decoded
+
+
+def frames_per_batch(seconds: float, stride: int) -> int:
+    return int(seconds * 50) // stride
+
+
+def passes_of(durations_s: np.ndarray, passes: int, seconds_per_batch: float) -> int:
+    """How often `fit_ctc` passes over training speech of these durations."""
+    batches = _batches(np.ceil(durations_s * 50).astype(int), frames_per_batch(seconds_per_batch, 1))
+    return max(passes, -(-LEAST_STEPS // len(batches)))
 
 
 class CTCStack(torch.nn.Module):
@@ -270,48 +283,21 @@ def _step_weight(probabilities, to_symbols, target_lengths) -> torch.Tensor:
     return weights[1 + (speed - wanted).abs().argmin(dim=-1)]
 
 
-def _same_rate(frames: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
-    """Give every layer the frames of the longest: SEW's squeezed ones are repeated, a missing frame is made up."""
-    longest = [max(len(layer[row]) for layer in frames) for row in range(len(frames[0]))]
-    return [
-        [
-            utterance if len(utterance) == target else utterance[np.arange(target) * len(utterance) // target]
-            for utterance, target in zip(layer, longest)
-        ]
-        for layer in frames
-    ]
-
-
-def _frame_statistics(frames: list[list[np.ndarray]], training: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Mean and one over the deviation of each layer's training frames, ``[D]``, from up to 500 utterances."""
-    means, scales = [], []
-    rows = np.linspace(0, training - 1, min(training, 500)).astype(int)
-    for layer in frames:
-        sample = np.concatenate([layer[row] for row in rows]).astype(np.float32)
-        means.append(torch.from_numpy(sample.mean(axis=0)))
-        scales.append(1 / torch.from_numpy(sample.std(axis=0)).clamp(min=1e-4))
-    return means, scales
-
-
-def _batch(frames, rows: list[int], time: int, stride: int, means, scales, dtype: torch.dtype) -> torch.Tensor:
+def _batch(packed, lengths: np.ndarray, time: int, stride: int, means, scales, dtype: torch.dtype) -> torch.Tensor:
     """Standardised ``[L, B, time, widest D]``, zeros where an utterance or a layer's width ends.
 
     Each ``stride`` frames are averaged; a rest at the end is completed with its last frame.
     """
-    widest = max(len(mean) for mean in means)
-    batch = torch.zeros(len(frames), len(rows), time, widest, dtype=dtype)
-    held = [-(-len(frames[0][row]) // stride) for row in rows]
-    for index, layer in enumerate(frames):
-        utterances = []
-        for row, length in zip(rows, held):
-            utterances.append(layer[row])
-            rest = length * stride - len(layer[row])
-            if rest:
-                utterances.append(np.repeat(layer[row][-1:], rest, axis=0))
-        packed = torch.from_numpy(np.concatenate(utterances)).float()
-        packed = packed.view(-1, stride, packed.shape[1]).mean(dim=1) if stride > 1 else packed
-        packed = ((packed - means[index]) * scales[index]).to(dtype)
-        for position, utterance in enumerate(packed.split(held)):
+    held = [-(-int(length) // stride) for length in lengths]
+    device = packed[0].device
+    batch = torch.zeros(len(packed), len(held), time, max(len(mean) for mean in means), dtype=dtype, device=device)
+    starts = np.cumsum([0, *lengths[:-1]])
+    completed = [s + np.minimum(np.arange(h * stride), n - 1) for s, h, n in zip(starts, held, lengths)]
+    completed = torch.from_numpy(np.concatenate(completed)).to(device)
+    for index, layer in enumerate(packed):
+        values = layer[completed].float().view(-1, stride, layer.shape[1]).mean(dim=1) if stride > 1 else layer.float()
+        values = ((values - means[index].to(device)) * scales[index].to(device)).to(dtype)
+        for position, utterance in enumerate(values.split(held)):
             batch[index, position, : len(utterance), : utterance.shape[1]] = utterance
     return batch
 

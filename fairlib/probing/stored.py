@@ -15,6 +15,7 @@ import torch
 from fairlib.corpora import corpus_fingerprint, load_corpus, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
+from fairlib.features import Features
 from fairlib.folders import cache_folder, hold, remove_unheld
 from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
@@ -74,8 +75,13 @@ class Work:
         self.device = self.encoder.device
         self._folders: dict[Path, IO] = {}
 
-    def features(self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool = False):
-        """Features of a whole corpus; ``alteration`` names what ``alter`` does."""
+    def features(
+        self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool | None = None,
+    ) -> Features:  # fmt: skip
+        """Features of a whole corpus; ``alteration`` names what ``alter`` does.
+
+        Without a word about frames they are kept where another probe will want them, so that they come with this pass.
+        """
         fingerprints = [self.key["corpus_fingerprint"], *self.key["extra_fingerprints"]]
         number = next(i for i, one in enumerate([self.table, *self.extra]) if one is table)
         # Two probes that run side by side must not remove each other's features.
@@ -85,8 +91,8 @@ class Work:
         folders = self._folders if _kept is None else _kept
         if folder not in folders:
             folders[folder] = hold(folder)
-        # Frames that another probe will want come with the same pass.
-        frames = frames or (_kept is not None and not alteration)
+        if frames is None:
+            frames = _kept is not None and not alteration
         return extract(self.encoder, table, folder, frames, alter, _executor)
 
     def clear(self) -> None:
