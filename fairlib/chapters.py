@@ -285,7 +285,7 @@ _CHAPTERS = (
         "Speech recognition, layer by layer",
         "asr",
         SpeechRecognition,
-        ("asr",),
+        ("asr", "phone"),
         controls=True,
     ),
     Chapter(

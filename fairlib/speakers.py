@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.audio import audio_header
-from fairlib.bias import group_columns
+from fairlib.bias import BiasError, group_columns
 from fairlib.corpora import CORPUS_NAMES, load_corpus, speaker_columns
 from fairlib.findings import Finding, mean_error
 from fairlib.power import smallest_gaps
@@ -206,7 +206,10 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
         mine = mine[mine["layer"] == best["layer"]]
         columns = [by] if by else group_columns(mine)
         for column in [*columns, *([columns] if len(columns) > 1 else [])]:
-            gaps = smallest_gaps(mine, column, speakers=[]).set_index(["contrast", "scale"])
+            try:
+                gaps = smallest_gaps(mine, column, speakers=[]).set_index(["contrast", "scale"])
+            except BiasError:  # too finely divided: groups of one speaker each
+                continue
             for contrast in gaps.index.unique(0):
                 row = gaps.loc[contrast, "difference"]
                 rows.append(

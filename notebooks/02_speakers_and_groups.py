@@ -15,7 +15,7 @@
 # # Speakers and groups
 #
 # **The question.** Whose speech is this book about?
-# What is known of these people, in what else do the groups differ that are compared, and how small a gap between them
+# What is known of these people, in what else do the {term}`groups <speaker group>` differ that are compared, and how small a {term}`gap` between them
 # could show at all?
 #
 # **The answer.** Alike but for what they are compared by: *{glue:text}`alike_verdict`*. {glue:text}`alike`
@@ -126,8 +126,8 @@ if "age" in speakers and speakers["age"].notna().any():
 # Whoever compares two groups of people compares everything about them at once.
 # If one group's utterances are longer, a probe has more to go by; if its recordings are noisier, less; and if more of one
 # group are women, a gap by age carries part of a gap by sex.
-# The chart sets the groups' means apart in a common unit, how much people differ within a group; inside the grey it is
-# too little to mind.
+# The chart sets the groups' means apart in a common unit, how much people differ within a group {cite:p}`austin2009`;
+# inside the grey it is too little to mind.
 # Texts are known here of the half of the people that recognisers are tested on.
 
 # %% tags=["hide-input"]

@@ -77,12 +77,13 @@ begins = findings.where_bias_begins(bias, encoder, contrast)
 differences = findings.control_differences(outcomes, group, encoder)
 whose = findings.whose_gap(bias, differences, encoder, contrast)
 
-charts.bias_by_layer(
+lead = charts.bias_by_layer(
     bias,
     contrast=contrast,
     title=sentences.gap_title(bias, encoder, contrast),
     description=sentences.describe_gaps(bias, encoder, contrast),
 )
+lead
 
 # %% [markdown]
 # *How to read it.* Zero means that both sides are identified equally well.
@@ -91,6 +92,7 @@ charts.bias_by_layer(
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
 # %% tags=["remove-input", "remove-output"]
+glue("sid_lead", lead)
 for name, finding in {"begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
     glue(f"sid_{name}_verdict", finding.verdict)

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # When: bias along pretraining
 #
-# **The question.** An encoder begins as random numbers, and then hears speech for hours and hours.
-# At what point on that way does the gap between groups of speakers open?
+# **The question.** An {term}`encoder` begins as random numbers, and then hears speech for hours and hours.
+# At what point on that way does the {term}`gap` between groups of speakers open?
 # And would it be smaller if the encoder had heard such people as it serves worse?
 #
 # **The answer.** Telling speakers: does the gap open in pretraining? *{glue:text}`sid_when_verdict`*. {glue:text}`sid_when`
@@ -41,7 +41,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # ## The same probes at every step
 #
 # While an encoder of ours was trained, its weights were kept now and then.
-# Each of these is probed like a finished encoder, on the same people with the same probes, so that whatever changes from
+# Each of these is probed like a finished encoder, on the same people with the same {term}`probes <probe>`, so that whatever changes from
 # one step to the next is the encoder's doing.
 # The first of them has heard nothing at all: its weights are those that training started from.
 

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Robustness
 #
-# **The question.** Every answer of this book came about by choices: this probe and not that, this scale, this channel, these
+# **The question.** Every answer of this book came about by choices: this {term}`probe` and not that, this scale, this channel, these
 # people beside each other, this encoder.
 # Would other choices, as good as these, have told something else?
 #
@@ -37,7 +37,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 #
 # A study shows one way through its data.
 # The others are left in the dark, and among them there may be one that leads elsewhere.
-# Here all that are published are gone together: single seeds, a larger probe, a perturbed channel, equal shares of speakers
+# Here, as in a *multiverse analysis* {cite:p}`steegen2016`, all that are at hand are gone together: single seeds, a larger probe, a perturbed channel, equal shares of speakers
 # and speech, few candidates, verification, a gap adjusted for what else differs, other units of speech, and other encoders.
 # Each is judged at the layer that is best under that very choice, and at the first one, `cnn`.
 
@@ -298,9 +298,9 @@ print(f"with all {len(sums)} people {whole:+.2f}; without speaker {sums.index[fa
 #
 # That was our encoder, a small one, on one corpus.
 # The method does not mind which.
-# How does *your* encoder fare, on speech of people whom you care about? [Run it yourself](../book/run_it_yourself.md).
+# How does *your* encoder fare, on speech of people whom you care about? [The last chapter](12_your_own_model.ipynb) finds out.
 #
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(list(book.values()), parameters, chapter="robustness", findings=list(found.values()))
+provenance_box(list(book.values()), parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()})

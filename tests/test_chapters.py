@@ -18,8 +18,8 @@ from fairlib.chapters import ChapterError
 from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
 
-FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3, "along-pretraining": 5}
-FINDINGS |= {"your-own-model": 5}
+FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3, "speech-recognition": 4}
+FINDINGS |= {"along-pretraining": 5, "your-own-model": 5}
 TINY = """\
 # ---
 # jupyter:

@@ -44,10 +44,11 @@ def test_a_solution_leaves_alone_what_later_cells_use(chapter):
         if cell.cell_type != "code":
             continue
         names = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+        stored, loaded = ({name.id for name in names if isinstance(name.ctx, kind)} for kind in (ast.Store, ast.Load))
         if "solution" in cell.metadata.get("tags", []):
-            bound |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+            bound |= stored
         else:
-            assert not bound & {name.id for name in names if isinstance(name.ctx, ast.Load)}
+            assert not bound & (loaded - stored)
 
 
 @pytest.mark.parametrize(

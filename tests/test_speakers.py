@@ -80,3 +80,12 @@ def test_the_smallest_gap_is_that_of_the_best_layer():
     assert table["contrast"].tolist() == ["child vs adult"]
     assert table.iloc[0].filter(like="error").item().endswith("layer 1")
     assert 0 < table["points"].item() < 5 and 0 < table["log_odds"].item() < 1
+
+
+@pytest.mark.filterwarnings("ignore:Groups of")
+def test_an_intersection_of_single_speakers_is_left_out():
+    study = simulate_outcomes({"child": [0.2], "adult": [0.2]}, speakers=6, by="age_group")
+    number = study["speaker_id"].str[-1].astype(int)
+    study = study.assign(accent=number.map("accent {}".format))  # one child and one adult of each
+    table = smallest_table({"writing": study}, "simulated")
+    assert not table["contrast"].str.contains("×").any() and len(table) > 1
