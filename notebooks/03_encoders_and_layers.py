@@ -104,7 +104,7 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 # ## Every encoder of this book
 #
 # This book pretrains encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and
-# wav2vec 2.0.
+# wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
 # Here they stand side by side, as far as their outcomes on this corpus are published: how much of the sounds of speech
 # each has learnt, whatever its family.
 

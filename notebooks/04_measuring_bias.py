@@ -130,7 +130,7 @@ glue(
 # One study may be bad luck.
 # So we made {glue:text}`studies_text` of them, at several sizes, all without a gap, and counted how often each test
 # claims one.
-# At the usual level a sound test should do so in one study of twenty.
+# At the usual level a sound test should do so in one study of twenty {cite}`liu2019`.
 
 # %% tags=["hide-input"]
 tests = {"utterances as sample": "utterances", "gap": "people"}
@@ -193,7 +193,8 @@ glue("stretched_width", f"{100 * widths[1]:.0f}")
 # ## Second trap: the largest of many gaps
 #
 # With eight groups, someone always comes out worst and someone best.
-# Papers report the gap between these two, and it is never zero, however fair the system is.
+# Papers report the gap between these two, and it is never zero, however fair the system is
+# {cite}`lum2022`.
 
 # %% tags=["hide-input"]
 alike = "eight groups alike"
@@ -241,7 +242,8 @@ charts.table(shown, "Studies without any gap in which at least one is claimed; i
 # Take a bias that is the same at every layer, in the plainest sense: the odds of an error are one and a half times as
 # high for one group, whatever the layer.
 # Now let the layers differ in how many errors they make.
-# A *difference* and a *ratio* of errors both see a pattern across layers, and not the same one.
+# A *difference* and a *ratio* of errors both see a pattern across layers, and not the same one
+# {cite}`hutiri2024`.
 
 # %% tags=["hide-input"]
 artefact = everything[everything["topic"] == "artefact"].copy()

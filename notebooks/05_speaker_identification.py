@@ -163,7 +163,8 @@ charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words
 #
 # Groups differ in more than their names say.
 # Here the gap is estimated anew at equal values of the length of the utterance, of its noise (speech over noise, in
-# decibels, estimated from the pauses) and of the other recorded columns, beside the raw one from the same regression.
+# decibels, estimated from the pauses) and of the other recorded columns, beside the raw one from the same regression
+# {cite}`liu2021`.
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
@@ -234,10 +235,10 @@ charts.table(own_group_table(outcomes, group, encoder), "How many of a group's e
 # ### Is it the layer, or the probe?
 #
 # A probe that could learn anything would say nothing of the layer.
-# With *shuffled* names there is nothing to learn, and its errors must be those of guessing.
+# With *shuffled* names there is nothing to learn, and its errors must be those of guessing {cite}`hewitt2019`.
 # A probe with a *hidden* layer could read what a linear one cannot, given speech enough of every speaker to learn from.
 # And the *code length* counts the bits that it takes to send each utterance's speaker to somebody who has the layer:
-# the fewer, the plainer the layer shows who speaks.
+# the fewer, the plainer the layer shows who speaks {cite}`voita2020`.
 
 # %% tags=["hide-input"]
 names = [encoder, *findings.controls(encoder)]

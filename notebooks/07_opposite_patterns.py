@@ -15,7 +15,7 @@
 # # Opposite patterns?
 #
 # **The question.** Is the gap between groups of speakers smallest where the encoder does a task best, or largest?
-# The paper that asked this book's question claims opposite answers for two tasks: for telling speakers, the fairest
+# The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks: for telling speakers, the fairest
 # layers are the best ones; for writing down speech, the best layers are the least fair.
 #
 # **The answer.** Telling speakers: *{glue:text}`sid_pattern_verdict`*. {glue:text}`sid_pattern`

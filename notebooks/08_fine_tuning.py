@@ -16,7 +16,7 @@
 #
 # **The question.** An encoder that has only listened is taught to write down what it hears.
 # Do the gaps between groups of speakers change with that, at which layers, and for which task?
-# The paper that asked this book's question claims that they do not: what pretraining set is hard to remove.
+# The paper that asked this book's question {cite}`herron2026` claims that they do not: what pretraining set is hard to remove.
 #
 # **The answer.** Writing down speech: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
 # Telling speakers: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`

@@ -77,6 +77,17 @@ def test_figures_are_numbered_through_with_places_to_link_to_and_their_data(page
     assert html.count('class="fairlib-data"') == charts
 
 
+@built
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_words_of_the_glossary_are_linked_once_where_they_are_used_first(page):
+    html = page.read_text(encoding="utf-8")
+    linked = re.findall(r'<a class="term [^"]*" href="([^"]*#term-[^"]+)"', html)
+    assert len(linked) == len(set(linked))
+    assert linked or page.parent.name != "notebooks"
+    assert not linked or page.stem != "glossary"
+    assert not re.search(r"<h\d>(?:(?!</h).)*#term-", html, re.S)
+
+
 # ---- names ----
 
 # A name as its owners write it, and everything that is taken for an attempt at it. Code, links and the names of

@@ -1,5 +1,5 @@
 """What the book adds to Sphinx: Vega from the book's own files, on the pages that show a chart and on no other, the
-charts' dark colours, and a number for each figure."""
+charts' dark colours, a number for each figure, and links to the glossary."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ import itertools
 import re
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 from fairlib.rendering import theme_css, write_bundle
 
 FIGURE = re.compile(r'(<div class="fairlib-chart" )(.*?<strong>)', re.S)
+# Words of the glossary that are everyday words as well: linked by hand, where they are meant.
+EVERYDAY = {"contrast", "control", "difference", "frame", "null", "odds", "outcome", "ratio", "verdict"}
+# Where no word is linked.
+KEPT = (
+    nodes.title,
+    nodes.reference,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.raw,
+    nodes.table,
+    nodes.caption,
+    nodes.citation,
+)
 CHAPTER = re.compile(r"notebooks/0*(\d+)_")
 
 
@@ -48,7 +62,48 @@ def numbered(body: str, pagename: str) -> str:
     return FIGURE.sub(figure, body)
 
 
+def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Link each word of the glossary to its meaning, where a page uses it first."""
+    terms = {
+        name.lower(): (page, anchor)
+        for (kind, name), (page, anchor) in app.env.get_domain("std").objects.items()
+        if kind == "term" and name not in EVERYDAY and page != docname
+    }
+    if not terms:
+        return
+    longest_first = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
+    word = re.compile(rf"(?<![\w-])({longest_first})s?(?![\w-])", re.IGNORECASE)
+    by_hand = {node.get("refuri", "").partition("#")[2] for node in doctree.findall(nodes.reference)}
+    used = {term for term, (_, anchor) in terms.items() if anchor in by_hand}
+    for text in list(doctree.findall(nodes.Text)):
+        above = list(_above(text))
+        if any(isinstance(node, KEPT) for node in above) or not any(
+            isinstance(node, nodes.paragraph) for node in above
+        ):
+            continue
+        pieces, at = [], 0
+        for match in word.finditer(str(text)):
+            term = match[1].lower()
+            if term in used:
+                continue
+            used.add(term)
+            page, anchor = terms[term]
+            address = f"{app.builder.get_relative_uri(docname, page)}#{anchor}"
+            link = nodes.reference("", match[0], internal=True, refuri=address, classes=["term"])
+            pieces += [nodes.Text(str(text)[at : match.start()]), link]
+            at = match.end()
+        if pieces:
+            text.parent.replace(text, [*pieces, nodes.Text(str(text)[at:])])
+
+
+def _above(node: nodes.Node):
+    while node.parent is not None:
+        node = node.parent
+        yield node
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", add_files)
+    app.connect("doctree-resolved", link_terms)
     app.connect("html-page-context", finish_page)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
