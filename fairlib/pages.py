@@ -31,7 +31,7 @@ _HIDDEN = re.compile(
 _TO_ANOTHER_PAGE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)\s]*\)")
 # What Sphinx and its extensions know and docutils alone does not: shown as a box, or as plain words.
 _BOXES = ("dropdown", "exercise", "seealso", "solution")
-_REFERENCES = ("cite", "doc", "numref", "prf:ref", "ref", "term")
+_REFERENCES = ("cite", "cite:p", "cite:t", "doc", "numref", "prf:ref", "ref", "term")
 
 
 def chapter_page(notebook: str | Path) -> str:

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
 RUNS = ROOT / "_runs"
 
-NO_RESULT = ("cli.py", "book.py", "summary.py", "printing.py", "cards.py")
+# Modules that no chapter loads: they begin runs, or work on finished ones.
+NO_RESULT = {
+    "book.py", "cards.py", "cli.py", "comparison.py", "grids.py", "prediction.py", "printing.py", "study.py",
+    "summary.py",
+}  # fmt: skip
 
 KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
 
@@ -457,8 +461,7 @@ def facts_in(notebook: Path) -> dict[str, Any]:
 
 
 def _library_files() -> list[Path]:
-    """fairlib's code and shipped data, but for what changes no result: the command line, what is made of executed
-    chapters, and Python's byte code."""
+    """fairlib's code and shipped data; neither what no chapter loads nor Python's byte code changes a result."""
     return [path for path in _files(ROOT / "fairlib") if path.name not in NO_RESULT and path.suffix != ".pyc"]
 
 

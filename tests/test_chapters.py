@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -318,6 +319,29 @@ def test_a_run_that_is_not_there_is_told_with_the_nearest(tiny, monkeypatch):
         runs.find_run("fin-tuning__1299")
     with pytest.raises(runs.RunError, match="holds no finished run"):
         runs.read_run("fine-tuning__1234")
+
+
+def test_no_chapter_loads_what_is_not_part_of_a_runs_key():
+    """Whatever a notebook imports of fairlib, and all that this imports, is in the key."""
+    imports = set()
+    for source in chapters.NOTEBOOKS.glob("*.py"):
+        for line in source.read_text().splitlines():
+            found = re.match(r"\s*(?:from fairlib(\.[\w.]+)? import (.*)|import fairlib)", line)
+            if found:
+                names = re.findall(r"\w+", found.group(2) or "") if not found.group(1) else []
+                imports |= {f"fairlib{found.group(1) or ''}", *(f"fairlib.{name}" for name in names)}
+    code = (
+        "import importlib, sys\n"
+        f"for name in {sorted(imports)}:\n"
+        "    try: importlib.import_module(name)\n"
+        "    except ModuleNotFoundError: pass\n"  # a function, say
+        "import fairlib\n"
+        "for name in fairlib.__all__: getattr(fairlib, name)\n"
+        "print(*[name.rpartition('.')[2] + '.py' for name in sys.modules if name.startswith('fairlib')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"bias.py", "views.py", "provenance.py"} <= loaded and not loaded & set(runs.NO_RESULT)
 
 
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():

@@ -91,9 +91,7 @@ ON_REQUEST = {
 }
 
 
-def fetch(
-    corpus: str, parts: Sequence[str] = (), root: str | Path | None = None, source: str = OPENSLR
-) -> list[Path]:
+def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None, source: str = OPENSLR) -> list[Path]:
     """Fetch a corpus, or some parts of it, and return their folders; what is there already is left alone.
 
     Args:
