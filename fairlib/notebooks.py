@@ -1,7 +1,13 @@
-"""Notebooks: the text source, and the .ipynb that follows from it."""
+"""Notebooks: the text source, and the .ipynb that follows from it.
+
+``python -m fairlib.notebooks`` makes them equal again; it is the pre-commit hook.
+"""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +16,26 @@ from fairlib.folders import write_text
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
+
+
+# The first code cell of every chapter (a test compares them): it makes a paired notebook run wherever its clone was
+# opened. It cannot be a function of this library, which it may first have to find.
+SETUP = """\
+# So that this notebook runs from a clone, wherever it is opened: JupyterLab, VS Code, Binder, Colab.
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+places = [Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*/")]
+if clone := next((place for place in places if (place / "fairlib" / "chapters.py").is_file()), None):
+    os.chdir(clone)
+    sys.path.insert(0, str(clone))
+if lacking := [name for name in ("fairlib", "altair", "torch", "myst_nb") if find_spec(name) is None]:
+    raise ModuleNotFoundError(
+        f"{', '.join(lacking)} cannot be imported here. Clone the project (on Colab: !git clone), go into its folder,"
+        " run  pip install -c constraints.txt -e '.[book]'  and restart the kernel."
+    )"""
 
 
 def read_notebook(source: str | Path) -> NotebookNode:
@@ -29,6 +55,14 @@ def paired_notebook(source: str | Path) -> str:
     import nbformat
 
     return nbformat.writes(read_notebook(source), version=nbformat.NO_CONVERT) + "\n"
+
+
+def source_of(pair: str | Path) -> str:
+    """The text source that a paired .ipynb gives; the inverse of `paired_notebook`, whatever outputs the pair holds."""
+    import jupytext
+
+    text = jupytext.writes(jupytext.read(pair), fmt="py:percent")
+    return re.sub(r"(?m)^#       (format_version|jupytext_version): .*\n", "", text)
 
 
 def write_pairs() -> list[Path]:
@@ -53,3 +87,30 @@ def write_notebook(path: Path, notebook: NotebookNode) -> None:
     import nbformat
 
     nbformat.write(notebook, path, version=nbformat.NO_CONVERT)
+
+
+def make_equal() -> list[Path]:
+    """Write what of each pair is behind, and return it.
+
+    It is the source where only the .ipynb was edited since the last commit, and else the .ipynb.
+    """
+    changed = []
+    for pair in sorted(NOTEBOOKS.glob("*.ipynb")):
+        source = pair.with_suffix(".py")
+        edited = source.exists() and _differs(pair) and not _differs(source) and source_of(pair)
+        if edited and edited != source.read_text(encoding="utf-8"):
+            write_text(source, edited)
+            changed.append(source)
+    return changed + write_pairs()
+
+
+def _differs(path: Path) -> bool:
+    """Whether a file is other than it was committed."""
+    command = ["git", "diff", "--quiet", "HEAD", "--", path.name]
+    return subprocess.run(command, cwd=path.parent, capture_output=True).returncode == 1
+
+
+if __name__ == "__main__":
+    written = make_equal()
+    print(*(f"{path.name} was behind its pair and is written anew: add it" for path in written), sep="\n")
+    sys.exit(bool(written))

@@ -25,6 +25,23 @@
 # A way of measuring that finds a gap where we put none, or misses one that we did put there, is not used in this
 # book.
 
+# %% tags=["remove-cell"]
+# So that this notebook runs from a clone, wherever it is opened: JupyterLab, VS Code, Binder, Colab.
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+places = [Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*/")]
+if clone := next((place for place in places if (place / "fairlib" / "chapters.py").is_file()), None):
+    os.chdir(clone)
+    sys.path.insert(0, str(clone))
+if lacking := [name for name in ("fairlib", "altair", "torch", "myst_nb") if find_spec(name) is None]:
+    raise ModuleNotFoundError(
+        f"{', '.join(lacking)} cannot be imported here. Clone the project (on Colab: !git clone), go into its folder,"
+        " run  pip install -c constraints.txt -e '.[book]'  and restart the kernel."
+    )
+
 # %% tags=["parameters", "hide-input"]
 speakers = 30  # people in each group of the made-up study
 planted = 0.0  # log odds ratio between the two groups; zero plants no gap
