@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order
-from fairlib.findings import gaps, mean_error
+from fairlib.findings import Finding, gaps, mean_error
 from fairlib.words import (
     SCALE_WORDS,
     capital,
@@ -44,6 +44,41 @@ def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     if len(biased) == len(layers):
         return f"Every layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
     return f"{encoder_label(encoder)} shows a gap between {first} and {second} at {layers_named(layers, biased)}"
+
+
+def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str, whose: Finding) -> str:
+    """What was found, for a reader who has never met a log odds ratio: errors at the best layer, where there is a gap,
+    and whose it is.
+
+    Args:
+        errors, bias: from `fairlib.bias.group_errors` and `group_bias`, of one task and unit.
+        whose: from `fairlib.findings.whose_gap`.
+    """
+    rows = gaps(bias, encoder, contrast)
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    mine = errors[errors["encoder"] == encoder]
+    table = mine.set_index(["layer", "group"])["error"]
+    best = (mine["error"] * mine["n_utterances"]).groupby(mine["layer"]).sum().idxmin()
+    one, other = contrast.partition(" vs ")[::2]
+    what = {"speaker": "of their utterances", "char": "of their characters", "phone": "of their sounds"}
+    unit = what.get(str(rows["unit"].iloc[0]), "of their words")
+    said = f"{capital(first)} are misheard"
+    if str(rows["unit"].iloc[0]) == "speaker":
+        said = f"{capital(first)} are taken for somebody else"
+    sentence = f"{said} in {percent(table[(best, one)])} {unit}"
+    if (best, other) in table.index:
+        sentence += f", {second} in {percent(table[(best, other)])}"
+    sentence += f", at the layer with the fewest errors (layer {best})."
+    biased = int(rows["biased"].sum())
+    if not biased:
+        return f"{sentence} No layer shows a gap that so many people could tell from none."
+    where = "Every layer shows such a gap" if biased == len(rows) else f"A gap shows at {biased} of {len(rows)} layers"
+    owner = {
+        "contradicted": ", and so does the plain spectrogram: it was in the sound before any encoder.",
+        "supported": ", at some larger than in the plain spectrogram and an untrained network: the encoder adds to it.",
+        "inconclusive": "; whether the encoder brings it about stays open.",
+    }
+    return f"{sentence} {where}{owner[whose.verdict]}"
 
 
 def describe_errors(errors: pd.DataFrame, encoder: str) -> str:

@@ -110,6 +110,7 @@ lead
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_lead", lead)
+glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
     glue(f"sid_{name}_verdict", finding.verdict)

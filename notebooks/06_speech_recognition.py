@@ -108,6 +108,7 @@ charts.bias_by_layer(
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
 # %% tags=["remove-input", "remove-output"]
+glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"begins": begins, "whose": whose}.items():
     glue(f"asr_{name}", finding.sentence)
     glue(f"asr_{name}_verdict", finding.verdict)
@@ -256,6 +257,7 @@ display(
 )
 
 # %% tags=["remove-input", "remove-output"]
+glue("phone_plain", sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_whose))
 for name, finding in {"begins": phone_begins, "whose": phone_whose}.items():
     glue(f"phone_{name}", finding.sentence)
     glue(f"phone_{name}_verdict", finding.verdict)

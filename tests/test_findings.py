@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 from fairlib import findings, sentences
+from fairlib.bias import group_bias, group_errors
 from fairlib.findings import after_fine_tuning, where_bias_begins, whose_gap
+from fairlib.simulation import simulate_outcomes
+from fairlib.words import percent
 
 SHOWN, NONE, BELOW = (1.0, 0.5, 1.5), (0.1, -0.4, 0.6), (-1.0, -1.5, -0.5)
 NAMED = ["cnn", "0", "1", "2"]
@@ -297,3 +300,28 @@ def test_smaller_here_and_larger_there_decides_nothing():
     bias = bias_table({"tuned": dict.fromkeys(NAMED, SHOWN), "pocket": dict.fromkeys(NAMED, SHOWN)})
     moved = changes({"cnn": 0.0, "0": 0.3, "1": -0.3, "2": 0.0}, {"0", "1"})
     assert after_fine_tuning(bias, moved, "tuned", "child vs adult").verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("child", "adult", "words"),
+    [
+        (0.45, 0.3, "Every layer shows such a gap, and so does the plain spectrogram"),
+        (0.3, 0.3, "No layer shows a gap that so many people could tell from none."),
+    ],
+)
+def test_in_plain_words_the_errors_of_both_groups_are_told_where_they_are_fewest(child, adult, words):
+    # The same people's outcomes for the encoder, its twin and log-mel, so that nothing is the encoder's own.
+    rates = {"child": [0.6, child], "adult": [0.4 if child > adult else 0.6, adult]}
+    made = simulate_outcomes(rates, speakers=60, by="age_group").replace({"layer": {"0": "cnn", "1": "0"}})
+    mel = made[made["layer"] == "0"].assign(encoder="logmel", layer="logmel")
+    outcomes = pd.concat([made.assign(encoder="x"), made.assign(encoder="random:x"), mel])
+    bias, errors = group_bias(outcomes, "age_group"), group_errors(outcomes, "age_group", resamples=100)
+    apart = findings.control_differences(outcomes, "age_group", "x")
+    whose = whose_gap(bias, apart, "x", "child vs adult")
+    sentence = sentences.in_plain_words(errors, bias, "x", "child vs adult", whose)
+    told = errors[(errors["encoder"] == "x") & (errors["layer"] == "0")].set_index("group")["error"].map(percent)
+    assert sentence.startswith(
+        f"Children are misheard in {told['child']} of their characters, adults in {told['adult']}, at the layer with"
+        " the fewest errors (layer 0)."
+    )
+    assert words in sentence
