@@ -1,4 +1,4 @@
-.PHONY: book pdf archive test test-cluster notebooks clean
+.PHONY: book pdf archive test test-cluster bench notebooks clean
 
 python := .venv/bin/python
 
@@ -19,6 +19,9 @@ test: .venv/ready        ## run the tests
 test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
 	$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
 	OMP_NUM_THREADS=1 $(python) -m pytest -m cluster -v
+
+bench: .venv/ready       ## measure extraction and probes, and write the tables in bench/README.md
+	OMP_NUM_THREADS=1 $(python) -m bench.speed
 
 notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
 	$(python) -c "from fairlib.notebooks import write_pairs; print(*write_pairs(), sep='\n')"
