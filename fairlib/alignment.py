@@ -60,10 +60,9 @@ def align(corpus: pd.DataFrame) -> dict[str, Segments]:
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
             results = pool.map(_align_one, jobs, chunksize=16)
             bar = tqdm(results, total=len(jobs), desc="align", unit="utt", disable=not sys.stderr.isatty())
-            aligned = dict(zip(corpus["utterance_id"], bar))
+            made = {name: segments for name, segments in zip(corpus["utterance_id"], bar) if segments}
         folder.mkdir(parents=True, exist_ok=True)
-        kept = json.dumps({k: v for k, v in aligned.items() if v})
-        replace(path, lambda temporary: temporary.write_text(kept))
+        replace(path, lambda temporary: temporary.write_text(json.dumps(made)))
     if aligned is None:
         aligned = json.loads(path.read_text())
     if len(aligned) < len(corpus):

@@ -63,3 +63,9 @@ def test_an_utterance_without_alignment_stays_absent(voices, made, tmp_path):
         table[column] = [[], *table[column].iloc[1:]]
     table.to_parquet(path)
     assert voices["utterance_id"].iloc[0] not in alignment.align(voices)
+
+
+def test_an_utterance_that_fails_is_absent_at_once_and_when_read_again(voices, made, monkeypatch):
+    monkeypatch.setattr(alignment, "_align_one", lambda job: None)
+    other = voices.assign(text="something else")
+    assert alignment.align(other) == alignment.align(other) == {}
