@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.corpora import CorpusError
-from fairlib.encoders import EncoderError, encoder_folder, pretraining_log, published_steps
+from fairlib.encoders import EncoderError, pretraining_data, pretraining_log, published_steps
 from fairlib.findings import Finding, fares, gaps, mean_error
 from fairlib.layers import layer_errors
 from fairlib.words import encoder_label, interval, layers_named, listing, number, sides
@@ -44,16 +43,20 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
     Args:
         ask: gives the outcomes of an encoder by its name, such as "pocket-hubert@400".
     """
+    found = outcomes_on_the_way(encoder, ask) or {0: ask(f"random:{encoder}")}
+    log = pretraining_log(encoder)
+    found[int(log["step"].iloc[-1]) if log is not None else max(found) + 1] = ask(encoder)
+    return found
+
+
+def outcomes_on_the_way(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int, pd.DataFrame]:
+    """As `outcomes_along`, without the end; empty where none is at hand."""
     found = {}
     for step in published_steps(encoder):
         try:
             found[step] = ask(f"{encoder}@{step}")
         except EncoderError:  # these weights do not ship, and nothing is published of them on this corpus
             continue
-    if not found:
-        found[0] = ask(f"random:{encoder}")
-    log = pretraining_log(encoder)
-    found[int(log["step"].iloc[-1]) if log is not None else max(found) + 1] = ask(encoder)
     return found
 
 
@@ -180,22 +183,6 @@ def when_it_opens(
 # ---- the pair that differs in what it heard ----
 
 
-def _recipe(encoder: str) -> list[dict]:
-    """What an encoder of ours was pretrained on, part by part; empty for others, of which it is not known."""
-    record = encoder_folder(encoder) / "pretraining.json"
-    return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
-
-
-def heard(encoder: str) -> set[str]:
-    """Names of the corpora that an encoder of ours was pretrained on; of others they are not known.
-
-    Example:
-        >>> sorted(heard("pocket-hubert"))
-        ['commonvoice', 'librispeech']
-    """
-    return {part["corpus"] for part in _recipe(encoder)}
-
-
 def second_seed(encoder: str) -> str | None:
     """Name of the same encoder trained from another seed, if outcomes of it are published."""
     steps = published_steps(f"{encoder}-seed1")
@@ -300,7 +287,7 @@ def what_was_exchanged(encoder: str, counterpart: str) -> str:
             [
                 titles.get(part["corpus"], part["corpus"])
                 + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
-                for part in _recipe(name)
+                for part in pretraining_data(name)
             ]
         )
         for name in (counterpart, encoder)

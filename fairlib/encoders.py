@@ -83,6 +83,25 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
     return written["finetuned_from"], written["corpus"]
 
 
+def pretraining_data(name: str) -> list[dict]:
+    """What an encoder of ours was pretrained on, part by part as in its recipe; empty for others, of which it is not
+    known."""
+    record = encoder_folder(name) / "pretraining.json"
+    return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
+
+
+def heard(name: str) -> set[str]:
+    """Names of the corpora that an encoder of ours was pretrained or fine-tuned on; of others they are not known.
+
+    Example:
+        >>> sorted(heard("pocket-hubert-children"))
+        ['commonvoice', 'librispeech', 'speechocean762']
+    """
+    before = finetuned_from(name)
+    mine = {part["corpus"] for part in pretraining_data(name)}
+    return mine | {before[1]} | heard(before[0]) if before else mine
+
+
 def encoder_layers(name: str) -> tuple[str, ...] | None:
     """Names of an encoder's layers, from its configuration alone; None where no configuration is at hand.
 

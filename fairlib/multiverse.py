@@ -13,9 +13,9 @@ import pandas as pd
 
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import BiasError, group_bias, group_columns
+from fairlib.claims import published
 from fairlib.encoders import published_steps, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
-from fairlib.outcomes import published_outcomes
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
 from fairlib.recordings import recording_noise
 from fairlib.views import PLAIN, speaker_views
@@ -45,7 +45,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
     choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
     choices |= views
     for name in _others(encoder):
-        theirs = _published(name, corpus, "sid", "linear", "speaker")
+        theirs = published(name, corpus, "sid", "speaker", "linear")
         if len(theirs):
             choices[f"{encoder_label(name)} instead"] = theirs
     return choices
@@ -61,7 +61,7 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
     }
     for name in _others(encoder):
         for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
-            theirs = _published(name, corpus, task, probe, unit)
+            theirs = published(name, corpus, task, unit, probe)
             if len(theirs):
                 label = encoder_label(name)
                 choices[f"phones from {label}" if unit == "phone" else f"{label} instead"] = theirs
@@ -71,13 +71,6 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
 def _others(encoder: str) -> list[str]:
     second = [f"{name}-seed1@{step}" for name in shipped_encoders() for step in published_steps(f"{name}-seed1")[-1:]]
     return [name for name in [*shipped_encoders(), *second] if name != encoder]
-
-
-def _published(encoder: str, corpus: str, task: str, probe: str, unit: str) -> pd.DataFrame:
-    table = published_outcomes(encoder)
-    return table[
-        (table["corpus"] == corpus) & (table["task"] == task) & (table["probe"] == probe) & (table["unit"] == unit)
-    ]
 
 
 def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:

@@ -69,7 +69,8 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import charts, findings, sentences, words
-from fairlib.encoders import pretraining_log, published_steps
+from fairlib.along import outcomes_on_the_way
+from fairlib.encoders import pretraining_log
 from fairlib.layers import (
     along_training,
     encoders_table,
@@ -183,7 +184,7 @@ else:
 # fell, and whether it still did in the end.
 
 # %% tags=["hide-input"]
-steps = {step: fairlib.probe_phones(f"{encoder}@{step}", corpus) for step in published_steps(encoder)}
+steps = outcomes_on_the_way(encoder, lambda name: fairlib.probe_phones(name, corpus))
 if steps and log is not None:
     steps[log["step"].iloc[-1]] = fairlib.probe_phones(encoder, corpus)
     path = along_training(steps, log)

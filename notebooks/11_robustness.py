@@ -63,7 +63,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from fairlib import charts, findings, multiverse, sentences, words
+from fairlib import charts, claims, findings, multiverse, sentences, words
 from fairlib.bias import group_bias
 from fairlib.provenance import provenance_box, rerun
 
@@ -155,6 +155,27 @@ charts.table(
 )
 
 # %% [markdown]
+# ## Every claim, every encoder
+#
+# The chapters before this one tell of one encoder.
+# Here their claims are judged for every encoder that comes with the book, by the same rules and on the same people; where an
+# encoder has heard some of them in its own training, on the others.
+
+# %% tags=["hide-input"]
+everywhere = claims.judged(corpus, group)
+if len(everywhere):
+    display(charts.table(claims.verdicts_table(everywhere), "Verdicts on the book's claims, encoder by encoder"))
+else:
+    display(Markdown(f"*Of other encoders nothing is published for {corpus}.*"))
+
+# %% tags=["remove-input"]
+Markdown("\n".join(f"- {line}" for line in claims.told(everywhere)))
+
+# %% [markdown]
+# An empty field is a question that is not asked there: phones are no part of the claim of opposite patterns, and only an
+# encoder that was fine-tuned can be as it was before.
+# Encoders that agree are no independent witnesses: they are asked about the same people.
+#
 # ## What moves the conclusion, and what does not
 
 # %% tags=["remove-input"]

@@ -6,7 +6,7 @@ import pytest
 
 from fairlib import along
 from fairlib.bias import group_bias
-from fairlib.encoders import EncoderError
+from fairlib.encoders import EncoderError, heard
 from fairlib.simulation import simulate_outcomes
 
 CONTRAST = "child vs adult"
@@ -77,5 +77,5 @@ def test_steps_that_are_not_at_hand_are_left_out_and_the_twin_stands_in_when_non
 
 
 def test_heard_is_what_the_record_says():
-    assert along.heard("pocket-hubert-children") - along.heard("pocket-hubert") == {"speechocean762"}
+    assert heard("pocket-hubert-children") - heard("pocket-hubert") == {"speechocean762"}
     assert np.isin(["0\xa0h", "1.8\xa0h"], list(along.hours_at("pocket-hubert", [0, 400]).values())).all()

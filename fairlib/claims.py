@@ -1,0 +1,133 @@
+"""The book's claims, judged of every encoder of which outcomes are published, by the rules of their chapters."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.association import bias_error_association, c2_finding
+from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.encoders import finetuned_from, heard, shipped_encoders
+from fairlib.findings import (
+    Finding,
+    after_fine_tuning,
+    control_differences,
+    controls,
+    main_contrast,
+    mark_saturated,
+    mean_error,
+    where_bias_begins,
+    whose_gap,
+)
+from fairlib.outcomes import published_outcomes
+from fairlib.words import capital, encoder_label, listing, percent
+
+INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
+    "telling speakers": ("sid", "speaker", "linear"),
+    "writing characters": ("asr", "char", "context"),
+    "telling phones": ("phone", "phone", "linear"),
+}
+CLAIMS = {
+    "begins": "unequal from the first layers on",
+    "whose": "the encoder’s own doing",
+    "pattern": "opposite patterns",
+    "tuned": "as before fine-tuning",
+}
+
+
+def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
+    """What is published of one encoder, corpus, task, unit and probe, all seeds together; empty if there is nothing."""
+    table = published_outcomes(encoder)
+    here = (table["corpus"] == corpus) & (table["task"] == task) & (table["unit"] == unit) & (table["probe"] == probe)
+    return table[here]
+
+
+def judged(corpus: str, by: str) -> pd.DataFrame:
+    """Every claim that published outcomes can judge, of every shipped encoder.
+
+    Of an encoder that has heard part of the corpus, only people whom it has not heard are looked at: those of the test
+    half.
+
+    Args:
+        by: the speaker column whose groups are compared.
+
+    Returns:
+        ``encoder, instrument, claim`` (keys of `CLAIMS`), ``error`` (of the best layer) and ``finding``; empty where
+        nothing is published of the corpus.
+    """
+    rows = []
+    strangers = set(published("logmel", corpus, *INSTRUMENTS["writing characters"])["speaker_id"])
+    for instrument, which in INSTRUMENTS.items():
+        own = {name: published(name, corpus, *which) for name in (*shipped_encoders(), "logmel")}
+        own |= {twin: published(twin, corpus, *which) for name in shipped_encoders() for twin in controls(name)[:1]}
+        for name in shipped_encoders():
+            if own[name].empty:
+                continue
+            kept = own
+            if corpus in heard(name):
+                kept = {other: rows[rows["speaker_id"].isin(strangers)] for other, rows in own.items()}
+            error = mean_error(kept[name])["error"].min()
+            rows += [
+                {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
+                for claim, finding in _findings(name, kept, by, which[0]).items()
+            ]
+    return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
+
+
+def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) -> dict[str, Finding]:
+    before = finetuned_from(encoder)
+    names = [encoder, *controls(encoder), *([before[0]] if before else [])]
+    outcomes = pd.concat([own[name] for name in names if name in own], ignore_index=True)
+    bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
+    contrast = main_contrast(bias, encoder)
+    found = {"begins": where_bias_begins(bias, encoder, contrast)}
+    if set(controls(encoder)) <= set(outcomes["encoder"]):
+        found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
+    if task != "phone":  # of which the claim says nothing
+        found["pattern"] = c2_finding(bias_error_association(own[encoder], by=by), task, contrast)
+    if before and before[0] in set(outcomes["encoder"]):
+        pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own[encoder]["layer"].unique())]
+        found["tuned"] = after_fine_tuning(bias, bias_differences(outcomes, by, pairs), encoder, contrast)
+    return found
+
+
+def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`judged` as text for reading: a row for each encoder and instrument, its verdicts side by side."""
+    rows = []
+    for (instrument, encoder), mine in table.groupby(["instrument", "encoder"], sort=False):
+        verdicts = dict(zip(mine["claim"], mine["finding"].map(lambda finding: finding.verdict)))
+        row = {"instrument": instrument, "encoder": encoder_label(encoder)}
+        row["lowest error"] = percent(mine["error"].iloc[0])
+        rows.append(row | {told: verdicts.get(claim, "") for claim, told in CLAIMS.items()})
+    return pd.DataFrame(rows)
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """For each claim, how the verdicts of `judged` are spread over encoders, in words; where few differ, which.
+
+    Example:
+        >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
+        >>> table = pd.DataFrame(rows, columns=["encoder", "finding"])
+        >>> table = table.assign(instrument="telling phones", claim="whose")
+        >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
+        >>> told(table)
+        ['**The encoder’s own doing?** Telling phones: supported for 2 of 3, contradicted for c.']
+    """
+    lines = []
+    for claim, question in CLAIMS.items():
+        parts = []
+        for instrument, mine in table[table["claim"] == claim].groupby("instrument", sort=False):
+            verdicts = mine["finding"].map(lambda finding: finding.verdict)
+            said = [
+                f"{verdict} for {_whom(mine.loc[verdicts == verdict, 'encoder'], len(mine))}"
+                for verdict in verdicts.value_counts().index
+            ]
+            parts.append(f"{instrument}: {', '.join(said)}")
+        if parts:
+            lines.append(f"**{capital(question)}?** {capital('; '.join(parts))}.")
+    return lines
+
+
+def _whom(encoders: pd.Series, of: int) -> str:
+    if len(encoders) == of:
+        return f"all {of}" if of > 1 else encoder_label(encoders.iloc[0])
+    return f"{len(encoders)} of {of}" if 2 * len(encoders) > of else listing([encoder_label(name) for name in encoders])

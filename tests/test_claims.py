@@ -1,0 +1,54 @@
+"""The claims of every encoder are judged as the chapters judge them, each on people whom the encoder has not heard."""
+
+import pandas as pd
+import pytest
+
+import fairlib
+from fairlib import claims
+from fairlib.bias import group_bias
+from fairlib.claims import INSTRUMENTS, judged, published, verdicts_table
+from fairlib.encoders import finetuned_from, heard
+from fairlib.findings import main_contrast, where_bias_begins
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return judged("speechocean762", "age_group")
+
+
+def test_the_verdict_is_that_of_the_chapter(table):
+    outcomes = fairlib.probe_speakers("pocket-hubert", "speechocean762", seeds=5)
+    bias = group_bias(outcomes, by="age_group")
+    chapter = where_bias_begins(bias, "pocket-hubert", main_contrast(bias, "pocket-hubert"))
+    mine = table.set_index(["encoder", "instrument", "claim"]).loc[("pocket-hubert", "telling speakers", "begins")]
+    assert mine["finding"].verdict == chapter.verdict
+    assert [row["estimate"] for row in mine["finding"].evidence] == pytest.approx(
+        [row["estimate"] for row in chapter.evidence]
+    )
+
+
+def test_every_published_encoder_is_judged_and_every_fine_tuned_one_beside_what_it_was(table):
+    assert {"pocket-hubert", "pocket-wav2vec2", "pocket-hubert-children"} <= set(table["encoder"])
+    tuned = set(table.loc[table["claim"] == "tuned", "encoder"])
+    assert tuned and all(finetuned_from(name) for name in tuned)
+    assert set(table.loc[table["instrument"] == "telling phones", "claim"]) <= {"begins", "whose", "tuned"}
+    assert len(verdicts_table(table)) == len(table.drop_duplicates(["encoder", "instrument"]))
+
+
+def test_people_whom_an_encoder_has_heard_are_left_out(table):
+    which = INSTRUMENTS["telling speakers"]
+    everybody = published("pocket-hubert-children", "speechocean762", *which)
+    strangers = set(published("logmel", "speechocean762", "phone", "phone", "linear")["speaker_id"])
+    assert "speechocean762" in heard("pocket-hubert-children") and strangers < set(everybody["speaker_id"])
+    kept = everybody[everybody["speaker_id"].isin(strangers)].query("layer == '1'")
+    bias = group_bias(kept, by="age_group", permutations=50).query("scale == 'log_odds'")
+    mine = table.set_index(["encoder", "instrument", "claim"]).loc[
+        ("pocket-hubert-children", "telling speakers", "begins")
+    ]
+    assert {row["layer"]: row["estimate"] for row in mine["finding"].evidence}["1"] == pytest.approx(
+        bias["estimate"].iloc[0]
+    )
+
+
+def test_where_nothing_is_published_nothing_is_judged():
+    assert judged("synthetic", "group").empty and claims.told(judged("synthetic", "group")) == []
