@@ -169,15 +169,23 @@ def _turn_of(process: subprocess.Popen) -> float:
 
 
 def speaker_probes(work: Path, rounds: int) -> str:
-    """On pooled features of real layers: made-up independent ones would be easier to fit than any layer is."""
+    """On pooled features of real layers: made-up independent ones would be easier to fit than any layer is.
+
+    Of real speech if it is at hand, else of synthetic voices, of which there are fewer.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     from fairlib import extract, load_corpus, load_encoder
+    from fairlib.corpora import CorpusError
     from fairlib.probing import SPEAKER_PROBE, held_out
     from fairlib.probing.softmax import fit_softmax
 
-    table = load_corpus("synthetic")
+    try:
+        table = load_corpus("speechocean762")
+    except CorpusError:
+        table = load_corpus("synthetic", speakers_per_group=30, utterances_per_speaker=20)
+    name = table["corpus"].iloc[0]
     features = extract(load_encoder(ENCODER, device="cpu"), table, work / "b", frames=False)
     labels, speakers = pd.factorize(table["speaker_id"])
     train = ~held_out(table["speaker_id"], SPEAKER_PROBE["test_share"], 0)
@@ -213,7 +221,7 @@ def speaker_probes(work: Path, rounds: int) -> str:
     runs = [ours, lambda: theirs(iterations), lambda: theirs(100)]
     table = compared(in_turns(dict(zip(names, runs)), rounds), "fairlib")
     table["error"] = [f"{error(run()):.3f}" for run in runs]
-    return markdown(table, f"{len(matrices)} layers, {len(speakers)} speakers, {len(labels)} utterances")
+    return markdown(table, f"{name}: {len(matrices)} layers, {len(speakers)} speakers, {len(labels):,} utterances")
 
 
 def character_probes(layers: int, rounds: int, context: bool) -> str:

@@ -18,7 +18,7 @@ from fairlib.encoders import published_steps, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
 from fairlib.recordings import recording_noise
-from fairlib.views import PLAIN, speaker_views
+from fairlib.views import PLAIN, phone_probes, speaker_views
 from fairlib.words import encoder_label, interval, listing, percent, sides
 
 BOOK = "as in the book"
@@ -51,14 +51,16 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
     return choices
 
 
-def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, pd.DataFrame]:
-    """Outcomes of telling what is said in every way at hand, as `speaker_choices`: units, and other encoders."""
+def speech_choices(encoder: str, corpus: str, by: str, force: bool = False) -> dict[str, pd.DataFrame]:
+    """Outcomes of telling what is said in every way at hand, as `speaker_choices`: units, probes and other encoders."""
     written = probe_characters(encoder, corpus, force=force)
     choices = {
         BOOK: written[written["unit"] == "char"],
         "counted in words": written[written["unit"] == "word"],
         "phones instead of characters": probe_phones(encoder, corpus, force=force),
     }
+    other = phone_probes(encoder, corpus, by)
+    choices |= {f"phones, a probe {kind}": other[kind] for kind in list(other)[1:] if "control" not in kind}
     for name in _others(encoder):
         for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
             theirs = published(name, corpus, task, unit, probe)

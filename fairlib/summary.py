@@ -44,7 +44,7 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
         "# Every finding",
         "",
         f"The chapters of this edition judge {len(found)} claims: {listing(counts)}.",
-        "Each verdict follows a rule that was written down before the result.",
+        "Each verdict follows a rule; each chapter says whether the rule was written down before its result was seen.",
         "No sentence below was typed by hand: they come from the chapters as they were run.",
         "*Inconclusive* means that these speakers cannot decide it, not that there is no difference.",
     ]

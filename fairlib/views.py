@@ -5,8 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
+from fairlib.corpora import CorpusError
+from fairlib.encoders import EncoderError
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
+from fairlib.probing import ProbeError, confusions, identify_among, probe_phones, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
 
 PLAIN = "as it is"
@@ -55,6 +57,28 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         for name, unit in (("missed", "target"), ("own group", "impostor of own group")):
             views[f"verification: {name}"] = trials[trials["unit"] == unit]
     return views
+
+
+def phone_probes(encoder: str, corpus: str, by: str) -> dict[str, pd.DataFrame]:
+    """Outcomes of one encoder by phone probes of other kinds, named as the book names them, as far as they are at hand.
+
+    Args:
+        encoder, corpus: as `fairlib.probe_phones`.
+        by: the speaker column whose groups are compared.
+    """
+    linear = probe_phones(encoder, corpus)
+    balance = [column for column in ("sex", "age_group") if column in group_columns(linear)] or [by]
+    probes = {"linear": linear}
+    for name, settings in {
+        "with a hidden layer": {"probe": "hidden"},
+        "taught with equal shares": {"balance": balance},
+        "with the control task": {"control": True},
+    }.items():
+        try:
+            probes[name] = probe_phones(encoder, corpus, **settings)
+        except (EncoderError, CorpusError, ProbeError):  # nothing is published, and it cannot be computed here
+            continue
+    return probes
 
 
 def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
@@ -198,20 +222,21 @@ def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame) -> pd.DataFrame:
+def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = None) -> pd.DataFrame:
     """What probes of other kinds make of each layer, as text: one row per encoder and layer.
 
     Args:
-        tables: outcomes of speaker probes by what to call them ("linear probe", "shuffled labels", ...).
+        tables: outcomes of probes by what to call them ("linear probe", "shuffled labels", ...).
         code: from `fairlib.description_length`, of the same encoders.
     """
     columns = {
         name: mean_error(rows).set_index(["encoder", "layer"])["error"].map(percent) for name, rows in tables.items()
     }
-    sums = code.groupby(["probe", "encoder", "layer"])[["errors", "length"]].sum()
-    bits = (sums["errors"] / sums["length"] / 1000).unstack("probe")
-    columns["bits for each speaker’s name"] = bits["online code"].map("{:.2f}".format)
-    columns["bits without any layer"] = bits["uniform code"].map("{:.2f}".format)
+    if code is not None:
+        sums = code.groupby(["probe", "encoder", "layer"])[["errors", "length"]].sum()
+        bits = (sums["errors"] / sums["length"] / 1000).unstack("probe")
+        columns["bits for each speaker’s name"] = bits["online code"].map("{:.2f}".format)
+        columns["bits without any layer"] = bits["uniform code"].map("{:.2f}".format)
     table = pd.DataFrame(columns)
     encoders = dict.fromkeys(next(iter(tables.values()))["encoder"])
     order = [(encoder, layer) for encoder in encoders for layer in layer_order(table.loc[encoder].index)]

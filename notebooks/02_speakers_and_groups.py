@@ -21,7 +21,8 @@
 # **The answer.** Alike but for what they are compared by: *{glue:text}`alike_verdict`*. {glue:text}`alike`
 # {glue:text}`smallest`
 #
-# **How it was judged**, by a rule with marks that others use too: {glue:text}`alike_criterion`
+# **How it was judged**, by a rule with marks that others use too, but written when the groups’ means had been seen already:
+# {glue:text}`alike_criterion`
 
 # %% tags=["remove-cell"]
 # So that this notebook runs from a clone, wherever it is opened: JupyterLab, VS Code, Binder, Colab.

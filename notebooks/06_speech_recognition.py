@@ -75,6 +75,7 @@ from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
 from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
+from fairlib.views import controls_table, phone_probes
 
 charts.use_book_renderer()
 
@@ -277,6 +278,23 @@ charts.table(
     findings.adjusted_table(phone_adjusted, contrast),
     "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
 )
+
+# %% [markdown]
+# And three more probes of phones.
+# One has a *hidden* layer and may read what a linear one cannot.
+# One is taught with *equal shares* of speech from every group of sex and age, so that none is better known to it.
+# One has a task in which there is nothing to hear, only to memorise, the *control task* {cite}`hewitt2019`: every phone
+# between its neighbours has been given another name by lot.
+# The lower the probe's own error stands below that, the more is the layer's and not the probe's.
+
+# %% tags=["hide-input"]
+of_each = [phone_probes(name, corpus, group) for name in phones["encoder"].unique()]
+kinds = {
+    f"errors of the probe {kind}" if kind != "linear" else "errors of the linear probe": pd.concat(each[kind] for each in of_each)
+    for kind in of_each[0]
+    if all(kind in each for each in of_each)
+}
+charts.table(controls_table(kinds), "Phone probes of the same layers")
 
 # %% [markdown]
 # ## What could be wrong
