@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -66,7 +67,8 @@ def run_all(
     with contextlib.ExitStack() as stack:
         # Forked processes would share what threads of this one hold; fresh ones take a second and share nothing.
         fresh = multiprocessing.get_context("spawn")
-        pool = executor or stack.enter_context(ProcessPoolExecutor(min(workers, len(jobs) or 1), mp_context=fresh))
+        number = min(workers, len(jobs) or 1)
+        pool = executor or stack.enter_context(ProcessPoolExecutor(number, fresh, _share_cores, (number,)))
         futures = [pool.submit(_run, chapter, values, force) for chapter, values in jobs]
         for (chapter, values), future in zip(jobs, futures):
             try:
@@ -80,6 +82,11 @@ def run_all(
             if report:
                 report(rows[-1])
     return rows
+
+
+def _share_cores(workers: int) -> None:
+    """Begin a worker: its kernels take a share of the cores, unless whoever called has said how many to take."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def finished(jobs: Sequence[Job]) -> list[Path]:

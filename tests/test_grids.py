@@ -1,5 +1,6 @@
 """Grids: every combination is checked before the first runs, and one that fails does not stop the others."""
 
+import os
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
@@ -99,3 +100,12 @@ def test_a_dry_run_says_what_and_why_and_runs_nothing(pretended, capsys):
     assert cli.main(["run", "speech-recognition", "--group", "sex,age_group", "--probe", "linear", "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == ["reuse  sex-linear", "run    age_group-linear  (new: never run)"]
     assert pretended == []
+
+
+def test_workers_share_the_cores_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    grids._share_cores(3)
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    grids._share_cores(1)
+    assert os.environ["OMP_NUM_THREADS"] == "2"
