@@ -131,3 +131,25 @@ def _whom(encoders: pd.Series, of: int) -> str:
     if len(encoders) == of:
         return f"all {of}" if of > 1 else encoder_label(encoders.iloc[0])
     return f"{len(encoders)} of {of}" if 2 * len(encoders) > of else listing([encoder_label(name) for name in encoders])
+
+
+def agreement(table: pd.DataFrame, encoder: str) -> str:
+    """How many of the verdicts of `judged` on other encoders are as those on this one, as a sentence.
+
+    Example:
+        >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
+        >>> table = pd.DataFrame(rows, columns=["encoder", "finding"]).assign(instrument="phones", claim="whose")
+        >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
+        >>> agreement(table, "a")
+        'Of 2 verdicts on 2 other encoders, 1 is the same.'
+    """
+    verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
+    own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
+    others = verdicts[verdicts["encoder"] != encoder].join(own.rename("own"), on=["instrument", "claim"], how="inner")
+    if others.empty:
+        return "Of other encoders nothing is published that could be set beside these verdicts."
+    same = int((others["verdict"] == others["own"]).sum())
+    return (
+        f"Of {len(others)} verdicts on {others['encoder'].nunique()} other encoders, {same}"
+        f" {'is' if same == 1 else 'are'} the same."
+    )

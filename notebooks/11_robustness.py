@@ -169,7 +169,8 @@ else:
     display(Markdown(f"*Of other encoders nothing is published for {corpus}.*"))
 
 # %% tags=["remove-input"]
-Markdown("\n".join(f"- {line}" for line in claims.told(everywhere)))
+glue("agreement", claims.agreement(everywhere, encoder), display=False)
+Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agreement(everywhere, encoder)]))
 
 # %% [markdown]
 # An empty field is a question that is not asked there: phones are no part of the claim of opposite patterns, and only an

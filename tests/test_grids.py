@@ -104,7 +104,8 @@ def test_a_dry_run_says_what_and_why_and_runs_nothing(pretended, capsys):
 
 def test_workers_share_the_cores_unless_told_otherwise(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # so that what is set here does not stay
+    monkeypatch.delenv("OMP_NUM_THREADS")
     grids._share_cores(3)
     assert os.environ["OMP_NUM_THREADS"] == "2"
     grids._share_cores(1)
