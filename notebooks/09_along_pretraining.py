@@ -70,9 +70,8 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import along, charts, findings, sentences, words
+from fairlib import along, charts, encoders, findings, sentences, words
 from fairlib.bias import group_bias
-from fairlib.encoders import heard
 from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
@@ -262,7 +261,7 @@ for task, ask in cause_probes.items():
         continue
     runs += tables
     everybody = pd.concat(tables, ignore_index=True)
-    kept = everybody[everybody["speaker_id"].isin(strangers)] if corpus in heard(counterpart) else everybody
+    kept = everybody[everybody["speaker_id"].isin(strangers)] if corpus in encoders.heard(counterpart) else everybody
     bias = findings.mark_saturated(group_bias(kept, by=group), kept)
     effects[task] = along.changes_by_speech(kept, group, pairs)
     helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
