@@ -41,6 +41,11 @@ def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd
     return table[here]
 
 
+def strangers(corpus: str) -> set[str]:
+    """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
+    return set(published("logmel", corpus, *INSTRUMENTS["writing characters"])["speaker_id"])
+
+
 def judged(corpus: str, by: str) -> pd.DataFrame:
     """Every claim that published outcomes can judge, of every shipped encoder.
 
@@ -55,7 +60,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
         nothing is published of the corpus.
     """
     rows = []
-    strangers = set(published("logmel", corpus, *INSTRUMENTS["writing characters"])["speaker_id"])
+    unheard = strangers(corpus)
     for instrument, which in INSTRUMENTS.items():
         own = {name: published(name, corpus, *which) for name in (*shipped_encoders(), "logmel")}
         own |= {twin: published(twin, corpus, *which) for name in shipped_encoders() for twin in controls(name)[:1]}
@@ -64,7 +69,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
                 continue
             kept = own
             if corpus in heard(name):
-                kept = {other: rows[rows["speaker_id"].isin(strangers)] for other, rows in own.items()}
+                kept = {other: rows[rows["speaker_id"].isin(unheard)] for other, rows in own.items()}
             error = mean_error(kept[name])["error"].min()
             rows += [
                 {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
@@ -91,14 +96,14 @@ def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) ->
 
 
 def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`judged` as text for reading: a row for each encoder and instrument, its verdicts side by side."""
+    """`judged` of one instrument as text for reading: a row for each encoder, its verdicts side by side."""
     rows = []
     for (instrument, encoder), mine in table.groupby(["instrument", "encoder"], sort=False):
         verdicts = dict(zip(mine["claim"], mine["finding"].map(lambda finding: finding.verdict)))
-        row = {"instrument": instrument, "encoder": encoder_label(encoder)}
-        row["lowest error"] = percent(mine["error"].iloc[0])
+        row = {instrument: f"{encoder_label(encoder)}\nlowest error {percent(mine['error'].iloc[0])}"}
         rows.append(row | {told: verdicts.get(claim, "") for claim, told in CLAIMS.items()})
-    return pd.DataFrame(rows)
+    shown = pd.DataFrame(rows)
+    return shown.loc[:, (shown != "").any()]
 
 
 def told(table: pd.DataFrame) -> list[str]:

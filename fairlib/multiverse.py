@@ -13,8 +13,8 @@ import pandas as pd
 
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import BiasError, group_bias, group_columns
-from fairlib.claims import published
-from fairlib.encoders import published_steps, shipped_encoders
+from fairlib.claims import published, strangers
+from fairlib.encoders import heard, published_steps, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
 from fairlib.recordings import recording_noise
@@ -34,7 +34,8 @@ ROBUST_CRITERION = (
 def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:
     """Outcomes of telling speakers in every way at hand, by what to call it; the book's own way comes first.
 
-    Other encoders stand in it as far as outcomes of them are published for this corpus.
+    Other encoders stand in it as far as outcomes of them are published for this corpus, without the people whom they
+    heard in their own training.
 
     Args: as `fairlib.views.speaker_views`.
     """
@@ -46,6 +47,8 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
     choices |= views
     for name in _others(encoder):
         theirs = published(name, corpus, "sid", "speaker", "linear")
+        if corpus in heard(name.partition("-seed")[0]):
+            theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
             choices[f"{encoder_label(name)} instead"] = theirs
     return choices

@@ -163,9 +163,9 @@ charts.table(
 
 # %% tags=["hide-input"]
 everywhere = claims.judged(corpus, group)
-if len(everywhere):
-    display(charts.table(claims.verdicts_table(everywhere), "Verdicts on the book's claims, encoder by encoder"))
-else:
+for instrument, rows in everywhere.groupby("instrument", sort=False):
+    display(charts.table(claims.verdicts_table(rows), f"Verdicts on the book's claims, {instrument}"))
+if everywhere.empty:
     display(Markdown(f"*Of other encoders nothing is published for {corpus}.*"))
 
 # %% tags=["remove-input"]

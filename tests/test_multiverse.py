@@ -49,3 +49,9 @@ def test_other_encoders_stand_in_as_far_as_they_are_published():
     assert all(
         mine["corpus"].eq("speechocean762").all() and mine["encoder"].nunique() == 1 for mine in choices.values()
     )
+
+
+def test_people_whom_another_encoder_has_heard_are_left_out():
+    choices = multiverse.speaker_choices("pocket-hubert", "speechocean762", "age_group")
+    everybody, strangers = (set(choices[name]["speaker_id"]) for name in (BOOK, "pocket-hubert-children instead"))
+    assert strangers < everybody == set(choices["pocket-wav2vec2 instead"]["speaker_id"])
