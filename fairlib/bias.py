@@ -435,18 +435,23 @@ def _labels(outcomes: pd.DataFrame, columns: list[str]) -> pd.Series:
             raise BiasError(
                 f"There is no speaker group column {column!r} in these outcomes; columns with groups: {allowed}."
             )
-    people = outcomes[["speaker_id", *dict.fromkeys(columns)]].drop_duplicates().set_index("speaker_id")
-    twice = people.index[people.index.duplicated()]
-    if len(twice):
-        values = ", ".join(str(value) for value in people.loc[twice[0], columns[0]].unique()[:3])
-        raise BiasError(
-            f"{' × '.join(columns)} differs within speaker {twice[0]} ({values}): group by what stays the same for a "
-            "speaker."
-        )
-    joined = people[columns[0]].astype(str)
+    people = {}
+    for column in dict.fromkeys(columns):
+        # What is recorded of a person in one utterance and missing in another is known of the person.
+        known = outcomes[["speaker_id", column]].dropna().drop_duplicates().set_index("speaker_id")[column]
+        twice = known.index[known.index.duplicated()]
+        if len(twice):
+            values = ", ".join(str(value) for value in known[twice[0]].unique()[:3])
+            raise BiasError(
+                f"{' × '.join(columns)} differs within speaker {twice[0]} ({values}): group by what stays the same for "
+                "a speaker."
+            )
+        people[column] = known.astype(str)
+    table = pd.DataFrame(people, index=outcomes["speaker_id"].drop_duplicates())
+    joined = table[columns[0]]
     for column in columns[1:]:
-        joined = joined + " × " + people[column].astype(str)
-    return joined.where(people[columns].notna().all(axis=1))
+        joined = joined + " × " + table[column]
+    return joined.where(table[columns].notna().all(axis=1))
 
 
 def _sums_of(part, name, labels, strata_labels, strata_columns) -> SpeakerSums:

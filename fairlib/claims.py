@@ -12,6 +12,7 @@ from fairlib.findings import (
     after_fine_tuning,
     control_differences,
     controls,
+    gaps,
     main_contrast,
     mark_saturated,
     mean_error,
@@ -19,7 +20,7 @@ from fairlib.findings import (
     whose_gap,
 )
 from fairlib.outcomes import published_outcomes
-from fairlib.words import capital, encoder_label, listing, percent
+from fairlib.words import capital, encoder_label, interval, listing, percent
 
 INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
     "telling speakers": ("sid", "speaker", "linear"),
@@ -93,6 +94,38 @@ def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) ->
         pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own[encoder]["layer"].unique())]
         found["tuned"] = after_fine_tuning(bias, bias_differences(outcomes, by, pairs), encoder, contrast)
     return found
+
+
+def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
+    """The gap in telling the speakers of every other corpus, as text for reading: the encoder beside its controls.
+
+    Args:
+        by: the speaker column whose groups are compared.
+
+    Returns:
+        A row for each corpus (synthetic ones left out) and encoder, at the encoder's best layer; empty where nothing is
+        published.
+    """
+    which = INSTRUMENTS["telling speakers"]
+    corpora = sorted(set(published_outcomes(encoder)["corpus"]) - {corpus, "planted"})
+    rows = []
+    for other in corpora:
+        own = {name: published(name, other, *which) for name in (encoder, *controls(encoder))}
+        outcomes = pd.concat(own.values(), ignore_index=True)
+        if by not in outcomes or own[encoder].empty:
+            continue
+        bias = group_bias(outcomes, by=by)
+        contrast = main_contrast(bias, encoder)
+        for name in (name for name, mine in own.items() if len(mine)):
+            error = mean_error(own[name]).set_index("layer")["error"]
+            gap = gaps(bias, name, contrast).set_index("layer").loc[error.idxmin()]
+            people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} people"
+            row = {"people": people, "encoder": encoder_label(name)}
+            row["best layer"] = f"{'all' if name == 'logmel' else error.idxmin()}\nerror {percent(error.min())}"
+            row["log odds ratio there"] = interval(*gap[["estimate", "low", "high"]].astype(float))
+            row["heard by the encoder"] = "much of it" if other in heard(encoder) and name == encoder else ""
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:

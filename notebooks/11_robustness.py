@@ -177,6 +177,21 @@ Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agr
 # encoder that was fine-tuned can be as it was before.
 # Encoders that agree are no independent witnesses: they are asked about the same people.
 #
+# ### Other people
+#
+# Speakers of other corpora are no check of the gap above, for other groups are recorded of them.
+# They show whether the gap between women and men is another one elsewhere, at the layer that tells these people best.
+
+# %% tags=["hide-input"]
+elsewhere = claims.other_people(encoder, corpus, "sex")
+if len(elsewhere):
+    display(charts.table(elsewhere, "Telling speakers of other corpora: the gap by sex, with 95 % intervals"))
+else:
+    display(Markdown("*Nothing is published of speakers of other corpora.*"))
+
+# %% [markdown]
+# Where no interval stands, one side has next to no errors, and there is no gap to speak of.
+#
 # ## What moves the conclusion, and what does not
 
 # %% tags=["remove-input"]

@@ -450,6 +450,13 @@ def test_groups_of_one_are_named_in_a_warning(small):
         assert "other" not in set(group_errors(more, by="sex")["group"])
 
 
+def test_what_is_missing_in_one_utterance_is_known_from_another(small):
+    gaps = group_bias(small, by="sex")
+    forgotten = small.assign(sex=small["sex"].where(small["utterance_id"] != small["utterance_id"].iloc[0]))
+    assert forgotten["sex"].isna().any() and forgotten.groupby("speaker_id")["sex"].count().min() > 0
+    pd.testing.assert_frame_equal(group_bias(forgotten, by="sex"), gaps)
+
+
 def test_bad_columns_and_strata_get_one_sentence(small):
     with pytest.raises(BiasError, match="utterance_id differs within speaker a .*group by what stays the same"):
         group_bias(small, by="utterance_id")
