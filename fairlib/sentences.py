@@ -179,9 +179,12 @@ def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
     largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
     where = listing([f"layer {layer} as a {word}" for word, layer in largest.items()])
+    beware = ""
+    if not any(gaps(bias, encoder, contrast, scale)["biased"].any() for scale in SCALE_WORDS):
+        beware = " On none of them could these speakers tell any layer’s gap from none."
     if len(set(largest.values())) == 1:
-        return f"Here the three scales agree: the largest gap is at {where}."
-    return f"Here the three scales do not agree on where the gap is largest: at {where}."
+        return f"Here the three scales agree: the largest gap is at {where}.{beware}"
+    return f"Here the three scales do not agree on where the gap is largest: at {where}.{beware}"
 
 
 def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:
@@ -193,12 +196,14 @@ def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str
 
 
 def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, str]:
-    """A chart title for each scale, that states where the gap is largest on it."""
+    """A chart title for each scale, that states where the gap is largest on it, if any is shown."""
     first, second = sides(str(bias.loc[bias["contrast"] == contrast, "by"].iloc[0]), contrast)
     return {
         scale: (
             f"As a {word}, the gap between {first} and {second} is largest at layer"
             f" {_largest(bias, encoder, contrast, scale)}"
+            if gaps(bias, encoder, contrast, scale)["biased"].any()
+            else f"As a {word}, no layer shows a gap between {first} and {second}"
         )
         for scale, word in SCALE_WORDS.items()
     }

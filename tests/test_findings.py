@@ -244,7 +244,9 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
     assert word in sentences.errors_title(bias, "pocket", contrast)
     assert "log-mel" in sentences.describe_gaps(bias, "pocket", contrast)
     assert "child: 40" in sentences.describe_errors(errors, "pocket")
-    assert set(sentences.scale_titles(bias, "pocket", contrast)) == {"difference", "ratio", "log_odds"}
+    titles = sentences.scale_titles(bias, "pocket", contrast)
+    assert set(titles) == {"difference", "ratio", "log_odds"}
+    assert all(("no layer shows" in title) == all(gap is NONE for gap in gaps) for title in titles.values())
     assert sentences.scales_sentence(bias, "pocket", contrast).startswith("Here the three scales")
     assert len(findings.layer_table(errors, bias, contrast)) == 7
     assert list(findings.all_contrasts({"age_group": bias}, "pocket")["recorded"]) == ["age group"]
