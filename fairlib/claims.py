@@ -6,7 +6,7 @@ import pandas as pd
 
 from fairlib.association import bias_error_association, c2_finding
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.encoders import finetuned_from, heard, shipped_encoders
+from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.findings import (
     Finding,
     after_fine_tuning,
@@ -64,7 +64,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
     unheard = strangers(corpus)
     for instrument, which in INSTRUMENTS.items():
         own = {name: published(name, corpus, *which) for name in (*shipped_encoders(), "logmel")}
-        own |= {twin: published(twin, corpus, *which) for name in shipped_encoders() for twin in controls(name)[:1]}
+        own |= {f"random:{name}": _twin(name, corpus, which) for name in shipped_encoders()}
         for name in shipped_encoders():
             if own[name].empty:
                 continue
@@ -79,10 +79,22 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
 
 
+def _twin(encoder: str, corpus: str, which: tuple[str, str, str]) -> pd.DataFrame:
+    """What is published of the untrained twin: encoders of one shape share it, and so do fine-tuned ones with what they
+    were."""
+    before = finetuned_from(encoder)
+    weights = encoder_fingerprint(f"random:{before[0] if before else encoder}")
+    for name in (encoder, *shipped_encoders()):
+        twin = published(f"random:{name}", corpus, *which)
+        if len(twin) and encoder_fingerprint(f"random:{name}") == weights:
+            break
+    return twin.assign(encoder=f"random:{encoder}")
+
+
 def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) -> dict[str, Finding]:
     before = finetuned_from(encoder)
     names = [encoder, *controls(encoder), *([before[0]] if before else [])]
-    outcomes = pd.concat([own[name] for name in names if name in own], ignore_index=True)
+    outcomes = pd.concat([own[name] for name in names if len(own.get(name, ()))], ignore_index=True)
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     contrast = main_contrast(bias, encoder)
     found = {"begins": where_bias_begins(bias, encoder, contrast)}

@@ -9,7 +9,7 @@ from fairlib.bias import layer_order, random_numbers
 from fairlib.encoders import finetuned_from, shipped_encoders
 from fairlib.findings import Finding
 from fairlib.outcomes import published_outcomes
-from fairlib.words import encoder_label, listing, percent
+from fairlib.words import encoder_label, listing, number, percent
 
 BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
 LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."
@@ -83,7 +83,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
     else:
         verdict = "inconclusive"
     below = " and ".join(
-        f"{percent(row['estimate'])} [{percent(row['low'])}, {percent(row['high'])}] below "
+        f"{100 * row['estimate']:.1f}\N{NO-BREAK SPACE}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}] below "
         + ("log-mel" if row["control"] == "logmel" else "its untrained twin’s best layer")
         for row in rows
     )
@@ -205,7 +205,8 @@ def every_encoder(corpus: str) -> pd.DataFrame:
 
 
 def encoders_table(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """One row per pretrained encoder, as text: its best layer's errors, and how far below both controls they are.
+    """One row per pretrained encoder, as text: its best layer's errors, and how they differ, relatively, from
+    log-mel's and from the untrained twin's.
 
     Args:
         outcomes: from `every_encoder`.
@@ -228,11 +229,8 @@ def encoders_table(outcomes: pd.DataFrame) -> pd.DataFrame:
             for control in ("logmel", f"random:{name}"):
                 if (same["encoder"] == control).any():
                     less = reduction(same, name, control)
-                    lines.append(
-                        f"{'below' if less['estimate'] >= 0 else 'above'} {encoder_label(control)} by "
-                        f"{percent(abs(less['estimate']))}"
-                    )
-            row[told_as] = "\n".join(lines)
+                    lines.append(f"{number(-100 * less['estimate'], 1)}\N{NO-BREAK SPACE}%")
+            row[told_as] = f"{lines[0]}\n{', '.join(lines[1:])}"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -17,7 +17,8 @@
 # **The question.** What does each layer of a speech encoder hold: which sound is spoken, who speaks, what is said?
 # And how much of that has the encoder learnt, when an untrained network, or the plain spectrogram, holds some of it too?
 #
-# **The answer.** {glue:text}`learnt` {glue:text}`depths`
+# **The answer.** More than the sound and the network’s shape give: *{glue:text}`learnt_verdict`*. {glue:text}`learnt`
+# Who speaks and what is said at different depths: *{glue:text}`depths_verdict`*. {glue:text}`depths`
 #
 # **How it was judged**, by rules that were written down before the encoders' results were seen:
 #
@@ -149,7 +150,7 @@ else:
     display(
         charts.table(
             encoders_table(family),
-            "Errors at the best layer of every pretrained encoder, and how far they are below its controls",
+            "Errors at the best layer of every pretrained encoder; below, how they differ from log-mel’s and, where it is published, the untrained twin’s",
         )
     )
 
