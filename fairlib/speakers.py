@@ -203,6 +203,7 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
     for task, mine in outcomes.items():
         error = mean_error(mine)
         best = error.loc[error["error"].idxmin()]
+        layer = "" if encoder == "logmel" else f"\nlayer {best['layer']}"
         mine = mine[mine["layer"] == best["layer"]]
         columns = [by] if by else group_columns(mine)
         for column in [*columns, *([columns] if len(columns) > 1 else [])]:
@@ -217,7 +218,7 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
                         "contrast": contrast,
                         "task": task,
                         "people": f"{row['n_speakers_a']} vs {row['n_speakers_b']}",
-                        f"error of {encoder_label(encoder)}": f"{percent(best['error'])}\nlayer {best['layer']}",
+                        f"error of {encoder_label(encoder)}": f"{percent(best['error'])}{layer}",
                         "points": 100 * row["smallest"],
                         "log_odds": gaps.loc[(contrast, "log_odds"), "smallest"],
                     }
