@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 
 
@@ -28,3 +31,20 @@ def half_precision(device: str) -> torch.dtype | None:
     if kind == "cpu":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
     return None
+
+
+def exact_grouped_convolutions(model: torch.nn.Module) -> None:
+    """Have a model's grouped convolutions, as the positional one, compute in single precision, whatever the rest does.
+
+    For processors: on those with AMX, oneDNN (of torch 2.14) gives garbage for grouped one-dimensional convolutions in
+    bfloat16. Training then goes on, slowly, to a bad end.
+    """
+    for convolution in model.modules():
+        if isinstance(convolution, torch.nn.Conv1d) and convolution.groups > 1:
+            convolution.float()
+            convolution.forward = functools.partial(_exact, convolution.forward)
+
+
+def _exact(forward: Callable, frames: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(frames.device.type, enabled=False):
+        return forward(frames.float()).to(frames.dtype)

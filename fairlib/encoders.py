@@ -182,7 +182,7 @@ def load_encoder(
     """
     import torch
 
-    from fairlib.devices import best_device, half_precision
+    from fairlib.devices import best_device, exact_grouped_convolutions, half_precision
 
     device = device or best_device()
     if dtype is None:
@@ -196,6 +196,8 @@ def load_encoder(
 
     folder = encoder_folder(name.removeprefix("random:"))
     model = _load_model(folder, untrained=name.startswith("random:")).to(device, getattr(torch, dtype)).eval()
+    if torch.device(device).type == "cpu" and dtype != "float32":
+        exact_grouped_convolutions(model)
     family = model.config.model_type
     if family == "whisper":
         layers, run = _whisper(model, folder)

@@ -18,7 +18,7 @@ from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 
 from fairlib.audio import read_audio
 from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
-from fairlib.devices import attention, best_device
+from fairlib.devices import attention, best_device, exact_grouped_convolutions
 from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
 from fairlib.folders import replace
 from fairlib.pretraining.batches import span_mask
@@ -97,6 +97,8 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
             folder, trust_remote_code=False, attn_implementation=attention(family), **options
         ).to(device)
     model.freeze_feature_encoder()
+    if device.type == "cpu":
+        exact_grouped_convolutions(model)
     half = halves(table)
     parts = {}
     for name in ("train", "test"):

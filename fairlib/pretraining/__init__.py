@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from fairlib.audio import SAMPLE_RATE
-from fairlib.devices import best_device
+from fairlib.devices import best_device, exact_grouped_convolutions
 from fairlib.encoders import pretraining_folder
 from fairlib.folders import replace
 from fairlib.pretraining.batches import batch_plan, crop, mix, span_mask
@@ -59,6 +59,8 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
     """Train on prepared speech, from the last checkpoint in ``output`` if there is one; see `pretrain`."""
     device = torch.device(best_device())
     model = model.to(device)
+    if device.type == "cpu":
+        exact_grouped_convolutions(model)
     batch = batch_plan(speech.lengths, recipe.batches, recipe.seed)
 
     def loss_of(step: int):
