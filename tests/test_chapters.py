@@ -168,8 +168,8 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
 @pytest.mark.parametrize(
     ("chapter", "values", "words"),
     [
-        ("speaker-identification", {"corpus": "librispeech"}, "of pocket-hubert there are no published outcomes"),
-        ("speaker-identification", {"encoder": "pocket-wav2vec2"}, "of random:pocket-wav2vec2 there are no published"),
+        ("speech-recognition", {"corpus": "librispeech"}, "of pocket-hubert there are no published outcomes"),
+        ("speaker-identification", {"encoder": "pocket-hubert-children"}, "of random:pocket-hubert-children there are"),
         ("speech-recognition", {"seeds": 2}, "of pocket-hubert there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
         ("fine-tuning", {"pretrained": "pocket-nothing"}, "of pocket-nothing there are no published outcomes"),
