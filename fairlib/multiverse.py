@@ -54,7 +54,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
     return choices
 
 
-def speech_choices(encoder: str, corpus: str, by: str, force: bool = False) -> dict[str, pd.DataFrame]:
+def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, pd.DataFrame]:
     """Outcomes of telling what is said in every way at hand, as `speaker_choices`: units, probes and other encoders."""
     written = probe_characters(encoder, corpus, force=force)
     choices = {
@@ -62,8 +62,11 @@ def speech_choices(encoder: str, corpus: str, by: str, force: bool = False) -> d
         "counted in words": written[written["unit"] == "word"],
         "phones instead of characters": probe_phones(encoder, corpus, force=force),
     }
-    other = phone_probes(encoder, corpus, by)
-    choices |= {f"phones, a probe {kind}": other[kind] for kind in list(other)[1:] if "control" not in kind}
+    choices |= {
+        f"phones, a {kind} probe": rows
+        for kind, rows in phone_probes(encoder, corpus).items()
+        if kind != "linear" and "control" not in kind
+    }
     for name in _others(encoder):
         for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
             theirs = published(name, corpus, task, unit, probe)

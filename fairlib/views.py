@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
-from fairlib.corpora import CorpusError
-from fairlib.encoders import EncoderError
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.probing import ProbeError, confusions, identify_among, probe_phones, probe_speakers, verify_speakers
+from fairlib.outcomes import published_outcomes
+from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
 
 PLAIN = "as it is"
@@ -59,26 +58,15 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
     return views
 
 
-def phone_probes(encoder: str, corpus: str, by: str) -> dict[str, pd.DataFrame]:
-    """Outcomes of one encoder by phone probes of other kinds, named as the book names them, as far as they are at hand.
+def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
+    """What is published of one encoder by phone probes of every kind, by the probe's name, the linear one first.
 
-    Args:
-        encoder, corpus: as `fairlib.probe_phones`.
-        by: the speaker column whose groups are compared.
+    Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
-    linear = probe_phones(encoder, corpus)
-    balance = [column for column in ("sex", "age_group") if column in group_columns(linear)] or [by]
-    probes = {"linear": linear}
-    for name, settings in {
-        "with a hidden layer": {"probe": "hidden"},
-        "taught with equal shares": {"balance": balance},
-        "with the control task": {"control": True},
-    }.items():
-        try:
-            probes[name] = probe_phones(encoder, corpus, **settings)
-        except (EncoderError, CorpusError, ProbeError):  # nothing is published, and it cannot be computed here
-            continue
-    return probes
+    table = published_outcomes(encoder)
+    table = table[(table["corpus"] == corpus) & (table["task"] == "phone")]
+    probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
+    return {probe: table[table["probe"] == probe] for probe in probes}
 
 
 def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:

@@ -288,13 +288,16 @@ charts.table(
 # The lower the probe's own error stands below that, the more is the layer's and not the probe's.
 
 # %% tags=["hide-input"]
-of_each = [phone_probes(name, corpus, group) for name in phones["encoder"].unique()]
+of_each = [phone_probes(name, corpus) for name in phones["encoder"].unique()]
 kinds = {
-    f"errors of the probe {kind}" if kind != "linear" else "errors of the linear probe": pd.concat(each[kind] for each in of_each)
+    f"errors, {kind}": pd.concat(each[kind] for each in of_each)
     for kind in of_each[0]
     if all(kind in each for each in of_each)
 }
-charts.table(controls_table(kinds), "Phone probes of the same layers")
+if len(kinds) > 1:
+    display(charts.table(controls_table(kinds), "Phone probes of the same layers"))
+else:
+    display(Markdown(f"*Nothing is published of these probes for {words.encoder_label(encoder)} on {corpus}.*"))
 
 # %% [markdown]
 # ## What could be wrong

@@ -71,7 +71,7 @@ charts.use_book_renderer()
 
 choices = {
     "sid": multiverse.speaker_choices(encoder, corpus, group, seeds, force),
-    "asr": multiverse.speech_choices(encoder, corpus, group, force),
+    "asr": multiverse.speech_choices(encoder, corpus, force),
 }
 tasks = {"sid": "Telling speakers", "asr": "Telling what is said"}
 book = {task: ways[multiverse.BOOK] for task, ways in choices.items()}

@@ -43,7 +43,7 @@ def test_a_choice_with_too_few_people_is_left_out():
 
 
 def test_other_encoders_stand_in_as_far_as_they_are_published():
-    choices = multiverse.speech_choices("pocket-hubert", "speechocean762", "age_group")
+    choices = multiverse.speech_choices("pocket-hubert", "speechocean762")
     assert list(choices)[:3] == [BOOK, "counted in words", "phones instead of characters"]
     assert "pocket-wav2vec2 instead" in choices and choices["pocket-wav2vec2 instead"]["unit"].unique() == ["char"]
     assert all(
