@@ -50,7 +50,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         if corpus in heard(name.partition("-seed")[0]):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
-            choices[f"{encoder_label(name)} instead"] = theirs
+            choices[f"{_short(name)} instead"] = theirs
     return choices
 
 
@@ -62,18 +62,23 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         "counted in words": written[written["unit"] == "word"],
         "phones instead of characters": probe_phones(encoder, corpus, force=force),
     }
-    choices |= {
-        f"phones, a {kind} probe": rows
-        for kind, rows in phone_probes(encoder, corpus).items()
-        if kind != "linear" and "control" not in kind
-    }
+    for kind, rows in phone_probes(encoder, corpus).items():
+        if kind == "hidden":
+            choices["phones, a probe with a hidden layer"] = rows
+        elif "balanced" in kind:
+            choices["phones, a probe taught equal shares"] = rows
     for name in _others(encoder):
         for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
             theirs = published(name, corpus, task, unit, probe)
             if len(theirs):
-                label = encoder_label(name)
+                label = _short(name)
                 choices[f"phones from {label}" if unit == "phone" else f"{label} instead"] = theirs
     return choices
+
+
+def _short(encoder: str) -> str:
+    """A name that fits beside its stroke on a telephone."""
+    return encoder_label(encoder).removeprefix("pocket-")
 
 
 def _others(encoder: str) -> list[str]:

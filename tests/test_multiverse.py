@@ -45,7 +45,7 @@ def test_a_choice_with_too_few_people_is_left_out():
 def test_other_encoders_stand_in_as_far_as_they_are_published():
     choices = multiverse.speech_choices("pocket-hubert", "speechocean762")
     assert list(choices)[:3] == [BOOK, "counted in words", "phones instead of characters"]
-    assert "pocket-wav2vec2 instead" in choices and choices["pocket-wav2vec2 instead"]["unit"].unique() == ["char"]
+    assert "wav2vec2 instead" in choices and choices["wav2vec2 instead"]["unit"].unique() == ["char"]
     assert all(
         mine["corpus"].eq("speechocean762").all() and mine["encoder"].nunique() == 1 for mine in choices.values()
     )
@@ -53,5 +53,5 @@ def test_other_encoders_stand_in_as_far_as_they_are_published():
 
 def test_people_whom_another_encoder_has_heard_are_left_out():
     choices = multiverse.speaker_choices("pocket-hubert", "speechocean762", "age_group")
-    everybody, strangers = (set(choices[name]["speaker_id"]) for name in (BOOK, "pocket-hubert-children instead"))
-    assert strangers < everybody == set(choices["pocket-wav2vec2 instead"]["speaker_id"])
+    everybody, strangers = (set(choices[name]["speaker_id"]) for name in (BOOK, "hubert-children instead"))
+    assert strangers < everybody == set(choices["wav2vec2 instead"]["speaker_id"])
