@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.association import bias_error_association, c2_finding
-from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.findings import (
     Finding,
@@ -51,7 +51,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
     """Every claim that published outcomes can judge, of every shipped encoder.
 
     Of an encoder that has heard part of the corpus, only people whom it has not heard are looked at: those of the test
-    half.
+    half. Where these are too few, nothing is judged.
 
     Args:
         by: the speaker column whose groups are compared.
@@ -70,11 +70,15 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
                 continue
             kept = own
             if corpus in heard(name):
-                kept = {other: rows[rows["speaker_id"].isin(unheard)] for other, rows in own.items()}
+                kept = {other: mine[mine["speaker_id"].isin(unheard)] for other, mine in own.items()}
+            try:
+                found = _findings(name, kept, by, which[0])
+            except BiasError:  # too few people whom it has not heard
+                continue
             error = mean_error(kept[name])["error"].min()
             rows += [
                 {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
-                for claim, finding in _findings(name, kept, by, which[0]).items()
+                for claim, finding in found.items()
             ]
     return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
 
@@ -94,6 +98,8 @@ def _twin(encoder: str, corpus: str, which: tuple[str, str, str]) -> pd.DataFram
 def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) -> dict[str, Finding]:
     before = finetuned_from(encoder)
     names = [encoder, *controls(encoder), *([before[0]] if before else [])]
+    if own[encoder].empty:
+        raise BiasError(f"Nothing is published of {encoder} on people whom it has not heard.")
     outcomes = pd.concat([own[name] for name in names if len(own.get(name, ()))], ignore_index=True)
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     contrast = main_contrast(bias, encoder)

@@ -173,8 +173,9 @@ glue("agreement", claims.agreement(everywhere, encoder), display=False)
 Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agreement(everywhere, encoder)]))
 
 # %% [markdown]
-# An empty field is a question that is not asked there: phones are no part of the claim of opposite patterns, and only an
-# encoder that was fine-tuned can be as it was before.
+# An empty field is a question that cannot be asked there: only an encoder that was fine-tuned can be as it was before, and
+# whose doing a gap is needs outcomes of the untrained twin, which are not published in characters of every family.
+# Phones are no part of the claim of opposite patterns.
 # Encoders that agree are no independent witnesses: they are asked about the same people.
 #
 # ### Other people

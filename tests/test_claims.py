@@ -54,3 +54,9 @@ def test_people_whom_an_encoder_has_heard_are_left_out(table):
 
 def test_where_nothing_is_published_nothing_is_judged():
     assert judged("synthetic", "group").empty and claims.told(judged("synthetic", "group")) == []
+
+
+def test_encoders_that_have_heard_everybody_are_not_judged():
+    assert "librispeech" in heard("pocket-hubert")
+    assert len(published("pocket-hubert", "librispeech", *INSTRUMENTS["telling speakers"]))
+    assert judged("librispeech", "sex").empty
