@@ -16,9 +16,10 @@ from fairlib.bias import BiasError, group_bias, group_columns
 from fairlib.claims import published, strangers
 from fairlib.encoders import heard, published_steps, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
+from fairlib.outcomes import published_outcomes
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
 from fairlib.recordings import recording_noise
-from fairlib.views import PLAIN, phone_probes, speaker_views
+from fairlib.views import PLAIN, speaker_views
 from fairlib.words import encoder_label, interval, listing, percent, sides
 
 BOOK = "as in the book"
@@ -74,6 +75,17 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
                 label = _short(name)
                 choices[f"phones from {label}" if unit == "phone" else f"{label} instead"] = theirs
     return choices
+
+
+def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
+    """What is published of one encoder by phone probes of every kind, by the probe's name, the linear one first.
+
+    Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
+    """
+    table = published_outcomes(encoder)
+    table = table[(table["corpus"] == corpus) & (table["task"] == "phone")]
+    probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
+    return {probe: table[table["probe"] == probe] for probe in probes}
 
 
 def _short(encoder: str) -> str:

@@ -6,7 +6,6 @@ import pandas as pd
 
 from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.outcomes import published_outcomes
 from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
 
@@ -56,17 +55,6 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         for name, unit in (("missed", "target"), ("own group", "impostor of own group")):
             views[f"verification: {name}"] = trials[trials["unit"] == unit]
     return views
-
-
-def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
-    """What is published of one encoder by phone probes of every kind, by the probe's name, the linear one first.
-
-    Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
-    """
-    table = published_outcomes(encoder)
-    table = table[(table["corpus"] == corpus) & (table["task"] == "phone")]
-    probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
-    return {probe: table[table["probe"] == probe] for probe in probes}
 
 
 def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:

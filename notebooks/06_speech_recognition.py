@@ -73,9 +73,10 @@ import fairlib
 from fairlib import charts, findings, sentences, words
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.multiverse import phone_probes
 from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
-from fairlib.views import controls_table, phone_probes
+from fairlib.views import controls_table
 
 charts.use_book_renderer()
 
