@@ -6,6 +6,7 @@ import pandas as pd
 
 from fairlib.association import bias_error_association, c2_finding
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
+from fairlib.corpora import CORPUS_NAMES
 from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.findings import (
     Finding,
@@ -37,9 +38,8 @@ CLAIMS = {
 
 def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
     """What is published of one encoder, corpus, task, unit and probe, all seeds together; empty if there is nothing."""
-    table = published_outcomes(encoder)
-    here = (table["corpus"] == corpus) & (table["task"] == task) & (table["unit"] == unit) & (table["probe"] == probe)
-    return table[here]
+    table = published_outcomes(encoder, corpus, task, probe)
+    return table[table["unit"] == unit]
 
 
 def strangers(corpus: str) -> set[str]:
@@ -125,7 +125,7 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
         published.
     """
     which = INSTRUMENTS["telling speakers"]
-    corpora = sorted(set(published_outcomes(encoder)["corpus"]) - {corpus, "planted"})
+    corpora = sorted({*CORPUS_NAMES} - {corpus, "planted"})
     rows = []
     for other in corpora:
         own = {name: published(name, other, *which) for name in (encoder, *controls(encoder))}
@@ -192,20 +192,27 @@ def _whom(encoders: pd.Series, of: int) -> str:
 def agreement(table: pd.DataFrame, encoder: str) -> str:
     """How many of the verdicts of `judged` on other encoders are as those on this one, as a sentence.
 
+    Two inconclusive verdicts are not agreement about anything, so these are told apart.
+
     Example:
         >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
         >>> table = pd.DataFrame(rows, columns=["encoder", "finding"]).assign(instrument="phones", claim="whose")
         >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
         >>> agreement(table, "a")
         'Of 2 verdicts on 2 other encoders, 1 is the same.'
+        >>> table["finding"] = [Finding("claim", "rule", "inconclusive", "sentence")] * 3
+        >>> agreement(table, "a")
+        'Of 2 verdicts on 2 other encoders, 2 are the same; 2 of these say both times that it cannot be told.'
     """
     verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
     own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
     others = verdicts[verdicts["encoder"] != encoder].join(own.rename("own"), on=["instrument", "claim"], how="inner")
     if others.empty:
         return "Of other encoders nothing is published that could be set beside these verdicts."
-    same = int((others["verdict"] == others["own"]).sum())
+    alike = others.loc[others["verdict"] == others["own"], "verdict"]
+    open_both = int((alike == "inconclusive").sum())
+    said = f"; {open_both} of these {'says' if open_both == 1 else 'say'} both times that it cannot be told"
     return (
-        f"Of {len(others)} verdicts on {others['encoder'].nunique()} other encoders, {same}"
-        f" {'is' if same == 1 else 'are'} the same."
+        f"Of {len(others)} verdicts on {others['encoder'].nunique()} other encoders, {len(alike)}"
+        f" {'is' if len(alike) == 1 else 'are'} the same{said if open_both else ''}."
     )

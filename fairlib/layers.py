@@ -198,10 +198,10 @@ def every_encoder(corpus: str) -> pd.DataFrame:
         'logmel'
     """
     ours = [name for name in shipped_encoders() if finetuned_from(name) is None]
-    tables = [published_outcomes(name) for name in [*ours, *(f"random:{name}" for name in ours), "logmel"]]
-    outcomes = pd.concat(tables, ignore_index=True)
-    main = outcomes["unit"].map({"phone": "linear", "speaker": "linear", "char": "context"})
-    return outcomes[(outcomes["corpus"] == corpus) & (outcomes["probe"] == main)].reset_index(drop=True)
+    names = [*ours, *(f"random:{name}" for name in ours), "logmel"]
+    asked = [("sid", "linear"), ("phone", "linear"), ("asr", "context")]
+    outcomes = pd.concat([published_outcomes(name, corpus, *which) for name in names for which in asked])
+    return outcomes[outcomes["unit"].isin(["speaker", "phone", "char"])].reset_index(drop=True)
 
 
 def encoders_table(outcomes: pd.DataFrame) -> pd.DataFrame:

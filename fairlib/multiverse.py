@@ -82,8 +82,7 @@ def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
 
     Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
-    table = published_outcomes(encoder)
-    table = table[(table["corpus"] == corpus) & (table["task"] == "phone")]
+    table = published_outcomes(encoder, corpus, "phone")
     probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
     return {probe: table[table["probe"] == probe] for probe in probes}
 

@@ -107,15 +107,24 @@ def read_published(key: dict) -> pd.DataFrame | None:
     return None
 
 
-def published_outcomes(encoder: str) -> pd.DataFrame:
-    """Everything that is published of one encoder, all tasks, corpora and seeds together; empty if there is nothing.
+def published_outcomes(
+    encoder: str, corpus: str | None = None, task: str | None = None, probe: str | None = None
+) -> pd.DataFrame:
+    """What is published of one encoder, all seeds together; empty if there is nothing.
+
+    Args:
+        corpus, task, probe: only of this one.
 
     Example:
-        >>> sorted(published_outcomes("logmel")["task"].unique())
+        >>> sorted(published_outcomes("logmel", "speechocean762")["task"].unique())
         ['asr', 'phone', 'sid']
     """
-    entries = [_read(path) for path in sorted(PUBLISHED.glob(f"*-{_slug(encoder)}-*.parquet"))]
-    entries = [entry for entry in entries if entry is not None and entry["encoder"].iloc[0] == encoder]
+    entries = []
+    for path in sorted(PUBLISHED.glob(f"{task or '*'}-{_slug(encoder)}-{corpus or '*'}-seed*.parquet")):
+        entry = _read(path, probe)
+        if entry is not None and entry["encoder"].iloc[0] == encoder:
+            entries.append(entry)
+    note_used(entry_name(entry.attrs["stored"]["key"]) for entry in entries)
     return pd.concat(entries, ignore_index=True) if entries else pd.DataFrame(columns=list(COLUMNS))
 
 
@@ -172,11 +181,13 @@ def check_outcomes(outcomes: pd.DataFrame) -> None:
         )
 
 
-def _read(path: Path) -> pd.DataFrame | None:
+def _read(path: Path, probe: str | None = None) -> pd.DataFrame | None:
+    """An entry, or None where it is damaged or of another probe."""
     try:
-        table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
-        stored = json.loads(table.schema.metadata[b"fairlib"])
-        outcomes = table.to_pandas()
+        stored = json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])
+        if probe not in (None, stored["key"]["probe"]):
+            return None
+        outcomes = pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas()
     except (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
         warnings.warn(f"{path} is damaged ({error}) and will be computed again.", stacklevel=3)
         return None

@@ -148,6 +148,8 @@ def _box(facts: Mapping[str, Any]) -> str:
                 f"{short(each['encoder_fingerprint'])}, corpus {short(each['corpus_fingerprint'])}",
             )
         )
+    files = len(facts["entries"])
+    rows.append(row("all outcomes", f"{files} file{'' if files == 1 else 's'}; a run keeps them in its folder"))
     rows.append(row("code", text(facts["code"])))
     rows.append(row("this page", f"made in {facts['duration_s']:,.0f} s, Python {platform.python_version()}"))
     rows.append(row("run it again", f'<code style="overflow-wrap:anywhere">{text(facts["command"])}</code>'))
