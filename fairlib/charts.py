@@ -16,6 +16,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
 from fairlib.findings import SATURATED
@@ -56,6 +57,7 @@ LAYER_TITLE = "layer of the encoder"
 ZEROLESS = "datum.value == 0 ? '0' : datum.label"  # no sign before zero
 
 HEIGHT = 300
+LONGEST_NUMBER = 25  # characters: a gap with its interval is shorter
 LINE = 15  # from one line of a label to the next
 
 
@@ -98,22 +100,24 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
     rows = _finite(rows).assign(hollow=_saturated(rows))
     places = _places(rows["line"])
     looks = {name: (PALETTE[at % len(PALETTE)], [1, 0], SHAPES[at % len(SHAPES)]) for name, at in places.items()}
-    top = max(1.04 * float(np.nanmax(np.r_[rows["high"], rows["value"], reference["high"]])), 0.05)
+    bottom, top = span = _error_span(pd.concat([rows, reference]))
     axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
-    y = _vertical(alt.Scale(domain=[0, top], nice=False), axis)
+    y = _vertical(alt.Scale(domain=span, nice=False, zero=False), axis)
     parts: list[alt.Chart] = []
     if rows["hollow"].any() and top > SATURATED:
-        shade = _chart([{"low": SATURATED, "high": top}])
+        shade = _chart([{"low": max(SATURATED, bottom), "high": top}])
         parts.append(shade.mark_rect(color=GREY, opacity=0.1).encode(y=y("low"), y2="high:Q"))
     for name, level in zip(reference["line"], _rows(reference, "value"), strict=True):
         rule = _chart([level]).mark_rule(color=looks[name][0], strokeDash=[5, 4], strokeWidth=1.6, opacity=0.9)
         parts.append(rule.encode(y=y()))
     tooltip = [*_tooltip(".1%", "group"), alt.Tooltip("n_speakers:Q", title="speakers")]
     parts += [_strokes(rows), *_lines(rows, _layer_axis(rows), y, looks, tooltip)]
-    parts.append(_end_labels(_ends(rows), (0.0, top), y, looks))
+    parts.append(_end_labels(_ends(rows), span, y, looks))
     notes = ["Bands: 95 % intervals over speakers."]
     if len(reference):
         notes.append("Dashed: log-mel, the same groups.")
+    if bottom:
+        notes.append(NO_ZERO)
     if rows["hollow"].any():
         notes.append(HOLLOW)
     data = pd.concat([rows, reference]).rename(columns={"line": "group", "value": "error"})
@@ -190,11 +194,11 @@ def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, hei
     """
     _need_words(title, description)
     rows = _finite(_one(errors, "unit").rename(columns={"error": "value"}))
-    top = max(1.06 * float(rows["high"].max()), 0.05)
+    span = _error_span(rows)
     axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
-    y = _vertical(alt.Scale(domain=[0, top], nice=False), axis)
-    parts = _encoder_lines(rows, y, (0.0, top), ".1%", height)
-    notes = ["Bands: 95 % intervals over speakers."]
+    y = _vertical(alt.Scale(domain=span, nice=False, zero=False), axis)
+    parts = _encoder_lines(rows, y, span, ".1%", height)
+    notes = ["Bands: 95 % intervals over speakers.", *([NO_ZERO] if span[0] else [])]
     return _finish(parts, title, notes, description, rows.rename(columns={"value": "error"}), height)
 
 
@@ -548,14 +552,12 @@ def strips(
 
 
 def table(frame: pd.DataFrame, caption: str) -> HTML:
-    """A table for reading that scrolls by itself where the page is narrow; cells' second lines are small."""
+    """A table for reading that scrolls by itself where the page is narrow; cells' second lines are small.
+
+    Numbers with their intervals stay on one line, longer words do not.
+    """
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
-    lines = []
-    for row in frame.astype(str).itertuples(index=False):
-        cells = [escape(cell).split("\n", 1) for cell in row]
-        lines.append(
-            "".join(f"<td>{cell[0]}{f'<br><small>{cell[1]}</small>' if cell[1:] else ''}</td>" for cell in cells)
-        )
+    lines = ["".join(map(_cell, row)) for row in frame.astype(str).itertuples(index=False)]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return HTML(
         '<div class="fairlib-table" style="overflow-x:auto" tabindex="0" role="region"'
@@ -564,11 +566,19 @@ def table(frame: pd.DataFrame, caption: str) -> HTML:
     )
 
 
+def _cell(text: str) -> str:
+    first, *second = text.split("\n", 1)
+    kind = ' class="words"' if max(map(len, (first, *second))) > LONGEST_NUMBER else ""
+    small = f"<br><small>{escape(second[0])}</small>" if second else ""
+    return f"<td{kind}>{escape(first)}{small}</td>"
+
+
 # ---- parts of a chart ----
 
 # Columns that a line's marks read.
 DRAWN = ("line", "label", "layer", "x", "value", "low", "high", "n_speakers", "hollow")
 POINTED = "pointed === datum.layer"  # the parameter is set by the page, see `fairlib.rendering`
+NO_ZERO = "The axis does not begin at zero."
 HOLLOW = f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little."
 
 
@@ -677,6 +687,15 @@ def _band(base: alt.Chart, rows: pd.DataFrame, colour: str, opacity: float) -> a
     return base.mark_area(opacity=opacity, color=colour)
 
 
+def _error_span(rows: pd.DataFrame) -> tuple[float, float]:
+    """From zero up, unless all lies in the upper half: layers would then be told apart by nobody."""
+    values = rows[["value", "low", "high"]].to_numpy(float).ravel()
+    values = values[np.isfinite(values)]
+    low, high = values.min(), max(values.max(), 0.05)
+    room = max(0.1 * (high - low), 0.01)
+    return (max(low - room, 0.0), high + room) if low > high / 2 else (0.0, 1.05 * high)
+
+
 def _gap_scale(values: np.ndarray, kind: str) -> tuple[alt.Scale, tuple[float, float]]:
     low, high = float(values.min()), float(values.max())
     if kind == "log":
@@ -687,10 +706,12 @@ def _gap_scale(values: np.ndarray, kind: str) -> tuple[alt.Scale, tuple[float, f
 
 
 def _encoder_looks(encoders: Sequence[str]) -> dict[str, tuple[str, list[int], str]]:
-    """Colour, dash and marker by encoder: twins first, dashed and ochre; trained ones in ink, then the palette."""
+    """Colour, dash and marker by encoder: twins first, dashed and ochre; trained ones in ink, then the palette, but
+    for the colour of log-mel."""
     trained = [name for name in encoders if not name.startswith("random:")]
     looks = {name: (TWIN, [6, 3], "diamond") for name in encoders if name.startswith("random:")}
-    return looks | {name: ((INK, *PALETTE)[at % 9], [1, 0], "circle") for at, name in enumerate(trained)}
+    colours = (INK, *PALETTE[:2], *PALETTE[3:])
+    return looks | {name: (colours[at % len(colours)], [1, 0], "circle") for at, name in enumerate(trained)}
 
 
 def _ends(rows: pd.DataFrame) -> pd.Series:
@@ -706,22 +727,14 @@ def _end_labels(ends, span, y, looks, height=HEIGHT, kind="linear", names: Calla
     # Names are broken after ten letters or so: on a phone, what they take is lost to the drawing.
     lines = {name: textwrap.wrap(names(name), 11, break_long_words=False) for name in ends.index}
     pixel = (to(high) - to(low)) / height
-    least = (2 + LINE * max(map(len, lines.values()))) * pixel
     order = sorted(ends.index, key=lambda name: ends[name])
-    places = [to(float(ends[name])) for name in order]
-    for _ in range(50):
-        for below in range(len(places) - 1):
-            lack = least - (places[below + 1] - places[below])
-            if lack > 0:
-                places[below] -= lack / 2
-                places[below + 1] += lack / 2
-    # Clamped, bottom up and then top down, so that no label leaves the drawing.
-    for place in range(len(places)):
-        floor = to(low) + least / 2 + place * least
-        places[place] = max(places[place], floor)
-    for place in reversed(range(len(places))):
-        ceiling = to(high) - least / 2 - (len(places) - 1 - place) * least
-        places[place] = min(places[place], ceiling)
+    halves = np.array([LINE * len(lines[name]) / 2 + 2 for name in order]) * pixel
+    apart = np.r_[0.0, np.cumsum(halves[1:] + halves[:-1])]
+    # As near to their lines as names that neither touch nor leave the drawing can be, in least squares.
+    floor = to(low) + halves[0]
+    ceiling = max(to(high) - halves[-1] - apart[-1], floor)
+    wanted = np.array([to(float(ends[name])) for name in order]) - apart
+    places = isotonic_regression(wanted, y_min=floor, y_max=ceiling) + apart
     values = [
         {
             # Vega sets the first line where it is told, and the others below.

@@ -7,7 +7,7 @@ import pandas as pd
 from fairlib.association import bias_error_association, c2_finding
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.corpora import CORPUS_NAMES
-from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.encoders import finetuned_from, heard, shipped_encoders
 from fairlib.findings import (
     Finding,
     after_fine_tuning,
@@ -20,31 +20,15 @@ from fairlib.findings import (
     where_bias_begins,
     whose_gap,
 )
-from fairlib.outcomes import published_outcomes
+from fairlib.published import INSTRUMENTS, published, published_twin, strangers
 from fairlib.words import capital, encoder_label, interval, listing, percent
 
-INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
-    "telling speakers": ("sid", "speaker", "linear"),
-    "writing characters": ("asr", "char", "context"),
-    "telling phones": ("phone", "phone", "linear"),
-}
 CLAIMS = {
     "begins": "unequal from the first layers on",
     "whose": "the encoder’s own doing",
     "pattern": "opposite patterns",
     "tuned": "as before fine-tuning",
 }
-
-
-def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
-    """What is published of one encoder, corpus, task, unit and probe, all seeds together; empty if there is nothing."""
-    table = published_outcomes(encoder, corpus, task, probe)
-    return table[table["unit"] == unit]
-
-
-def strangers(corpus: str) -> set[str]:
-    """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
-    return set(published("logmel", corpus, *INSTRUMENTS["writing characters"])["speaker_id"])
 
 
 def judged(corpus: str, by: str) -> pd.DataFrame:
@@ -64,7 +48,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
     unheard = strangers(corpus)
     for instrument, which in INSTRUMENTS.items():
         own = {name: published(name, corpus, *which) for name in (*shipped_encoders(), "logmel")}
-        own |= {f"random:{name}": _twin(name, corpus, which) for name in shipped_encoders()}
+        own |= {f"random:{name}": published_twin(name, corpus, *which) for name in shipped_encoders()}
         for name in shipped_encoders():
             if own[name].empty:
                 continue
@@ -81,18 +65,6 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
                 for claim, finding in found.items()
             ]
     return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
-
-
-def _twin(encoder: str, corpus: str, which: tuple[str, str, str]) -> pd.DataFrame:
-    """What is published of the untrained twin: encoders of one shape share it, and so do fine-tuned ones with what they
-    were."""
-    before = finetuned_from(encoder)
-    weights = encoder_fingerprint(f"random:{before[0] if before else encoder}")
-    for name in (encoder, *shipped_encoders()):
-        twin = published(f"random:{name}", corpus, *which)
-        if len(twin) and encoder_fingerprint(f"random:{name}") == weights:
-            break
-    return twin.assign(encoder=f"random:{encoder}")
 
 
 def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) -> dict[str, Finding]:

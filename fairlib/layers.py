@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order, random_numbers
-from fairlib.encoders import finetuned_from, shipped_encoders
 from fairlib.findings import Finding
-from fairlib.outcomes import published_outcomes
-from fairlib.words import encoder_label, listing, number, percent
+from fairlib.words import encoder_label, listing, percent
 
 BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
 LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."
@@ -186,53 +184,6 @@ def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
             shown = "all" if layer == "logmel" else layer
             rows.append({"encoder": encoder_label(name), "layer": shown, **cells.add_prefix("wrong ")})
     return pd.DataFrame(rows).fillna("")
-
-
-def every_encoder(corpus: str) -> pd.DataFrame:
-    """Published outcomes on one corpus of every pretrained encoder of ours, their untrained twins and log-mel.
-
-    Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters.
-
-    Example:
-        >>> sorted(every_encoder("planted")["encoder"].unique())[0]
-        'logmel'
-    """
-    ours = [name for name in shipped_encoders() if finetuned_from(name) is None]
-    names = [*ours, *(f"random:{name}" for name in ours), "logmel"]
-    asked = [("sid", "linear"), ("phone", "linear"), ("asr", "context")]
-    outcomes = pd.concat([published_outcomes(name, corpus, *which) for name in names for which in asked])
-    return outcomes[outcomes["unit"].isin(["speaker", "phone", "char"])].reset_index(drop=True)
-
-
-def encoders_table(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """One row per pretrained encoder, as text: its best layer's errors, and how they differ, relatively, from
-    log-mel's and from the untrained twin's.
-
-    Args:
-        outcomes: from `every_encoder`.
-    """
-    units = {"phone": "wrong phones", "char": "wrong characters", "speaker": "wrong speakers"}
-    errors = layer_errors(outcomes)
-    rows = []
-    for name in dict.fromkeys(outcomes["encoder"]):
-        if name == "logmel" or name.startswith("random:"):
-            continue
-        row = {"encoder": encoder_label(name)}
-        for unit, told_as in units.items():
-            mine = errors[(errors["encoder"] == name) & (errors["unit"] == unit)]
-            if mine.empty:
-                row[told_as] = ""
-                continue
-            best = mine.loc[mine["error"].idxmin()]
-            lines = [f"{percent(best['error'])} (layer {best['layer']})"]
-            same = outcomes[outcomes["unit"] == unit]
-            for control in ("logmel", f"random:{name}"):
-                if (same["encoder"] == control).any():
-                    less = reduction(same, name, control)
-                    lines.append(f"{number(-100 * less['estimate'], 1)}\N{NO-BREAK SPACE}%")
-            row[told_as] = f"{lines[0]}\n{', '.join(lines[1:])}"
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 _KIND = ["encoder", "task", "unit", "probe"]

@@ -13,11 +13,11 @@ import pandas as pd
 
 from fairlib.adjustment import adjusted_gaps
 from fairlib.bias import BiasError, group_bias, group_columns
-from fairlib.claims import published, strangers
 from fairlib.encoders import heard, published_steps, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
+from fairlib.published import published, strangers
 from fairlib.recordings import recording_noise
 from fairlib.views import PLAIN, speaker_views
 from fairlib.words import encoder_label, interval, listing, percent, sides
@@ -166,15 +166,19 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
         said = {1: "more errors", -1: "fewer errors"}
         sides_found = listing(
             [
-                f"{said[int(sign)]} in {listing([n for n in turned if others[n] == sign])}"
+                f"{said[int(sign)]} in {_few([n for n in turned if others[n] == sign])}"
                 for sign in (1, -1)
                 if (others[turned] == sign).any()
             ]
         )
         sentence += f"; {len(turned)} find that {first} have {sides_found}"
     if silent:
-        sentence += f"; {len(silent)} cannot tell ({listing(silent)})"
+        sentence += f"; {len(silent)} cannot tell ({_few(silent)})"
     return Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
+
+
+def _few(names: list[str]) -> str:
+    return listing(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
 
 
 def choices_table(table: pd.DataFrame) -> pd.DataFrame:

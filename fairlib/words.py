@@ -72,6 +72,11 @@ def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
     return " ".join((number(estimate, digits), f"[{number(low, digits)}, {number(high, digits)}]"))
 
 
+def two_lines(estimate: float, low: float, high: float, digits: int = 2) -> str:
+    """For a table's cell: the estimate, and its interval on a second line."""
+    return f"{number(estimate, digits)}\n{number(low, digits)} to {number(high, digits)}"
+
+
 def number(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
 

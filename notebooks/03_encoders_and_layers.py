@@ -63,26 +63,18 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # Three probes ask three questions of every layer: which *phone* sounds in a frame, which *speaker* is heard in an
 # utterance, and which *characters* write down what was said.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
+from fairlib import charts, corpora, encoders, findings, sentences, words
 from fairlib.along import outcomes_on_the_way
 from fairlib.encoders import pretraining_log
-from fairlib.layers import (
-    along_training,
-    encoders_table,
-    every_encoder,
-    knowledge_table,
-    layer_errors,
-    told,
-    what_was_learnt,
-    which_depths,
-)
+from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
 from fairlib.provenance import provenance_box, rerun
+from fairlib.published import encoders_table, every_encoder
 
 charts.use_book_renderer()
 
@@ -123,36 +115,65 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 # ## Every encoder of this book
 #
 # This book pretrains encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and
-# wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
-# Here they stand side by side, as far as their outcomes on this corpus are published: how much of the sounds of speech
-# each has learnt, whatever its family.
+# wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`; some were then fine-tuned to write down speech.
+# Here they stand side by side, as far as their outcomes on this corpus are published, each on people whom it has not
+# heard.
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
-if family.empty:
+told_of = {"phone": "of frames a wrong phone", "char": "of characters wrong", "speaker": "of utterances a wrong speaker"}
+
+
+def side_by_side(family, unit, where=""):
+    """A chart of the pretrained encoders, with log-mel and the untrained twin of the chapter's encoder."""
+    drawn = {}
+    for name, mine in family.items():
+        shown = [name, "logmel", *([f"random:{name}"] if name == encoder else [])]
+        if encoders.finetuned_from(name) is None:
+            here = mine[(mine["unit"] == unit) & mine["encoder"].isin(shown)]
+            drawn |= {one: table for one, table in here.groupby("encoder")}
+    trained = [name for name in drawn if name in family]
+    if not trained:
+        return
+    errors = layer_errors(pd.concat(drawn.values()))
+    lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
+    best, worst = (f"{words.percent(lowest.iloc[at])} ({words.encoder_label(lowest.index[at])})" for at in (0, -1))
+    display(
+        charts.encoders_by_layer(
+            errors,
+            title=f"Best layers give {best} to {worst} {told_of[unit]}{where}",
+            description=f"Lines by layer, one for each pretrained encoder, of the share {told_of[unit]}, beside log-mel "
+            "and an untrained twin. The table below gives every encoder’s best layer.",
+            height=260,
+        )
+    )
+
+
+if not family:
     display(Markdown("Outcomes on this corpus are not published."))
 else:
-    phones = layer_errors(family[family["unit"] == "phone"])
-    trained = phones[~phones["encoder"].str.startswith("random:")]
-    if len(trained):
-        lowest = trained.loc[trained.groupby("encoder")["error"].idxmin()].sort_values("error")
-        best, worst = lowest[lowest["encoder"] != "logmel"].iloc[[0, -1]].itertuples()
-        display(
-            charts.encoders_by_layer(
-                trained,
-                title=f"Best layers give {words.percent(best.error)} ({words.encoder_label(best.encoder)}) to "
-                f"{words.percent(worst.error)} ({words.encoder_label(worst.encoder)}) of frames a wrong phone",
-                description="Lines of the phone error by layer, one for each pretrained encoder, beside the level of "
-                "log-mel. The table below gives every encoder’s best layer.",
-                height=300,
-            )
-        )
+    for unit in told_of:
+        side_by_side(family, unit)
     display(
         charts.table(
             encoders_table(family),
-            "Errors at the best layer of every pretrained encoder; below, how they differ from log-mel’s and, where it is published, the untrained twin’s",
+            "Errors at every encoder’s best layer; below, by how much they differ from log-mel’s and from its untrained twin’s, as far as these are published",
         )
     )
+
+# %% [markdown]
+# Phones and characters are also told by other people, who read aloud from books.
+# Few of them are left whom no encoder has heard, enough to see what a layer holds and too few to compare groups.
+
+# %% tags=["hide-input"]
+for other in corpora.CORPUS_NAMES:
+    elsewhere = {} if other in (corpus, "planted") else every_encoder(other)
+    spoken = {name: mine for name, mine in elsewhere.items() if (mine["unit"] == "phone").any()}
+    if not spoken:
+        continue
+    n_people = len({person for mine in spoken.values() for person in mine["speaker_id"]})
+    side_by_side(spoken, "phone", f", on {other}")
+    display(charts.table(encoders_table(spoken), f"The same on {other}: {n_people} people whom none of them has heard"))
 
 # %% [markdown]
 # ## How the encoder was trained

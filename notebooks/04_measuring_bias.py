@@ -60,7 +60,7 @@ from fairlib.calibration import calibration, lines
 from fairlib.power import smallest_gaps
 from fairlib.provenance import provenance_box, rerun
 from fairlib.simulation import constant_odds, simulate_outcomes
-from fairlib.words import percent
+from fairlib.words import number, percent
 
 charts.use_book_renderer()
 everything = calibration()
@@ -122,9 +122,9 @@ rates = study.assign(rate=study["errors"] / study["length"])
 by_group = [rows["rate"] for _, rows in rates.groupby("group")]
 naive = stats.ttest_ind(*by_group).pvalue
 glue("gap_points", f"{apart:.1f}")
-glue("gap_low", f"{100 * gap['low']:+.1f}")
-glue("gap_high", f"{100 * gap['high']:+.1f}")
-glue("naive_p", f"{naive:.3f}" if naive >= 0.001 else "below 0.001")
+glue("gap_low", number(100 * gap["low"], 1))
+glue("gap_high", number(100 * gap["high"], 1))
+glue("naive_p", f"p = {naive:.3f}" if naive >= 0.001 else "p below 0.001")
 glue("permutation_p", f"{gap['p']:.2f}")
 glue("speakers_text", str(speakers))
 glue("studies_text", f"{studies:,}")
@@ -137,7 +137,7 @@ glue(
 # The means of the two groups lie {glue:text}`gap_points` points apart.
 # Is that a gap, or did the people in one group just happen to be the harder ones?
 #
-# A test that takes every utterance as a person of its own gives p = {glue:text}`naive_p`: it {glue:text}`naive_words`.
+# A test that takes every utterance as a person of its own gives {glue:text}`naive_p`: it {glue:text}`naive_words`.
 # A test that asks what happens when the *people* are dealt to the two groups at random, again and again, gives
 # p = {glue:text}`permutation_p`.
 # Its interval runs from {glue:text}`gap_low` to {glue:text}`gap_high` points.

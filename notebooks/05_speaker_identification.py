@@ -18,7 +18,8 @@
 # Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
 # encoder's doing?
 #
-# **The answer.** {glue:text}`sid_begins` {glue:text}`sid_whose`
+# **The answer.** Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
+# The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
 #
 # **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
@@ -57,7 +58,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # Two controls go through exactly the same steps: an *untrained twin* of the encoder, with random weights,
 # and *log-mel*, the plain spectrogram.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue

@@ -18,9 +18,11 @@
 # Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
 # encoder's doing?
 #
-# **The answer.** In characters: {glue:text}`asr_begins` {glue:text}`asr_whose`
+# **The answer.** Unequal from the first layers on, in characters? *{glue:text}`asr_begins_verdict`*.
+# {glue:text}`asr_begins` The encoder's own doing? *{glue:text}`asr_whose_verdict`*. {glue:text}`asr_whose`
 #
-# In phones, told frame by frame: {glue:text}`phone_begins` {glue:text}`phone_whose`
+# Unequal in phones, told frame by frame? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
+# The encoder's own doing? *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
 #
 # **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
@@ -62,7 +64,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # Two controls go through exactly the same steps: an *untrained twin* of the encoder, with random weights,
 # and *log-mel*, the plain spectrogram.
 
-# %%
+# %% tags=["hide-input"]
 from dataclasses import replace
 
 import pandas as pd
@@ -410,7 +412,7 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 #
 # ## The next question
 #
-# Two tasks, and layers that are good at the one are not those that are good at the other.
+# Two tasks have now been asked of the same layers.
 # The paper that asked this book's question says that their gaps, too, run opposite ways: smallest where voices are told
 # best, largest where speech is written down best.
 # Is it so, and would the ruler show it even if it were not? [The next chapter](07_opposite_patterns.ipynb) tests it.

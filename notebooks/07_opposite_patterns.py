@@ -62,7 +62,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # So each pattern here is set against what one odds ratio for all layers would give.
 # [Measuring bias](04_measuring_bias.ipynb) shows that this test finds planted patterns and is not fooled by the ruler.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
@@ -143,9 +143,9 @@ charts.table(
         {
             "task": shown["task"].map(tasks),
             "scale": shown["scale"].map(words.SCALE_WORDS),
-            "correlation": [words.interval(*values) for values in shown[["estimate", "low", "high"]].values],
+            "correlation": [words.two_lines(*values) for values in shown[["estimate", "low", "high"]].values],
             "one odds ratio gives": [
-                words.interval(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
+                words.two_lines(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
             ],
             "p": [f"{value:.3f}" for value in shown["p"]],
             "pattern": shown["association"],

@@ -57,7 +57,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # Before and after are probed alike, on the same people, and compared in pairs: what a person adds to the gap before, the
 # same person adds after.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue

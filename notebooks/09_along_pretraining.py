@@ -62,7 +62,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # one step to the next is the encoder's doing.
 # The first of them has heard nothing at all: its weights are those that training started from.
 
-# %%
+# %% tags=["hide-input"]
 from dataclasses import replace
 
 import pandas as pd
@@ -218,10 +218,10 @@ for task in tasks:
     for row in found[f"{task}_when"].evidence:
         entry = {"task": tasks[task].lower(), "layer": row["layer"]}
         for when in ("start", "end"):
-            entry[f"gap at the {when}"] = words.interval(
+            entry[f"gap at the {when}"] = words.two_lines(
                 *(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high"))
             )
-        entry["end less start"] = words.interval(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
+        entry["end less start"] = words.two_lines(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
         entry["p (Holm)"] = f"{row['p_holm']:.3f}"
         since = row["biased_since_step"]
         entry["it shows from"] = "" if since is None or since != since else hours[since]

@@ -58,7 +58,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # and speech, few candidates, verification, a gap adjusted for what else differs, other units of speech, and other encoders.
 # Each is judged at the layer that is best under that very choice, and at the first one, `cnn`.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue

@@ -55,7 +55,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # to show?
 # All of this is told without the model, from the recordings and from *log-mel*, the plain spectrogram, alone.
 
-# %%
+# %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
@@ -130,7 +130,7 @@ display(Markdown("\n".join(f"- {limit}" for limit in limits)))
 # Speakers are told from every layer of the encoder, of its *untrained twin* with random weights, and from log-mel.
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
-# %%
+# %% tags=["hide-input"]
 outcomes, bias, found, runs = {}, {}, {}, []
 for task, contrast in contrasts.items():
     tables = [

@@ -365,3 +365,31 @@ def test_what_is_written_into_a_map_can_be_read(bias, signed):
     for field in drawn:
         light, dark = sorted((charts._luminance(field["fill"]), charts._luminance(field["ink"])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 3.8
+
+
+def test_names_stand_as_near_to_their_lines_as_they_can_without_touching():
+    names = [f"one-encoder-{number}" for number in range(5)] + ["logmel"]
+    rows = [
+        {"encoder": name, "layer": layer, "value": value}
+        for name, value in zip(names, [0.100, 0.101, 0.102, 0.103, 0.30, 0.04])
+        for layer in ("cnn", "0", "1")
+    ]
+    errors = pd.DataFrame(rows).rename(columns={"value": "error"})
+    errors = errors.assign(low=errors["error"], high=errors["error"], unit="speaker", task="sid", n_speakers=9)
+    spec = charts.encoders_by_layer(errors, title="t", description="d", height=260).to_dict()
+    texts = [layer for layer in spec["layer"] if layer["mark"]["type"] == "text"]
+    labels = pd.DataFrame(spec["datasets"][texts[-1]["data"]["name"]]).sort_values("at")
+    low, high = next(layer["encoding"]["y"]["scale"]["domain"] for layer in spec["layer"] if "y" in layer["encoding"])
+    lines = labels["name"].str.count("\n") + 1
+    pixel = (high - low) / 260
+    middle = labels["at"] - (lines - 1) * 15 / 2 * pixel  # Vega sets the first line where it is told
+    edges = pd.DataFrame({"bottom": middle - lines * 7.5 * pixel, "top": middle + lines * 7.5 * pixel})
+    assert (edges["bottom"].to_numpy()[1:] >= edges["top"].to_numpy()[:-1] - 1e-9).all()
+    assert edges["bottom"].min() >= low - 1e-9 and edges["top"].max() <= high + 1e-9
+    alone = float(middle[labels["name"].str.contains("-4")].iloc[0])
+    assert abs(alone - 0.30) <= 16 * pixel  # nothing is near it: it stays with its line, or at the top
+
+
+def test_no_encoder_has_the_colour_of_log_mel():
+    looks = charts._encoder_looks([f"encoder-{number}" for number in range(8)])
+    assert charts.PALETTE[2] not in {colour for colour, *_ in looks.values()} and len(looks) == 8

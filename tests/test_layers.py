@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairlib.layers import along_training, encoders_table, layer_errors, reduction, what_was_learnt, which_depths
+from fairlib.layers import along_training, layer_errors, reduction, what_was_learnt, which_depths
 
 LAYERS = ["cnn", "0", "1", "2"]
 
@@ -89,16 +89,3 @@ def test_along_training_takes_the_layer_that_is_best_then():
     path = along_training(tables, log)
     assert path["x"].tolist() == [0.0, 1.0] and path["layer"].tolist() == ["cnn", "2"]
     assert path["value"].iloc[1] < path["value"].iloc[0] and (path["low"] < path["high"]).all()
-
-
-def test_the_table_of_encoders_tells_the_best_layer_and_its_controls():
-    phones = {"a": [0.5, 0.4, 0.3, 0.4], "random:a": [0.6, 0.6, 0.6, 0.6], "logmel": [0.4], "b": [0.5, 0.5, 0.5, 0.45]}
-    table = encoders_table(outcomes(phones, spread=0.05, length=4000).assign(unit="phone")).set_index("encoder")
-    assert table.index.tolist() == ["a", "b"]
-    best, less = table.loc["a", "wrong phones"].replace("\N{NO-BREAK SPACE}%", " %").split("\n")
-    assert best == "30 % (layer 1)"
-    logmel, twin = (float(value.replace("\N{MINUS SIGN}", "-").removesuffix(" %")) for value in less.split(", "))
-    assert logmel == pytest.approx(-25, abs=1) and twin == pytest.approx(-50, abs=1)
-    best, less = table.loc["b", "wrong phones"].split("\n")
-    assert best.endswith("(layer 2)") and less.startswith("+") and "," not in less  # no twin
-    assert (table["wrong speakers"] == "").all()

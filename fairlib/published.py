@@ -1,0 +1,98 @@
+"""What is published of every encoder of ours, side by side: on people whom it has not heard, with its controls."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.layers import layer_errors, reduction
+from fairlib.outcomes import published_outcomes
+from fairlib.words import encoder_label, number, percent
+
+INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
+    "telling speakers": ("sid", "speaker", "linear"),
+    "writing characters": ("asr", "char", "context"),
+    "telling phones": ("phone", "phone", "linear"),
+}
+
+
+def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
+    """What is published of one encoder, corpus, task, unit and probe, all seeds together; empty if there is nothing."""
+    table = published_outcomes(encoder, corpus, task, probe)
+    return table[table["unit"] == unit]
+
+
+def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
+    """What is published of the untrained twin: encoders of one shape share it, and so do fine-tuned ones with what they
+    were."""
+    before = finetuned_from(encoder)
+    weights = encoder_fingerprint(f"random:{before[0] if before else encoder}")
+    for name in (encoder, *shipped_encoders()):
+        twin = published(f"random:{name}", corpus, task, unit, probe)
+        if len(twin) and encoder_fingerprint(f"random:{name}") == weights:
+            break
+    else:
+        twin = twin.iloc[:0]
+    return twin.assign(encoder=f"random:{encoder}")
+
+
+def strangers(corpus: str) -> set[str]:
+    """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
+    tested = [published("logmel", corpus, *INSTRUMENTS[what]) for what in ("telling phones", "writing characters")]
+    return set(pd.concat(tested)["speaker_id"])
+
+
+def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
+    """Published outcomes of each encoder of ours on people whom it has not heard, with those of its twin and log-mel.
+
+    Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters.
+
+    Returns:
+        By encoder, pretrained ones first; an encoder of which nothing is published is left out.
+
+    Example:
+        >>> sorted(every_encoder("planted"))
+        ['pocket-hubert']
+    """
+    unheard = strangers(corpus)
+    signal = pd.concat([published("logmel", corpus, *which) for which in INSTRUMENTS.values()])
+    found = {}
+    for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
+        own = pd.concat([published(name, corpus, *which) for which in INSTRUMENTS.values()])
+        if own.empty:
+            continue
+        twin = pd.concat([published_twin(name, corpus, *which) for which in INSTRUMENTS.values()])
+        together = pd.concat([own, twin, signal], ignore_index=True)
+        if corpus in heard(name):
+            together = together[together["speaker_id"].isin(unheard)]
+        found[name] = together
+    return found
+
+
+def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per encoder, as text: its best layer's errors, and how they differ, relatively, from log-mel's and from
+    the untrained twin's best.
+
+    Args:
+        family: from `every_encoder`.
+    """
+    units = {"phone": "wrong phones", "char": "wrong characters", "speaker": "wrong speakers"}
+    rows = []
+    for name, outcomes in family.items():
+        row = {"encoder": encoder_label(name)}
+        for unit, told_as in units.items():
+            same = outcomes[outcomes["unit"] == unit]
+            mine = same[same["encoder"] == name]
+            if mine.empty:
+                row[told_as] = ""
+                continue
+            errors = layer_errors(mine, resamples=200)
+            best = errors.loc[errors["error"].idxmin()]
+            less = [
+                f"{number(-100 * reduction(same, name, control)['estimate'], 1)}\N{NO-BREAK SPACE}%"
+                for control in ("logmel", f"random:{name}")
+                if (same["encoder"] == control).any()
+            ]
+            row[told_as] = f"{percent(best['error'])} (layer {best['layer']})\n{', '.join(less)}"
+        rows.append(row)
+    return pd.DataFrame(rows)

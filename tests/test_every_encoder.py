@@ -1,0 +1,45 @@
+"""Encoders side by side: each on people whom it has not heard, with its own controls."""
+
+import pandas as pd
+import pytest
+
+from fairlib.encoders import encoder_fingerprint, heard
+from fairlib.published import INSTRUMENTS, encoders_table, every_encoder, published, published_twin, strangers
+from tests.test_layers import outcomes
+
+
+def test_the_table_tells_the_best_layer_and_its_controls():
+    phones = {"a": [0.5, 0.4, 0.3, 0.4], "random:a": [0.6, 0.6, 0.6, 0.6], "logmel": [0.4], "b": [0.5, 0.5, 0.5, 0.45]}
+    drawn = outcomes(phones, spread=0.05, length=4000).assign(unit="phone")
+    family = {name: drawn[drawn["encoder"].isin([name, f"random:{name}", "logmel"])] for name in "ab"}
+    table = encoders_table(family).set_index("encoder")
+    assert table.index.tolist() == ["a", "b"]
+    best, less = table.loc["a", "wrong phones"].replace("\N{NO-BREAK SPACE}%", " %").split("\n")
+    assert best == "30 % (layer 1)"
+    logmel, twin = (float(value.replace("\N{MINUS SIGN}", "-").removesuffix(" %")) for value in less.split(", "))
+    assert logmel == pytest.approx(-25, abs=1) and twin == pytest.approx(-50, abs=1)
+    best, less = table.loc["b", "wrong phones"].split("\n")
+    assert best.endswith("(layer 2)") and less.startswith("+") and "," not in less  # no twin
+    assert (table["wrong speakers"] == "").all()
+
+
+def test_an_encoder_that_has_heard_some_people_stands_among_strangers():
+    family = every_encoder("speechocean762")
+    assert "speechocean762" in heard("pocket-hubert-children") and "speechocean762" not in heard("pocket-hubert")
+    unheard = strangers("speechocean762")
+    assert set(family["pocket-hubert-children"]["speaker_id"]) == unheard
+    speakers = family["pocket-hubert"].query("unit == 'speaker'")
+    assert unheard < set(speakers["speaker_id"])
+    assert set(speakers["encoder"]) == {"pocket-hubert", "random:pocket-hubert", "logmel"}
+
+
+def test_encoders_of_one_shape_share_their_untrained_twin():
+    which = INSTRUMENTS["telling phones"]
+    one, other = (
+        published_twin(name, "speechocean762", *which) for name in ("pocket-hubert", "pocket-hubert-children")
+    )
+    assert encoder_fingerprint("random:pocket-hubert") == encoder_fingerprint("random:pocket-hubert-children")
+    assert set(other["encoder"]) == {"random:pocket-hubert-children"}
+    pd.testing.assert_frame_equal(one.drop(columns="encoder"), other.drop(columns="encoder"))
+    assert published("random:pocket-hubert-children", "speechocean762", *which).empty
+    assert encoder_fingerprint("random:pocket-wav2vec2") != encoder_fingerprint("random:pocket-hubert")
