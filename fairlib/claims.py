@@ -75,6 +75,8 @@ def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) ->
     outcomes = pd.concat([own[name] for name in names if len(own.get(name, ()))], ignore_index=True)
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     contrast = main_contrast(bias, encoder)
+    if bias.loc[bias["contrast"] == contrast, "few_speakers"].any():
+        raise BiasError(f"Of {contrast} too few people are left whom {encoder} has not heard.")
     found = {"begins": where_bias_begins(bias, encoder, contrast)}
     if set(controls(encoder)) <= set(outcomes["encoder"]):
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
