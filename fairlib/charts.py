@@ -57,7 +57,6 @@ LAYER_TITLE = "layer of the encoder"
 ZEROLESS = "datum.value == 0 ? '0' : datum.label"  # no sign before zero
 
 HEIGHT = 300
-LONGEST_NUMBER = 25  # characters: a gap with its interval is shorter
 LINE = 15  # from one line of a label to the next
 
 
@@ -316,32 +315,39 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
     """
     _need_words(title, description)
     rows = _finite(points, "estimate").sort_values("error")
-    rows = rows.assign(side=np.resize(["high", "low"], len(rows)))
-    base = _chart(_rows(rows, "layer", "error", "estimate", "low", "high"))
     values = np.r_[rows[["low", "high"]].to_numpy(float).ravel(), rows["estimate"], 0.0]
-    y_scale, _ = _gap_scale(values[np.isfinite(values)], "linear")
+    _, (bottom, top) = _gap_scale(values[np.isfinite(values)], "linear")
+    ceiling = top + 0.16 * (top - bottom)  # the layers' names stand in a row above the strokes
+    y_scale = alt.Scale(domain=[bottom, ceiling], nice=False, zero=False)
     y = _vertical(y_scale, _level_axis("gap (log odds ratio of error)", format="+~f"))
     room = max(0.15 * np.ptp(rows["error"]), 0.01)
     span = [max(rows["error"].min() - room, 0), rows["error"].max() + room]
-    x = alt.X(
-        "error:Q",
-        scale=alt.Scale(domain=span, nice=False, zero=False),
-        axis=alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=5, labelOverlap="greedy"),
+    apart = min(0.07, 1 / len(rows)) * (span[1] - span[0]) * np.arange(len(rows))  # on a phone, the room for a name
+    named = isotonic_regression(rows["error"] - apart, y_min=span[0], y_max=max(span[1] - apart[-1], span[0])) + apart
+    rows = rows.assign(named=named, name_at=ceiling - 0.07 * (ceiling - bottom), led_to=top)
+    rows["led_from"] = rows["high"].where(np.isfinite(rows["high"]), rows["estimate"])
+    base = _chart(_rows(rows, "layer", "error", "estimate", "low", "high", "named", "name_at", "led_from", "led_to"))
+    axis = alt.Axis(title="error over all speakers (%)", format="%", grid=False, tickCount=5, labelOverlap="greedy")
+    x, above = (
+        alt.X(f"{field}:Q", scale=alt.Scale(domain=span, nice=False, zero=False), axis=axis)
+        for field in ("error", "named")
     )
     tooltip = [alt.Tooltip("layer:N"), alt.Tooltip("error:Q", format=".1%"), alt.Tooltip("estimate:Q", format=".2f")]
     size = alt.condition(POINTED, alt.value(220), alt.value(58))
     dots = base.mark_point(color=PALETTE[0], filled=True, opacity=1)
     strokes = base.mark_rule(color=PALETTE[0], strokeWidth=2, opacity=0.45)
+    leaders = base.mark_rule(color=GREY, strokeWidth=0.8)
+    names = base.mark_text(fontSize=12, color=INK)
     parts = [
         _chart([{"value": 0}]).mark_rule(color=INK, strokeWidth=1.2).encode(y=y()),
+        leaders.encode(x=x, x2="named:Q", y=y("led_from"), y2="led_to:Q"),
         strokes.encode(x=x, y=y("low"), y2="high:Q"),
         dots.encode(x=x, y=y("estimate"), tooltip=tooltip, size=size),
+        names.encode(x=above, y=y("name_at"), text="layer:N"),
     ]
-    for end, up in (("high", -9), ("low", 9)):  # the names of neighbours at different ends of their strokes
-        names = _chart(_rows(rows[rows["side"] == end], "layer", "error", end))
-        parts.append(names.mark_text(dy=up, fontSize=12, color=INK).encode(x=x, y=y(end), text="layer:N"))
     notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
-    return _finish(parts, title, notes, description, rows, height)
+    drawn = ["named", "name_at", "led_from", "led_to"]
+    return _finish(parts, title, notes, description, rows.drop(columns=drawn), height)
 
 
 def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.LayerChart:
@@ -568,9 +574,14 @@ def table(frame: pd.DataFrame, caption: str) -> HTML:
 
 def _cell(text: str) -> str:
     first, *second = text.split("\n", 1)
-    kind = ' class="words"' if max(map(len, (first, *second))) > LONGEST_NUMBER else ""
+    # Numbers with their intervals, and names, stay on one line; words need not.
+    kind = ' class="words"' if max(map(_letters, (first, *second))) > 20 else ""
     small = f"<br><small>{escape(second[0])}</small>" if second else ""
     return f"<td{kind}>{escape(first)}{small}</td>"
+
+
+def _letters(text: str) -> int:
+    return sum(character.isalpha() or character == " " for character in text)
 
 
 # ---- parts of a chart ----

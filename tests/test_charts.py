@@ -393,3 +393,15 @@ def test_names_stand_as_near_to_their_lines_as_they_can_without_touching():
 def test_no_encoder_has_the_colour_of_log_mel():
     looks = charts._encoder_looks([f"encoder-{number}" for number in range(8)])
     assert charts.PALETTE[2] not in {colour for colour, *_ in looks.values()} and len(looks) == 8
+
+
+def test_layers_of_one_error_are_named_beside_each_other_and_led_to_their_dots():
+    points = pd.DataFrame({"layer": list("0123456"), "error": [0.11] * 6 + [0.24], "estimate": 0.9})
+    points = points.assign(low=0.5, high=1.3)
+    spec = charts.gap_against_error(points, title="t", description="d").to_dict()
+    marks = {layer["mark"]["type"]: layer for layer in spec["layer"] if "named" in json.dumps(layer["encoding"])}
+    rows = pd.DataFrame(spec["datasets"][marks["text"]["data"]["name"]])
+    low, high = marks["text"]["encoding"]["x"]["scale"]["domain"]
+    assert np.diff(np.sort(rows["named"])).min() > 0.06 * (high - low)
+    assert rows["named"].between(low, high).all() and rows["layer"].tolist() == list("0123456")
+    assert marks["rule"]["encoding"]["x2"]["field"] == "named" and (rows["led_from"] == 1.3).all()
