@@ -31,7 +31,7 @@ _HIDDEN = re.compile(
 _TO_ANOTHER_PAGE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)\s]*\)")
 # What Sphinx and its extensions know and docutils alone does not: shown as a box, or as plain words.
 _BOXES = ("dropdown", "exercise", "seealso", "solution")
-_REFERENCES = ("cite", "cite:p", "cite:t", "doc", "numref", "prf:ref", "ref", "term")
+_REFERENCES = ("doc", "numref", "prf:ref", "ref", "term")
 
 
 def chapter_page(notebook: str | Path) -> str:
@@ -92,6 +92,7 @@ def page(title: str, body: str, style: str = "", escaped: bool = False) -> str:
 
 
 def _teach_docutils() -> None:
+    import pybtex.database
     from docutils import nodes
     from docutils.parsers.rst import Directive, directives, roles
 
@@ -120,6 +121,22 @@ def _teach_docutils() -> None:
     def words(name, rawtext, text, lineno, inliner, options=None, content=()):
         return [nodes.inline(rawtext, re.sub(r"\s*<[^<>]*>$", "", text))], []
 
+    def cited(name, rawtext, text, lineno, inliner, options=None, content=()):
+        """Author and year, linked to the work where it has an address; there is no list of references on the page."""
+        found: list[nodes.Node] = []
+        for key in text.split(","):
+            entry = bibliography.entries[key.strip()]
+            authors = [" ".join(person.last_names) for person in entry.persons["author"]]
+            whom = f"{authors[0]} et al." if len(authors) > 2 else " and ".join(authors)
+            told = f"{whom}, {entry.fields['year']}".translate({ord(brace): None for brace in "{}"})
+            link = entry.fields.get("url")
+            found += [nodes.Text("; " if found else "[")]
+            found += [nodes.reference(key, told, refuri=link) if link else nodes.inline(key, told)]
+        return [*found, nodes.Text("]")], []
+
+    bibliography = pybtex.database.parse_file(str(ROOT / "book" / "references.bib"))
+    for name in ("cite", "cite:p", "cite:t"):
+        roles.register_local_role(name, cited)
     for name in _BOXES:
         directives.register_directive(name, Box)
     for name in ("solution-start", "solution-end"):

@@ -1,5 +1,7 @@
 """One page that opens anywhere: a chapter with its charts, numbers and hidden code, and nothing from elsewhere."""
 
+import re
+
 import altair as alt
 import nbformat
 import pandas as pd
@@ -30,7 +32,7 @@ def written(tmp_path):
         new_markdown_cell("```{exercise} Count\n:label: c\nHow many are there, as {term}`said <word>`?\n```"),
         new_markdown_cell(":::{solution-start} c\n:class: dropdown\n:::\n\nCount them."),
         new_code_cell("counted = 3", metadata={"tags": ["solution"]}),
-        new_markdown_cell(":::{solution-end}\n:::\n\nAfterwards."),
+        new_markdown_cell(":::{solution-end}\n:::\n\nAfterwards {cite}`lum2022,hewitt2019`."),
     ]
     notebook = tmp_path / "chapter.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
@@ -47,6 +49,8 @@ def test_a_page_holds_what_the_book_would_show(written):
     body = html[html.index("<body>") : html.index("</main>")]
     folded = body[body.index("<details>") : body.index("</details>")]
     assert "hidden" in folded and "shown" not in folded and "gone" not in body
+    linked = '<a [^>]*href="https:[^>]*>'
+    assert re.search(rf"Afterwards \[{linked}Lum et al., 2022</a>; {linked}Hewitt and Liang, 2019</a>\]", html)
     assert "Exercise Count" in html and "as <span>said</span>" in html
     solution = body[body.index("<summary>Solution</summary>") :]
     solution = solution[: solution.index("</details>")]
