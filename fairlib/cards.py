@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.bias import layer_order
-from fairlib.encoders import SHIPPED, shipped_encoders
+from fairlib.encoders import SHIPPED, heard, shipped_encoders
 from fairlib.folders import replace
 from fairlib.outcomes import published_outcomes
 
@@ -153,6 +153,9 @@ def _figures(name: str) -> str:
     for (corpus, unit, probe), row in error.iterrows():
         values = " | ".join("" if pd.isna(value) else f"{value:.1f}" for value in row)
         lines.append(f"| {corpus} | {_ERRORS[unit]} | {probe} | {values} |")
+    known = sorted({corpus for corpus, unit, _ in error.index if unit == "speaker" and corpus in heard(name)})
+    if known:
+        lines += ["", f"Speakers are told among all of a corpus; of those of {', '.join(known)} it has heard many."]
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ _RENORMALISE = 4  # time steps between two rescalings of the forward and backwar
 def fit_ctc(
     frames: StoredFrames | StreamedFrames | list[list[np.ndarray]], texts: list[str], *, training: int, context: bool,
     seed: int, passes: int, seconds_per_batch: float, learning_rate: float, warm_up: float, clip: float, width: int,
-    kernel: int, stride: int, device: str = "cpu", watched: int = 0, patience: int = 0,
+    kernel: int, stride: int, device: str = "cpu",
 ) -> list[list[str]]:  # fmt: skip
     """Train one CTC probe a layer, all at once, on the first ``training`` utterances; decode the others.
 
@@ -28,12 +28,9 @@ def fit_ctc(
         frames: of every layer and utterance (frames of 20 ms); a list is per layer and utterance, ``[T, D]``.
         texts: one a utterance, from `plain_text`.
         stride: frames that are averaged into one before the head with context sees them.
-        watched: so many utterances after the first ``training`` are neither learnt from nor decoded: each layer keeps
-            the weights of the pass after which its loss on them was lowest.
-        patience: passes without a lower loss after which a layer has stopped; when all have, the training ends.
 
     Returns:
-        Per layer, the decoded text of each utterance after the first ``training`` and the ``watched``.
+        Per layer, the decoded text of each utterance after the first ``training``.
     """
     frames = StoredFrames(frames) if isinstance(frames, list) else frames
     stride = stride if context else 1
