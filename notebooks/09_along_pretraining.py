@@ -250,20 +250,22 @@ cause_tasks = tasks | {"asr": "Writing characters"}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
 names = dict.fromkeys(name for pair in pairs.values() for name in pair)
 for task, ask in cause_probes.items():
-    tables = [along.at_hand(ask, name) for name in names]
-    if any(table is None for table in tables):
+    tables = {name: table for name in names if (table := along.at_hand(ask, name)) is not None}
+    lacking = [words.encoder_label(name) for name in (encoder, counterpart) if name not in tables]
+    if lacking:
         display(
             Markdown(
-                f"*{cause_tasks[task]}: nothing is published of {words.listing([words.encoder_label(name) for name, table in zip(names, tables) if table is None])}, and the corpus is not here.*"
+                f"*{cause_tasks[task]}: nothing is published of {words.listing(lacking)}, and the corpus is not here.*"
             )
         )
         found[f"{task}_cause"] = along.unknown(counterpart)
         continue
-    runs += tables
-    everybody = pd.concat(tables, ignore_index=True)
+    runs += tables.values()
+    asked = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
+    everybody = pd.concat(tables.values(), ignore_index=True)
     kept = everybody[everybody["speaker_id"].isin(strangers)] if corpus in encoders.heard(counterpart) else everybody
     bias = findings.mark_saturated(group_bias(kept, by=group), kept)
-    effects[task] = along.changes_by_speech(kept, group, pairs)
+    effects[task] = along.changes_by_speech(kept, group, asked)
     helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
     found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")
     display(
@@ -284,7 +286,7 @@ for task, table in effects.items():
         for row in table[table["layer"] == layer].itertuples():
             entry[row.pair] = f"{words.interval(row.estimate, row.low, row.high)}\np (Holm) {row.p_holm:.3f}"
         rows.append(entry)
-charts.table(pd.DataFrame(rows), "How much the gap's log odds ratio changes, in pairs, with 95 % intervals")
+charts.table(pd.DataFrame(rows).fillna(""), "How much the gap's log odds ratio changes, in pairs, with 95 % intervals")
 
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
