@@ -9,9 +9,10 @@ import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.corpora import CorpusError
-from fairlib.encoders import EncoderError, pretraining_data, pretraining_log, published_steps
+from fairlib.encoders import EncoderError, pretraining_data, pretraining_log, published_steps, shipped_encoders
 from fairlib.findings import Finding, fares, gaps, mean_error
 from fairlib.layers import layer_errors
+from fairlib.published import INSTRUMENTS, published
 from fairlib.words import encoder_label, interval, layers_named, listing, number, sides
 
 WHEN_CLAIM = "The gap between the groups opens during pretraining."
@@ -57,6 +58,26 @@ def outcomes_on_the_way(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dic
             found[step] = ask(f"{encoder}@{step}")
         except EncoderError:  # these weights do not ship, and nothing is published of them on this corpus
             continue
+    return found
+
+
+def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:
+    """What is published of every encoder of ours along its pretraining: by encoder, outcomes by step, its end last.
+
+    Args:
+        instrument: one of `fairlib.published.INSTRUMENTS`, such as "telling phones".
+
+    Example:
+        >>> list(published_along("speechocean762", "telling phones")["pocket-hubert"])
+        [0, 400, 1600, 6400, 10000]
+    """
+    which, found = INSTRUMENTS[instrument], {}
+    for name in shipped_encoders():
+        tables = {step: published(f"{name}@{step}", corpus, *which) for step in published_steps(name)}
+        log, end = pretraining_log(name), published(name, corpus, *which)
+        tables = {step: table for step, table in tables.items() if len(table)}
+        if tables and log is not None and len(end):
+            found[name] = tables | {int(log["step"].iloc[-1]): end}
     return found
 
 

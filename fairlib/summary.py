@@ -145,8 +145,7 @@ def _outcomes(facts: Mapping[Chapter, Mapping[str, Any]]) -> pd.DataFrame:
                 "corpus": plain(table["corpus"]),
                 "probed for": TASKS.get(table["task"], table["task"]),
                 "origin": table["origin"] or "computed",
-                "device": table["device"] or "",
-                "took": _took(table["duration_s"]),
+                "first made": ", ".join(filter(None, [table["device"], _took(table["duration_s"])])),
                 "weights": f"`{weights}`",
                 "speech": f"`{speech}`",
             }

@@ -72,6 +72,16 @@ def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
     return " ".join((number(estimate, digits), f"[{number(low, digits)}, {number(high, digits)}]"))
 
 
+def p_value(p: float) -> str:
+    """A p value for a table: zero of so many resamples is not zero.
+
+    Example:
+        >>> p_value(0.03125), p_value(0.0)
+        ('0.031', '< 0.001')
+    """
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def two_lines(estimate: float, low: float, high: float, digits: int = 2) -> str:
     """For a table's cell: the estimate, and its interval on a second line."""
     return f"{number(estimate, digits)}\n{number(low, digits)} to {number(high, digits)}"

@@ -147,7 +147,7 @@ charts.table(
             "one odds ratio gives": [
                 words.two_lines(*values) for values in shown[["null_mean", "null_low", "null_high"]].values
             ],
-            "p": [f"{value:.3f}" for value in shown["p"]],
+            "p": [words.p_value(value) for value in shown["p"]],
             "pattern": shown["association"],
             "the paper's claim": shown["verdict"],
         }

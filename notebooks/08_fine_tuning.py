@@ -129,7 +129,7 @@ for task, finding in found.items():
         same = row["p_holm"] != row["p_holm"]  # not one error differs
         difference = "the very same errors" if same else words.interval(row["estimate"], row["low"], row["high"])
         rows.append({"task": tasks[task].lower(), "layer": row["layer"], "after less before": difference})
-        rows[-1]["p (Holm)"] = "" if same else f"{row['p_holm']:.3f}"
+        rows[-1]["p (Holm)"] = "" if same else words.p_value(row["p_holm"])
 charts.table(
     pd.DataFrame(rows), "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals"
 )

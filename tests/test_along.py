@@ -79,3 +79,7 @@ def test_steps_that_are_not_at_hand_are_left_out_and_the_twin_stands_in_when_non
 def test_heard_is_what_the_record_says():
     assert heard("pocket-hubert-children") - heard("pocket-hubert") == {"speechocean762"}
     assert np.isin(["0\xa0h", "1.8\xa0h"], list(along.hours_at("pocket-hubert", [0, 400]).values())).all()
+
+
+def test_nothing_is_published_along_pretraining_on_other_speech():
+    assert along.published_along("synthetic", "telling phones") == {}
