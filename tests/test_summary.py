@@ -71,6 +71,6 @@ def test_the_status_names_each_table_of_outcomes_once_with_the_chapters_that_use
     (line,) = [line for line in page.splitlines() if "`aaaaaaaaaaaa`" in line]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     names = ", ".join(chapter.notebook[:2].lstrip("0") for chapter in facts)
-    told = ["pocket-hubert", "speechocean762", "speakers", "published", "cpu", "3\N{NO-BREAK SPACE}min"]
+    told = ["pocket-hubert", "speechocean762", "speakers", "published", "cpu, 3\N{NO-BREAK SPACE}min"]
     assert cells == [*told, "`aaaaaaaaaaaa`", "`bbbbbbbbbbbb`", names]
     assert "| jupyter-book |" in page and "12\N{NO-BREAK SPACE}s" in page
