@@ -53,6 +53,16 @@ def test_people_whom_an_encoder_has_heard_are_left_out(table):
     )
 
 
+def test_the_readme_says_what_was_found_for_every_encoder(table):
+    verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
+    found = verdicts.groupby(["claim", "instrument"])["verdict"].agg(set)
+    unequal, clear = {"telling speakers", "telling phones"}, "writing characters"
+    assert all(found["begins"][what] == {"supported"} for what in unequal)  # "unequally from the first layers on"
+    assert all(found["whose"][what] == {"contradicted"} for what in unequal)  # "the encoder does not bring them about"
+    assert all(found["tuned"][what] == {"supported"} for what in unequal)  # "fine-tuning leaves them as they are"
+    assert found["begins"][clear] == {"inconclusive"}  # "in written characters no gap could be told"
+
+
 def test_where_nothing_is_published_nothing_is_judged():
     assert judged("synthetic", "group").empty and claims.told(judged("synthetic", "group")) == []
 
