@@ -1,5 +1,6 @@
 """Published outcomes: none is stale, and a slice of them is computed again from audio where the corpus is at hand."""
 
+import io
 import json
 import os
 
@@ -10,6 +11,7 @@ import pytest
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.encoders import encoder_fingerprint
 from fairlib.outcomes import METHOD, PUBLISHED, check_outcomes, entry_name
+from fairlib.picture import PICTURE, picture
 from fairlib.probing import CHARACTER_PROBE, PHONE_PROBE, SPEAKER_PROBE, probe_speakers
 from fairlib.probing.classifiers import HIDDEN
 
@@ -56,3 +58,10 @@ def test_a_slice_is_computed_again_from_audio(tmp_path, monkeypatch):
     # 1,250 utterances go to another speaker, and 41 to 46 are wrong. A defect moves far more.
     assert (both["predicted"] != both["predicted_again"]).mean() <= 0.02
     assert abs(both["errors"].mean() - both["errors_again"].mean()) <= 0.01
+
+
+def test_the_picture_of_the_readme_shows_what_is_published():
+    shown = pd.read_csv(PICTURE.with_suffix(".csv"))
+    today = pd.read_csv(io.StringIO(picture().usermeta["csv"]))
+    pd.testing.assert_frame_equal(shown, today, atol=1e-6)
+    assert PICTURE.read_bytes().startswith(b"\x89PNG")
