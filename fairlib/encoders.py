@@ -40,6 +40,10 @@ _CONVOLUTIONAL = _BATCHED | {"data2vec-audio", "sew"}
 _SUPPORTED = _CONVOLUTIONAL | {"wav2vec2-bert", "whisper"}
 
 
+# Seconds of speech, padding counted, that pass the convolutions at once: their values take most of the memory.
+CONVOLVED_SECONDS = {"cpu": 20.0, "gpu": 120.0}
+
+
 class EncoderError(ValueError):
     """An encoder cannot be found, loaded, or is not a speech encoder; the message names it and what is allowed."""
 
@@ -395,8 +399,10 @@ def _record_layers(blocks: torch.nn.ModuleList, kept: dict[str, torch.Tensor]) -
 
 
 def _convolutional(model, folder: Path):
-    """wav2vec 2.0 and its relatives: convolutions per utterance, then the transformer, batched where that is exact."""
+    """wav2vec 2.0 and its relatives: convolutions, then the transformer, each batched where that is exact."""
     import torch
+
+    convolve = _convolutions(model)
 
     normalise = _normalises(folder, default=getattr(model.config, "feat_extract_norm", "layer") == "layer")
     blocks = model.encoder.layers
@@ -424,10 +430,7 @@ def _convolutional(model, folder: Path):
         return {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers[1:]}
 
     def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
-        cnn = []
-        for audio in utterances:
-            waveform = _sent(torch.from_numpy(_normalised(audio) if normalise else audio), model)
-            cnn.append(model.feature_extractor(waveform[None])[0].T)
+        cnn = convolve([_normalised(audio) if normalise else audio for audio in utterances])
         projected = [project(features[None])[0] for features in cnn]
         whole_batch = model.config.model_type in _BATCHED
         parts = [transform(part) for part in ([projected] if whole_batch else [[p] for p in projected])]
@@ -436,6 +439,61 @@ def _convolutional(model, folder: Path):
         return {"cnn": [features.float() for features in cnn], **result}
 
     return layers, run
+
+
+def _convolutions(model) -> Callable[[list[np.ndarray]], list[torch.Tensor]]:
+    """Waveforms to frames ``[T, D]`` each, several at once, as if each were alone.
+
+    Convolutions without padding of their own give the same frames however long the silence after the utterance. A group
+    norm does not, for it takes its statistics over all time: it is given each utterance's own stretch.
+    """
+    import torch
+
+    norm = getattr(model.feature_extractor.conv_layers[0], "layer_norm", None)
+    stretches: list[int] = []  # frames of each utterance where the norm stands
+
+    def own_statistics(hidden: torch.Tensor) -> torch.Tensor:
+        if not stretches:  # somebody else runs the model
+            return whole(hidden)
+        normed = torch.zeros_like(hidden)
+        for row, length in enumerate(stretches):
+            normed[row, :, :length] = whole(hidden[row : row + 1, :, :length])[0]
+        return normed
+
+    if isinstance(norm, torch.nn.GroupNorm):
+        whole, norm.forward = norm.forward, own_statistics
+    most = SAMPLE_RATE * CONVOLVED_SECONDS["cpu" if model.device.type == "cpu" else "gpu"]
+
+    def convolve(utterances: list[np.ndarray]) -> list[torch.Tensor]:
+        frames: list[torch.Tensor] = []
+        for part in _parts([len(audio) for audio in utterances], most):
+            waveforms = [torch.from_numpy(audio) for audio in utterances[part]]
+            lengths = [[len(waveform) for waveform in waveforms]]
+            for kernel, stride in zip(model.config.conv_kernel, model.config.conv_stride):
+                lengths.append([(length - kernel) // stride + 1 for length in lengths[-1]])
+            stretches[:] = lengths[1]
+            hidden = model.feature_extractor(_sent(torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), model))
+            stretches.clear()
+            frames += [one[:, :length].T for one, length in zip(hidden, lengths[-1])]
+        return frames
+
+    return convolve
+
+
+def _parts(lengths: list[int], most: float) -> list[slice]:
+    """Neighbours that together, padded to the longest of them, are no longer than ``most``; one at least.
+
+    Example:
+        >>> _parts([2, 3, 3, 9, 1], 9)
+        [slice(0, 3, None), slice(3, 4, None), slice(4, 5, None)]
+    """
+    starts, longest = [0], 0
+    for at, length in enumerate(lengths):
+        longest = max(longest, length)
+        if at > starts[-1] and longest * (at + 1 - starts[-1]) > most:
+            starts.append(at)
+            longest = length
+    return [slice(one, other) for one, other in zip(starts, [*starts[1:], len(lengths)])]
 
 
 def _whisper(model, folder: Path):
