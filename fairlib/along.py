@@ -62,7 +62,8 @@ def outcomes_on_the_way(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dic
 
 
 def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:
-    """What is published of every encoder of ours along its pretraining: by encoder, outcomes by step, its end last.
+    """What is published of every encoder of ours along its pretraining, from before its first step: by encoder,
+    outcomes by step, its end last.
 
     Args:
         instrument: one of `fairlib.published.INSTRUMENTS`, such as "telling phones".
@@ -76,7 +77,7 @@ def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.Data
         tables = {step: published(f"{name}@{step}", corpus, *which) for step in published_steps(name)}
         log, end = pretraining_log(name), published(name, corpus, *which)
         tables = {step: table for step, table in tables.items() if len(table)}
-        if tables and log is not None and len(end):
+        if 0 in tables and log is not None and len(end):
             found[name] = tables | {int(log["step"].iloc[-1]): end}
     return found
 
