@@ -125,7 +125,8 @@ def encoder_layers(name: str) -> tuple[str, ...] | None:
 
 def configuration(name: str) -> dict | None:
     """What an encoder's config.json says, if it is shipped, a folder, or a hub id that was fetched before."""
-    name = name.removeprefix("random:").split("@")[0]  # along its pretraining an encoder keeps its shape
+    # Along its pretraining, and from another seed, an encoder keeps its shape.
+    name = re.sub(r"(-seed\d+)?@\d+$", "", name.removeprefix("random:"))
     file = next((f / "config.json" for f in (SHIPPED / name, Path(name)) if (f / "config.json").is_file()), None)
     if file is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         from huggingface_hub import try_to_load_from_cache
