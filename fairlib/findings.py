@@ -108,11 +108,13 @@ def mean_error(outcomes: pd.DataFrame) -> pd.DataFrame:
 def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = SATURATED) -> pd.DataFrame:
     """The table with a column `saturated`: true where the layer's error over all speakers is above the limit.
 
-    Where nearly everything is wrong for everybody, a gap between groups means little.
+    Where nearly everything is wrong for everybody, a gap between groups means little. That is said of characters and
+    words; a phone or a speaker named at random would be wrong far more often than that.
     """
     error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
     keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])
-    return table.assign(saturated=(error.reindex(keys) > limit).to_numpy())
+    written = table["unit"].isin(["char", "word"]).to_numpy()
+    return table.assign(saturated=written & (error.reindex(keys) > limit).to_numpy())
 
 
 def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:

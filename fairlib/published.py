@@ -88,11 +88,14 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 continue
             errors = layer_errors(mine, resamples=200)
             best = errors.loc[errors["error"].idxmin()]
-            less = [
-                f"{number(-100 * reduction(same, name, control)['estimate'], 1)}\N{NO-BREAK SPACE}%"
-                for control in ("logmel", f"random:{name}")
-                if (same["encoder"] == control).any()
-            ]
+            less = []
+            for control in ("logmel", f"random:{name}"):
+                wrong = same[same["encoder"] == control].groupby("layer")["errors"].sum()
+                if len(wrong) and wrong.min() > 0:
+                    change = -100 * reduction(same, name, control)["estimate"]
+                    less.append(f"{number(change, 1)}\N{NO-BREAK SPACE}%")
+                elif len(wrong):
+                    less.append(f"{encoder_label(control)}: none wrong")
             row[told_as] = f"{percent(best['error'])} (layer {best['layer']})\n{', '.join(less)}"
         rows.append(row)
     return pd.DataFrame(rows)

@@ -162,8 +162,9 @@ else:
     )
 
 # %% [markdown]
-# Phones and characters are also told by other people, who read aloud from books.
-# Few of them are left whom no encoder has heard, enough to see what a layer holds and too few to compare groups.
+# The same was asked of other people, where their outcomes are published.
+# Where few of them are left whom no encoder has heard, these are enough to see what a layer holds, and too few to compare
+# groups.
 
 # %% tags=["hide-input"]
 for other in corpora.CORPUS_NAMES:
