@@ -174,7 +174,7 @@ Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agr
 
 # %% [markdown]
 # An empty field is a question that cannot be asked there: only an encoder that was fine-tuned can be as it was before, and
-# whose doing a gap is needs outcomes of the untrained twin, which are not published in characters of every family.
+# whose doing a gap is needs published outcomes of the untrained twin.
 # Phones are no part of the claim of opposite patterns.
 # Encoders that agree are no independent witnesses: they are asked about the same people.
 #
