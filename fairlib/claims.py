@@ -7,7 +7,7 @@ import pandas as pd
 from fairlib.association import bias_error_association, c2_finding
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.corpora import CORPUS_NAMES
-from fairlib.encoders import finetuned_from, heard, shipped_encoders
+from fairlib.encoders import finetuned_from, heard
 from fairlib.findings import (
     Finding,
     after_fine_tuning,
@@ -20,7 +20,7 @@ from fairlib.findings import (
     where_bias_begins,
     whose_gap,
 )
-from fairlib.published import INSTRUMENTS, published, published_twin, strangers
+from fairlib.published import INSTRUMENTS, every_encoder, published
 from fairlib.words import capital, encoder_label, interval, listing, percent
 
 CLAIMS = {
@@ -44,22 +44,22 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
         ``encoder, instrument, claim`` (keys of `CLAIMS`), ``error`` (of the best layer) and ``finding``; empty where
         nothing is published of the corpus.
     """
-    rows = []
-    unheard = strangers(corpus)
-    for instrument, which in INSTRUMENTS.items():
-        own = {name: published(name, corpus, *which) for name in (*shipped_encoders(), "logmel")}
-        own |= {f"random:{name}": published_twin(name, corpus, *which) for name in shipped_encoders()}
-        for name in shipped_encoders():
-            if own[name].empty:
+    rows, family = [], every_encoder(corpus)
+    for instrument, (task, unit, probe) in INSTRUMENTS.items():
+        for name, mine in family.items():
+            outcomes = mine[mine["unit"] == unit]
+            own = outcomes[outcomes["encoder"] == name]
+            if own.empty:
                 continue
-            kept = own
-            if corpus in heard(name):
-                kept = {other: mine[mine["speaker_id"].isin(unheard)] for other, mine in own.items()}
+            before = finetuned_from(name)
+            if before:
+                earlier = published(before[0], corpus, task, unit, probe)
+                outcomes = pd.concat([outcomes, earlier[earlier["speaker_id"].isin(own["speaker_id"])]])
             try:
-                found = _findings(name, kept, by, which[0])
+                found = _findings(name, outcomes, by, task)
             except BiasError:  # too few people whom it has not heard
                 continue
-            error = mean_error(kept[name])["error"].min()
+            error = mean_error(own)["error"].min()
             rows += [
                 {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
                 for claim, finding in found.items()
@@ -67,23 +67,20 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
 
 
-def _findings(encoder: str, own: dict[str, pd.DataFrame], by: str, task: str) -> dict[str, Finding]:
-    before = finetuned_from(encoder)
-    names = [encoder, *controls(encoder), *([before[0]] if before else [])]
-    if own[encoder].empty:
-        raise BiasError(f"Nothing is published of {encoder} on people whom it has not heard.")
-    outcomes = pd.concat([own[name] for name in names if len(own.get(name, ()))], ignore_index=True)
+def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[str, Finding]:
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     contrast = main_contrast(bias, encoder)
     if bias.loc[bias["contrast"] == contrast, "few_speakers"].any():
         raise BiasError(f"Of {contrast} too few people are left whom {encoder} has not heard.")
+    own, there = outcomes[outcomes["encoder"] == encoder], set(outcomes["encoder"])
     found = {"begins": where_bias_begins(bias, encoder, contrast)}
-    if set(controls(encoder)) <= set(outcomes["encoder"]):
+    if set(controls(encoder)) <= there:
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
     if task != "phone":  # of which the claim says nothing
-        found["pattern"] = c2_finding(bias_error_association(own[encoder], by=by), task, contrast)
-    if before and before[0] in set(outcomes["encoder"]):
-        pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own[encoder]["layer"].unique())]
+        found["pattern"] = c2_finding(bias_error_association(own, by=by), task, contrast)
+    before = finetuned_from(encoder)
+    if before and before[0] in there:
+        pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own["layer"].unique())]
         found["tuned"] = after_fine_tuning(bias, bias_differences(outcomes, by, pairs), encoder, contrast)
     return found
 

@@ -473,8 +473,11 @@ def _convolutions(model) -> Callable[[list[np.ndarray]], list[torch.Tensor]]:
             for kernel, stride in zip(model.config.conv_kernel, model.config.conv_stride):
                 lengths.append([(length - kernel) // stride + 1 for length in lengths[-1]])
             stretches[:] = lengths[1]
-            hidden = model.feature_extractor(_sent(torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), model))
-            stretches.clear()
+            batch = _sent(torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True), model)
+            try:
+                hidden = model.feature_extractor(batch)
+            finally:  # also where the memory does not suffice, and fewer will be tried
+                stretches.clear()
             frames += [one[:, :length].T for one, length in zip(hidden, lengths[-1])]
         return frames
 

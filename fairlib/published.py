@@ -45,10 +45,12 @@ def strangers(corpus: str) -> set[str]:
 def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     """Published outcomes of each encoder of ours on people whom it has not heard, with those of its twin and log-mel.
 
+    Where nobody is left whom it has not heard, it is left out, as is one of which nothing is published.
+
     Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters.
 
     Returns:
-        By encoder, pretrained ones first; an encoder of which nothing is published is left out.
+        By encoder, pretrained ones first.
 
     Example:
         >>> sorted(every_encoder("planted"))
@@ -59,13 +61,11 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     found = {}
     for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = pd.concat([published(name, corpus, *which) for which in INSTRUMENTS.values()])
-        if own.empty:
-            continue
-        twin = pd.concat([published_twin(name, corpus, *which) for which in INSTRUMENTS.values()])
-        together = pd.concat([own, twin, signal], ignore_index=True)
-        if corpus in heard(name):
-            together = together[together["speaker_id"].isin(unheard)]
-        found[name] = together
+        kept = set(own["speaker_id"]) & unheard if corpus in heard(name) else set(own["speaker_id"])
+        if kept:
+            twin = pd.concat([published_twin(name, corpus, *which) for which in INSTRUMENTS.values()])
+            together = pd.concat([own, twin, signal], ignore_index=True)
+            found[name] = together[together["speaker_id"].isin(kept)]
     return found
 
 

@@ -121,7 +121,7 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
-told_of = {"phone": "of frames a wrong phone", "char": "of characters wrong", "speaker": "of utterances a wrong speaker"}
+told_of = {"phone": "of frames a wrong phone", "char": "of characters wrongly", "speaker": "of utterances a wrong speaker"}
 
 
 def side_by_side(family, unit, where=""):

@@ -43,3 +43,8 @@ def test_encoders_of_one_shape_share_their_untrained_twin():
     pd.testing.assert_frame_equal(one.drop(columns="encoder"), other.drop(columns="encoder"))
     assert published("random:pocket-hubert-children", "speechocean762", *which).empty
     assert encoder_fingerprint("random:pocket-wav2vec2") != encoder_fingerprint("random:pocket-hubert")
+
+
+def test_an_encoder_that_has_heard_everybody_is_left_out():
+    assert len(published("pocket-hubert", "commonvoice", *INSTRUMENTS["telling speakers"]))
+    assert "commonvoice" in heard("pocket-hubert") and every_encoder("commonvoice") == {}
