@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from fairlib.bias import layer_order
 from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
@@ -13,6 +14,12 @@ INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
     "telling speakers": ("sid", "speaker", "linear"),
     "writing characters": ("asr", "char", "context"),
     "telling phones": ("phone", "phone", "linear"),
+}
+
+WRONG = {
+    "phone": "of frames a wrong phone",
+    "char": "of characters wrongly",
+    "speaker": "of utterances a wrong speaker",
 }
 
 
@@ -67,6 +74,67 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
             together = pd.concat([own, twin, signal], ignore_index=True)
             found[name] = together[together["speaker_id"].isin(kept)]
     return found
+
+
+def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", where: str = "") -> dict | None:
+    """What `fairlib.charts.encoders_by_layer` draws of the pretrained encoders and log-mel, and the words for it.
+
+    Args:
+        family: from `every_encoder`.
+        unit: ``phone``, ``char`` or ``speaker``.
+        encoder: whose untrained twin is drawn too.
+        where: ends the title, such as ", on LibriSpeech".
+
+    Returns:
+        ``errors, title, description``; None where nothing is published of that unit.
+
+    Example:
+        >>> print(side_by_side(every_encoder("speechocean762"), "phone")["title"].partition(" give ")[0])
+        Best layers
+    """
+    drawn = {}
+    for name, outcomes in family.items():
+        if finetuned_from(name) is None:
+            shown = [name, "logmel", *([f"random:{name}"] if name == encoder else [])]
+            here = outcomes[(outcomes["unit"] == unit) & outcomes["encoder"].isin(shown)]
+            drawn |= {one: table for one, table in here.groupby("encoder")}
+    trained = [name for name in drawn if name in family]
+    if not trained:
+        return None
+    errors = layer_errors(pd.concat(drawn.values()))
+    lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
+    best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
+    return {
+        "errors": errors,
+        "title": f"Best layers give {best} to {worst} {WRONG[unit]}{where}",
+        "description": f"Lines by layer, one for each pretrained encoder, of the share {WRONG[unit]}, beside log-mel. "
+        "The tables below give the numbers.",
+    }
+
+
+def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
+    """Every layer's error in per cent, as text, of encoders and untrained twins; log-mel's, on the same people, last.
+
+    Args:
+        family: from `every_encoder`.
+        unit: ``phone``, ``char`` or ``speaker``.
+    """
+    rows = []
+    for name, outcomes in family.items():
+        sums = outcomes[outcomes["unit"] == unit].groupby(["encoder", "layer"])[["errors", "length"]].sum()
+        errors = (100 * sums["errors"] / sums["length"]).map("{:.1f}".format)
+        if name not in errors:
+            continue
+        logmel = {"log-mel": errors["logmel"].iloc[0]}
+        for one, label in ((name, ""), (f"random:{name}", "untrained twin of ")):
+            if one in errors:
+                rows.append({"encoder": label + encoder_label(name), **errors[one], **logmel})
+    if not rows:
+        return pd.DataFrame(columns=["encoder", "log-mel"])
+    table = pd.DataFrame(rows)
+    layers = layer_order(set(table.columns) - {"encoder", "log-mel"})
+    # Encoders of one shape share their twin; on the same people its row need not stand there twice.
+    return table[["encoder", *layers, "log-mel"]].fillna("").drop_duplicates([*layers, "log-mel"], ignore_index=True)
 
 
 def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -69,12 +69,12 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, corpora, encoders, findings, sentences, words
+from fairlib import charts, corpora, findings, sentences, words
 from fairlib.along import outcomes_on_the_way
 from fairlib.encoders import pretraining_log
 from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
 from fairlib.provenance import provenance_box, rerun
-from fairlib.published import encoders_table, every_encoder
+from fairlib.published import WRONG, encoders_table, every_encoder, layers_table, side_by_side
 
 charts.use_book_renderer()
 
@@ -121,39 +121,12 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
-told_of = {"phone": "of frames a wrong phone", "char": "of characters wrongly", "speaker": "of utterances a wrong speaker"}
-
-
-def side_by_side(family, unit, where=""):
-    """A chart of the pretrained encoders, with log-mel and the untrained twin of the chapter's encoder."""
-    drawn = {}
-    for name, mine in family.items():
-        shown = [name, "logmel", *([f"random:{name}"] if name == encoder else [])]
-        if encoders.finetuned_from(name) is None:
-            here = mine[(mine["unit"] == unit) & mine["encoder"].isin(shown)]
-            drawn |= {one: table for one, table in here.groupby("encoder")}
-    trained = [name for name in drawn if name in family]
-    if not trained:
-        return
-    errors = layer_errors(pd.concat(drawn.values()))
-    lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
-    best, worst = (f"{words.percent(lowest.iloc[at])} ({words.encoder_label(lowest.index[at])})" for at in (0, -1))
-    display(
-        charts.encoders_by_layer(
-            errors,
-            title=f"Best layers give {best} to {worst} {told_of[unit]}{where}",
-            description=f"Lines by layer, one for each pretrained encoder, of the share {told_of[unit]}, beside log-mel "
-            "and an untrained twin. The table below gives every encoder’s best layer.",
-            height=260,
-        )
-    )
-
-
 if not family:
     display(Markdown("Outcomes on this corpus are not published."))
 else:
-    for unit in told_of:
-        side_by_side(family, unit)
+    for unit in WRONG:
+        if shown := side_by_side(family, unit, encoder):
+            display(charts.encoders_by_layer(**shown, height=260))
     display(
         charts.table(
             encoders_table(family),
@@ -167,14 +140,27 @@ else:
 # groups.
 
 # %% tags=["hide-input"]
+elsewhere = {}
 for other in corpora.CORPUS_NAMES:
-    elsewhere = {} if other in (corpus, "planted") else every_encoder(other)
-    spoken = {name: mine for name, mine in elsewhere.items() if (mine["unit"] == "phone").any()}
+    found = {} if other in (corpus, "planted") else every_encoder(other)
+    spoken = {name: mine for name, mine in found.items() if (mine["unit"] == "phone").any()}
     if not spoken:
         continue
+    elsewhere[other] = spoken
     n_people = len({person for mine in spoken.values() for person in mine["speaker_id"]})
-    side_by_side(spoken, "phone", f", on {other}")
+    for unit in ("phone", "char"):
+        if shown := side_by_side(spoken, unit, encoder, f", on {other}"):
+            display(charts.encoders_by_layer(**shown, height=260))
     display(charts.table(encoders_table(spoken), f"The same on {other}: {n_people} people whom none of them has heard"))
+
+# %% [markdown]
+# Every number behind these charts, layer by layer; each encoder stands beside log-mel on the same people:
+
+# %% tags=["remove-input", "hide-output"]
+for where, here in {corpus: family, **elsewhere}.items():
+    for unit, what in WRONG.items():
+        if len(numbers := layers_table(here, unit)):
+            display(charts.table(numbers, f"On {where}, per cent {what}"))
 
 # %% [markdown]
 # ## How the encoder was trained

@@ -4,7 +4,16 @@ import pandas as pd
 import pytest
 
 from fairlib.encoders import encoder_fingerprint, heard
-from fairlib.published import INSTRUMENTS, encoders_table, every_encoder, published, published_twin, strangers
+from fairlib.published import (
+    INSTRUMENTS,
+    encoders_table,
+    every_encoder,
+    layers_table,
+    published,
+    published_twin,
+    side_by_side,
+    strangers,
+)
 from tests.test_layers import outcomes
 
 
@@ -21,6 +30,30 @@ def test_the_table_tells_the_best_layer_and_its_controls():
     best, less = table.loc["b", "wrong phones"].split("\n")
     assert best.endswith("(layer 2)") and less.startswith("+") and "," not in less  # no twin
     assert (table["wrong speakers"] == "").all()
+
+
+def test_every_layer_is_told_beside_log_mel_and_a_shared_twin_once():
+    phones = {"a": [0.5, 0.4, 0.3, 0.4], "random:a": [0.6, 0.6, 0.6, 0.6], "logmel": [0.4]}
+    drawn = outcomes(phones, spread=0.05, length=4000).assign(unit="phone")
+    shared = drawn.replace({"encoder": {"a": "b", "random:a": "random:b"}})
+    shared["errors"] = shared["errors"].where(shared["encoder"] != "b", 0)
+    family = {"a": drawn, "b": shared}
+    table = layers_table(family, "phone").set_index("encoder")
+    assert table.columns.tolist() == ["cnn", "0", "1", "2", "log-mel"]
+    assert table.index.tolist() == ["a", "untrained twin of a", "b"]
+    sums = drawn[(drawn["encoder"] == "a") & (drawn["layer"] == "1")][["errors", "length"]].sum()
+    assert table.loc["a", "1"] == f"{100 * sums['errors'] / sums['length']:.1f}"
+    assert set(table.loc["b", ["cnn", "0", "1", "2"]]) == {"0.0"}
+    assert layers_table(family, "char").empty
+
+
+def test_side_by_side_stand_the_pretrained_with_one_twin():
+    family = every_encoder("speechocean762")
+    shown = side_by_side(family, "phone", "pocket-hubert", ", here")
+    pretrained = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
+    assert set(shown["errors"]["encoder"]) == {*pretrained, "random:pocket-hubert", "logmel"}
+    assert shown["title"].endswith("(pocket-wav2vec2) of frames a wrong phone, here")
+    assert side_by_side(every_encoder("planted"), "phone") is None
 
 
 def test_an_encoder_that_has_heard_some_people_stands_among_strangers():
