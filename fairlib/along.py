@@ -15,6 +15,8 @@ from fairlib.layers import layer_errors
 from fairlib.published import INSTRUMENTS, published
 from fairlib.words import encoder_label, interval, layers_named, listing, number, sides
 
+SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
+
 WHEN_CLAIM = "The gap between the groups opens during pretraining."
 WHEN_CRITERION = (
     "Looked at are the layers that are biased when pretraining ends. A layer's gap was there already if the layer is"
@@ -65,6 +67,8 @@ def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.Data
     """What is published of every encoder of ours along its pretraining, from before its first step: by encoder,
     outcomes by step, its end last.
 
+    An encoder that was trained once more from another seed, and watched then, has that training beside its own.
+
     Args:
         instrument: one of `fairlib.published.INSTRUMENTS`, such as "telling phones".
 
@@ -74,12 +78,26 @@ def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.Data
     """
     which, found = INSTRUMENTS[instrument], {}
     for name in shipped_encoders():
-        tables = {step: published(f"{name}@{step}", corpus, *which) for step in published_steps(name)}
-        log, end = pretraining_log(name), published(name, corpus, *which)
-        tables = {step: table for step, table in tables.items() if len(table)}
-        if 0 in tables and log is not None and len(end):
-            found[name] = tables | {int(log["step"].iloc[-1]): end}
+        log = pretraining_log(name)
+        for one in (name, f"{name}{SECOND_SEED}"):
+            tables = {step: published(f"{one}@{step}", corpus, *which) for step in published_steps(one)}
+            if one == name and log is not None:
+                tables[int(log["step"].iloc[-1])] = published(name, corpus, *which)
+            tables = {step: table for step, table in tables.items() if len(table)}
+            if log is not None and {0, int(log["step"].iloc[-1])} <= set(tables):
+                found[one] = tables
     return found
+
+
+def hours_heard(encoder: str) -> dict[int, float]:
+    """Hours of speech that an encoder of ours had heard by each logged step; of others, only that it began with none.
+
+    Example:
+        >>> round(hours_heard("pocket-hubert")[400], 1)
+        1.8
+    """
+    log = pretraining_log(encoder.removesuffix(SECOND_SEED))  # another seed draws other speech, and as much of it
+    return {0: 0.0} | ({} if log is None else dict(zip(log["step"], log["hours_heard"])))
 
 
 def hours_at(encoder: str, steps: list[int]) -> dict[int, str]:
@@ -89,10 +107,9 @@ def hours_at(encoder: str, steps: list[int]) -> dict[int, str]:
         >>> list(hours_at("pocket-hubert", [0, 10000]).values())
         ['0\xa0h', '44\xa0h']
     """
-    log = pretraining_log(encoder)
-    if log is None:
+    heard = hours_heard(encoder)
+    if len(heard) == 1:
         return {step: "trained" if step else "untrained" for step in steps}
-    heard = {0: 0.0} | dict(zip(log["step"], log["hours_heard"]))
     return {
         step: f"{heard[step]:.{1 if 0 < heard[step] < 10 else 0}f}\N{NO-BREAK SPACE}h"
         for step in steps
@@ -207,8 +224,8 @@ def when_it_opens(
 
 def second_seed(encoder: str) -> str | None:
     """Name of the same encoder trained from another seed, if outcomes of it are published."""
-    steps = published_steps(f"{encoder}-seed1")
-    return f"{encoder}-seed1@{steps[-1]}" if steps else None
+    steps = published_steps(f"{encoder}{SECOND_SEED}")
+    return f"{encoder}{SECOND_SEED}@{steps[-1]}" if steps else None
 
 
 def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
 
 def _short(encoder: str) -> str:
     """A name that fits beside its stroke on a telephone."""
-    return encoder_label(encoder).removeprefix("pocket-")
+    return encoder_label(encoder).removeprefix("pocket-").partition(", after")[0]
 
 
 def _others(encoder: str) -> list[str]:

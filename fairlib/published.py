@@ -104,11 +104,22 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     errors = layer_errors(pd.concat(drawn.values()))
     lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
     best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
+    title = f"Best layers give {best} to {worst} {WRONG[unit]}{where}"
+    if len(lowest) > 1:
+        ends = [drawn[name] for name in lowest.index[[0, -1]]]
+        both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
+        together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
+        less = {key: 100 * value for key, value in reduction(together, *lowest.index[[0, -1]]).items()}
+        title += (
+            f"; the first is {less['estimate']:.1f}\N{NO-BREAK SPACE}% [{less['low']:.1f}, {less['high']:.1f}] below"
+            " the last"
+        )
     return {
         "errors": errors,
-        "title": f"Best layers give {best} to {worst} {WRONG[unit]}{where}",
+        "title": title,
         "description": f"Lines by layer, one for each pretrained encoder, of the share {WRONG[unit]}, beside log-mel. "
-        "The tables below give the numbers.",
+        "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, on "
+        "the same people.",
     }
 
 

@@ -23,15 +23,16 @@ def encoder_label(encoder: str) -> str:
         >>> [encoder_label(name) for name in ("logmel", "random:pocket-hubert", "facebook/hubert-base-ls960")]
         ['log-mel', 'untrained twin', 'hubert-base-ls960']
         >>> [encoder_label(name) for name in ("pocket-hubert@400", "pocket-hubert-seed1@10000")]
-        ['pocket-hubert after 400 steps', 'pocket-hubert, second seed']
+        ['pocket-hubert after 400 steps', 'pocket-hubert, second seed, after 10000 steps']
     """
     if encoder == "logmel":
         return "log-mel"
     if encoder.startswith("random:"):
         return "untrained twin"
     name, _, step = encoder.rstrip("/").rsplit("/", 1)[-1].partition("@")
-    if step and name.endswith("-seed1"):
-        return f"{name.removesuffix('-seed1')}, second seed"
+    if name.endswith("-seed1"):
+        name = f"{name.removesuffix('-seed1')}, second seed"
+        return f"{name}, after {step} steps" if step else name
     return f"{name} after {step} steps" if step else name
 
 

@@ -52,7 +52,11 @@ def test_side_by_side_stand_the_pretrained_with_one_twin():
     shown = side_by_side(family, "phone", "pocket-hubert", ", here")
     pretrained = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
     assert set(shown["errors"]["encoder"]) == {*pretrained, "random:pocket-hubert", "logmel"}
-    assert shown["title"].endswith("(pocket-wav2vec2) of frames a wrong phone, here")
+    told, less = shown["title"].split("; the first is ")
+    assert told.endswith("(pocket-wav2vec2) of frames a wrong phone, here")
+    lowest = shown["errors"].groupby("encoder")["error"].min()
+    share = 1 - lowest["pocket-hubert-children"] / lowest["pocket-wav2vec2"]
+    assert less.startswith(f"{100 * share:.1f}\N{NO-BREAK SPACE}% [")
     assert side_by_side(every_encoder("planted"), "phone") is None
 
 
