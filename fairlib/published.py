@@ -118,8 +118,8 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
         "errors": errors,
         "title": title,
         "description": f"Lines by layer, one for each pretrained encoder, of the share {WRONG[unit]}, beside log-mel. "
-        "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, on "
-        "the same people.",
+        "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, "
+        "on the same people.",
     }
 
 
