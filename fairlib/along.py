@@ -46,21 +46,15 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
     Args:
         ask: gives the outcomes of an encoder by its name, such as "pocket-hubert@400".
     """
-    found = outcomes_on_the_way(encoder, ask) or {0: ask(f"random:{encoder}")}
-    log = pretraining_log(encoder)
-    found[int(log["step"].iloc[-1]) if log is not None else max(found) + 1] = ask(encoder)
-    return found
-
-
-def outcomes_on_the_way(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int, pd.DataFrame]:
-    """As `outcomes_along`, without the end; empty where none is at hand."""
     found = {}
     for step in published_steps(encoder):
         try:
             found[step] = ask(f"{encoder}@{step}")
         except EncoderError:  # these weights do not ship, and nothing is published of them on this corpus
             continue
-    return found
+    log = pretraining_log(encoder)
+    end = int(log["step"].iloc[-1]) if log is not None else max(found, default=0) + 1
+    return (found or {0: ask(f"random:{encoder}")}) | {end: ask(encoder)}
 
 
 def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:

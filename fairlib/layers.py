@@ -122,17 +122,16 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
     return Finding(DEPTH_CLAIM, DEPTH_CRITERION, verdict, sentence, rows)
 
 
-def along_training(outcomes: dict[int, pd.DataFrame], log: pd.DataFrame) -> pd.DataFrame:
+def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -> pd.DataFrame:
     """Lowest error of any layer at steps of the pretraining, over the hours of speech heard by then.
 
     Args:
         outcomes: of one task, by step.
-        log: from `fairlib.encoders.pretraining_log`.
+        hours: by step, from `fairlib.along.hours_heard`.
 
     Returns:
         ``x`` (hours), ``value, low, high`` (of the layer that is best then) and ``layer``, a row each step.
     """
-    hours = {0: 0.0} | dict(zip(log["step"], log["hours_heard"]))
     rows = []
     for step, table in sorted(outcomes.items()):
         errors = layer_errors(table)

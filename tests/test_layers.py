@@ -84,8 +84,7 @@ def test_which_depths(phones, verdict, words):
 
 
 def test_along_training_takes_the_layer_that_is_best_then():
-    log = pd.DataFrame({"step": [100, 200], "hours_heard": [0.5, 1.0]})
     tables = {200: outcomes({"e": [0.6, 0.5, 0.4, 0.3]}), 0: outcomes({"e": [0.7, 0.8, 0.8, 0.9]})}
-    path = along_training(tables, log)
+    path = along_training(tables, {0: 0.0, 100: 0.5, 200: 1.0})
     assert path["x"].tolist() == [0.0, 1.0] and path["layer"].tolist() == ["cnn", "2"]
     assert path["value"].iloc[1] < path["value"].iloc[0] and (path["low"] < path["high"]).all()
