@@ -557,19 +557,24 @@ def strips(
     return _finish(parts, title, [notes] if notes else [], description, rows, height=80 * len(groups))
 
 
-def table(frame: pd.DataFrame, caption: str) -> HTML:
+def table(frame: pd.DataFrame, caption: str, folded: bool = False) -> HTML:
     """A table for reading that scrolls by itself where the page is narrow; cells' second lines are small.
 
     Numbers with their intervals stay on one line, longer words do not.
+
+    Args:
+        folded: show the caption only, until it is opened.
     """
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
     lines = ["".join(map(_cell, row)) for row in frame.astype(str).itertuples(index=False)]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return HTML(
+    above = "" if folded else f"<caption>{escape(caption)}</caption>"
+    html = (
         '<div class="fairlib-table" style="overflow-x:auto" tabindex="0" role="region"'
         f' aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+    return HTML(f"<details><summary>{escape(caption)}</summary>{html}</details>" if folded else html)
 
 
 def _cell(text: str) -> str:

@@ -155,11 +155,11 @@ for other in corpora.CORPUS_NAMES:
 # %% [markdown]
 # Every number behind these charts, layer by layer; each encoder stands beside log-mel on the same people:
 
-# %% tags=["remove-input", "hide-output"]
+# %% tags=["remove-input"]
 for where, here in {corpus: family, **elsewhere}.items():
     for unit, what in WRONG.items():
         if len(numbers := layers_table(here, unit)):
-            display(charts.table(numbers, f"On {where}, per cent {what}"))
+            display(charts.table(numbers, f"On {where}, per cent {what}", folded=True))
 
 # %% [markdown]
 # ## How the encoder was trained
@@ -203,7 +203,7 @@ for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):
     ]
     last = sorted(100 * (path["value"].iloc[-2] - path["value"].iloc[-1]) for path in paths)
     span = paths[0]["x"].iloc[-1] - paths[0]["x"].iloc[-2]
-    fell = f"{last[0]:.1f}" + (f" to {last[-1]:.1f}" if len(last) > 1 else "")
+    fell = " to ".join(dict.fromkeys(f"{points:.1f}" for points in (last[0], last[-1])))
     display(
         charts.curves(
             pd.concat(paths),

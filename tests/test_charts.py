@@ -290,6 +290,8 @@ def test_a_table_is_escaped_and_scrolls_by_itself():
     html = charts.table(pd.DataFrame({"a<b": ["1\n0 to 2", "<i>"]}), "What & why").data
     assert "a&lt;b" in html and "1<br><small>0 to 2</small>" in html and "&lt;i&gt;" in html
     assert "overflow-x:auto" in html and "What &amp; why" in html
+    folded = charts.table(pd.DataFrame({"a": [1]}), "What & why", folded=True).data
+    assert folded.startswith("<details><summary>What &amp; why</summary>") and "<caption>" not in folded
 
 
 def _luminance(colour: str) -> float:
