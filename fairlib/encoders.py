@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -357,6 +358,8 @@ def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
     from transformers import AutoConfig, AutoModel, WhisperModel
 
     family = model_family(folder)
+    if family == "wavlm":  # it hands torch two masks of different types; torch adds them up rightly, and warns
+        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model_class = WhisperModel if family == "whisper" else AutoModel
     if untrained:
