@@ -81,5 +81,17 @@ def test_heard_is_what_the_record_says():
     assert np.isin(["0\xa0h", "1.8\xa0h"], list(along.hours_at("pocket-hubert", [0, 400]).values())).all()
 
 
+def test_every_family_was_watched_from_before_its_first_step_to_its_end():
+    for instrument in ("telling speakers", "telling phones"):
+        watched = along.published_along("speechocean762", instrument)
+        assert set(watched) == {"pocket-hubert", "pocket-wavlm", "pocket-wav2vec2-seed1"}
+        for name, tables in watched.items():
+            assert list(tables) == [0, 400, 1600, 6400, 10000]
+            assert along.hours_heard(name).keys() >= tables.keys()
+            assert tables[400]["encoder"].unique().tolist() == [f"{name}@400"]
+            layers = tables[0].groupby("layer")["errors"].sum()
+            assert (tables[10000].groupby("layer")["errors"].sum() < layers).all()  # it has learnt, at every layer
+
+
 def test_nothing_is_published_along_pretraining_on_other_speech():
     assert along.published_along("synthetic", "telling phones") == {}
