@@ -9,12 +9,20 @@ import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.corpora import CorpusError
-from fairlib.encoders import EncoderError, pretraining_data, pretraining_log, published_steps, shipped_encoders
+from fairlib.encoders import (
+    EncoderError,
+    pretraining_data,
+    pretraining_log,
+    published_steps,
+    shipped_encoders,
+    started_from,
+)
 from fairlib.findings import Finding, fares, gaps, mean_error
 from fairlib.layers import layer_errors
-from fairlib.published import INSTRUMENTS, published
+from fairlib.published import INSTRUMENTS, published, published_twin
 from fairlib.words import encoder_label, interval, layers_named, listing, number, sides
 
+UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
 
 WHEN_CLAIM = "The gap between the groups opens during pretraining."
@@ -54,14 +62,15 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
             continue
     log = pretraining_log(encoder)
     end = int(log["step"].iloc[-1]) if log is not None else max(found, default=0) + 1
-    return (found or {0: ask(f"random:{encoder}")}) | {end: ask(encoder)}
+    return (found or {UNTRAINED: ask(f"random:{encoder}")}) | {end: ask(encoder)}
 
 
 def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:
     """What is published of every encoder of ours along its pretraining, from before its first step: by encoder,
     outcomes by step, its end last.
 
-    An encoder that was trained once more from another seed, and watched then, has that training beside its own.
+    An encoder that was trained once more from another seed, and watched then, has that training beside its own. Where
+    the convolutions began trained (`started_from`), the untrained twin stands before the first step.
 
     Args:
         instrument: one of `fairlib.published.INSTRUMENTS`, such as "telling phones".
@@ -79,19 +88,26 @@ def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.Data
                 tables[int(log["step"].iloc[-1])] = published(name, corpus, *which)
             tables = {step: table for step, table in tables.items() if len(table)}
             if log is not None and {0, int(log["step"].iloc[-1])} <= set(tables):
-                found[one] = tables
+                twin = {UNTRAINED: published_twin(name, corpus, *which)} if started_from(name) else {}
+                found[one] = twin | tables
     return found
 
 
 def hours_heard(encoder: str) -> dict[int, float]:
-    """Hours of speech that an encoder of ours had heard by each logged step; of others, only that it began with none.
+    """Hours of speech that an encoder of ours had heard by each logged step, with those of the encoder that lent it its
+    convolutions; of others, only that it began with none.
 
     Example:
-        >>> round(hours_heard("pocket-hubert")[400], 1)
-        1.8
+        >>> round(hours_heard("pocket-hubert")[400], 1), hours_heard("pocket-hubert")[UNTRAINED]
+        (1.8, 0.0)
     """
-    log = pretraining_log(encoder.removesuffix(SECOND_SEED))  # another seed draws other speech, and as much of it
-    return {0: 0.0} | ({} if log is None else dict(zip(log["step"], log["hours_heard"])))
+    name = encoder.removesuffix(SECOND_SEED)  # another seed draws other speech, and as much of it
+    log, before = pretraining_log(name), 0.0
+    if log is None:
+        return {UNTRAINED: 0.0}
+    if lender := started_from(name):
+        before = max(hours_heard(lender).values())
+    return {UNTRAINED: 0.0, 0: before} | dict(zip(log["step"], before + log["hours_heard"]))
 
 
 def hours_at(encoder: str, steps: list[int]) -> dict[int, str]:
@@ -103,7 +119,7 @@ def hours_at(encoder: str, steps: list[int]) -> dict[int, str]:
     """
     heard = hours_heard(encoder)
     if len(heard) == 1:
-        return {step: "trained" if step else "untrained" for step in steps}
+        return {step: "untrained" if step == UNTRAINED else "trained" for step in steps}
     return {
         step: f"{heard[step]:.{1 if 0 < heard[step] < 10 else 0}f}\N{NO-BREAK SPACE}h"
         for step in steps

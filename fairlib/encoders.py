@@ -95,6 +95,19 @@ def pretraining_data(name: str) -> list[dict]:
     return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
 
 
+def started_from(name: str) -> str | None:
+    """The encoder of ours whose convolutions a pretraining began with; None where all began as random numbers.
+
+    Example:
+        >>> started_from("pocket-wav2vec2"), started_from("pocket-wavlm")
+        ('pocket-hubert-it1', None)
+    """
+    made = finetuned_from(name)
+    record = encoder_folder(made[0] if made else name) / "pretraining.json"
+    recipe = json.loads(record.read_text())["recipe"] if record.is_file() else {}
+    return recipe.get("contrast", {}).get("convolutions")
+
+
 def heard(name: str) -> set[str]:
     """Names of the corpora that an encoder of ours was pretrained or fine-tuned on; of others they are not known.
 

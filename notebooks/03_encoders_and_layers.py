@@ -191,6 +191,8 @@ else:
 # Of the trainings that were watched, the next charts show how the best layer’s phone error fell on people whom the
 # encoder does not hear in training, and whether it still did in the end.
 # A *second seed* is the same training once more, from other random numbers.
+# The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too; its untrained twin
+# stands for the beginning.
 
 # %% tags=["hide-input"]
 for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):
