@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairlib.along import SECOND_SEED, UNTRAINED, published_along
 from fairlib.bias import layer_order
-from fairlib.encoders import SHIPPED, heard, shipped_encoders
+from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
+from fairlib.findings import mean_error
 from fairlib.folders import replace
 from fairlib.outcomes import published_outcomes
 
@@ -65,7 +67,7 @@ laptop. Use it for nothing else: it recognises speech far worse than any public 
   how good one can be.
 - Its speech is read aloud; what it does with spontaneous speech is not known.
 - Give it waveforms at 16 kHz as they are: it was not trained on normalised ones.
-
+{_lent(name)}
 ## Licence
 
 Weights: CC BY 4.0. Data: LibriSpeech (CC BY 4.0), Common Voice (CC0), speechocean762 (free for any use).
@@ -157,6 +159,24 @@ def _figures(name: str) -> str:
     if known:
         lines += ["", f"Speakers are told among all of a corpus; of those of {', '.join(known)} it has heard many."]
     return "\n".join(lines) + "\n"
+
+
+def _lent(name: str) -> str:
+    """What came with convolutions that another encoder lent, and what its own training changed."""
+    lender = started_from(name)
+    if not lender or finetuned_from(name):
+        return ""
+    told = []
+    for unit, instrument in (("phone", "telling phones"), ("speaker", "telling speakers")):
+        watched = published_along("speechocean762", instrument)
+        steps = next(mine for encoder, mine in watched.items() if encoder.removesuffix(SECOND_SEED) == name)
+        untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
+        told.append(f"{_ERRORS[unit]} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
+    return (
+        f"- Much of what it holds came with the convolutions of {lender}. Best layers' errors on speechocean762 in a\n"
+        "  watched training (second seed), untrained, with these convolutions before its first step, and at the end,\n"
+        f"  in per cent: {'; '.join(told)}.\n"
+    )
 
 
 def main() -> None:
