@@ -157,9 +157,9 @@ for other in corpora.CORPUS_NAMES:
 
 # %% tags=["remove-input"]
 for where, here in {corpus: family, **elsewhere}.items():
-    for unit, what in WRONG.items():
+    for unit in WRONG:
         if len(numbers := layers_table(here, unit)):
-            display(charts.table(numbers, f"On {where}, per cent {what}", folded=True))
+            display(charts.table(numbers, f"On {where}: {charts.ERROR_TITLES[unit]} (%)", folded=True))
 
 # %% [markdown]
 # ## How the encoder was trained
@@ -192,7 +192,7 @@ else:
 # encoder does not hear in training, and whether it still did in the end.
 # A *second seed* is the same training once more, from other random numbers.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too; its untrained twin
-# stands for the beginning.
+# stands for the beginning, and between the two nothing was measured.
 
 # %% tags=["hide-input"]
 for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):

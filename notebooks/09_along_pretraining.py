@@ -233,7 +233,7 @@ charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pret
 # outcomes on this corpus are published, each at the layer at which it ends best, and judged by the same rule.
 # A *second seed* is the same training once more, from other random numbers.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too; its untrained twin
-# stands for the beginning.
+# stands for the beginning, and between the two nothing was measured.
 
 # %% tags=["hide-input"]
 told = []
