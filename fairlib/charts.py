@@ -48,6 +48,7 @@ SCALES = {
 }
 ERROR_TITLES = {
     "speaker": "utterances given to a wrong speaker",
+    "speaker, channel perturbed": "utterances given to a wrong speaker",
     "char": "character error rate",
     "word": "word error rate",
     "phone": "frames given a wrong phone",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from fairlib.bias import layer_order
@@ -16,10 +18,18 @@ INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
     "telling phones": ("phone", "phone", "linear"),
 }
 
+# Speakers told with every utterance through a channel of its own: a unit beside those told as recorded.
+PERTURBED = "speaker, channel perturbed"
+MEASURED = [
+    *((which, which[1]) for which in INSTRUMENTS.values()),
+    (("sid", "speaker", "linear, perturbed channel"), PERTURBED),
+]
+
 WRONG = {
     "phone": "of frames a wrong phone",
-    "char": "of characters wrongly",
+    "char": "of characters wrong",
     "speaker": "of utterances a wrong speaker",
+    PERTURBED: "of utterances a wrong speaker, each through a channel of its own",
 }
 
 
@@ -54,7 +64,8 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
 
     Where nobody is left whom it has not heard, it is left out, as is one of which nothing is published.
 
-    Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters.
+    Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters; and
+    speakers once more with the channel perturbed, as the unit `PERTURBED`.
 
     Returns:
         By encoder, pretrained ones first.
@@ -63,15 +74,18 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
         >>> sorted(every_encoder("planted"))
         ['pocket-hubert']
     """
+
+    def all_of(ask: Callable, name: str) -> pd.DataFrame:
+        return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in MEASURED])
+
     unheard = strangers(corpus)
-    signal = pd.concat([published("logmel", corpus, *which) for which in INSTRUMENTS.values()])
+    signal = all_of(published, "logmel")
     found = {}
     for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
-        own = pd.concat([published(name, corpus, *which) for which in INSTRUMENTS.values()])
+        own = all_of(published, name)
         kept = set(own["speaker_id"]) & unheard if corpus in heard(name) else set(own["speaker_id"])
         if kept:
-            twin = pd.concat([published_twin(name, corpus, *which) for which in INSTRUMENTS.values()])
-            together = pd.concat([own, twin, signal], ignore_index=True)
+            together = pd.concat([own, all_of(published_twin, name), signal], ignore_index=True)
             found[name] = together[together["speaker_id"].isin(kept)]
     return found
 
@@ -81,7 +95,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
 
     Args:
         family: from `every_encoder`.
-        unit: ``phone``, ``char`` or ``speaker``.
+        unit: a key of `WRONG`.
         encoder: whose untrained twin is drawn too.
         where: ends the title, such as ", on LibriSpeech".
 
@@ -104,8 +118,9 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     errors = layer_errors(pd.concat(drawn.values()))
     lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
     best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
-    title = f"Best layers give {best} to {worst} {WRONG[unit]}{where}"
+    title = f"The best layer gives {best} {WRONG[unit]}{where}"
     if len(lowest) > 1:
+        title = f"Best layers give {best} to {worst} {WRONG[unit]}{where}"
         ends = [drawn[name] for name in lowest.index[[0, -1]]]
         both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
         together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
@@ -128,7 +143,7 @@ def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
 
     Args:
         family: from `every_encoder`.
-        unit: ``phone``, ``char`` or ``speaker``.
+        unit: a key of `WRONG`.
     """
     rows = []
     for name, outcomes in family.items():
@@ -156,6 +171,7 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
         family: from `every_encoder`.
     """
     units = {"phone": "wrong phones", "char": "wrong characters", "speaker": "wrong speakers"}
+    units[PERTURBED] = "wrong speakers, channel perturbed"
     rows = []
     for name, outcomes in family.items():
         row = {"encoder": encoder_label(name)}
@@ -177,4 +193,5 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
                     less.append(f"{encoder_label(control)}: none wrong")
             row[told_as] = f"{percent(best['error'])} (layer {best['layer']})\n{', '.join(less)}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]

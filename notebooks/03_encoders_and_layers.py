@@ -117,6 +117,8 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 # wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`; some were then fine-tuned to write down speech.
 # Here they stand side by side, as far as their outcomes on this corpus are published, each on people whom it has not
 # heard.
+# Speakers are told twice: as recorded, and with every utterance sent through a channel of its own, so that what is
+# recognised is less the recording and more the voice.
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
@@ -159,7 +161,7 @@ for other in corpora.CORPUS_NAMES:
 for where, here in {corpus: family, **elsewhere}.items():
     for unit in WRONG:
         if len(numbers := layers_table(here, unit)):
-            display(charts.table(numbers, f"On {where}: {charts.ERROR_TITLES[unit]} (%)", folded=True))
+            display(charts.table(numbers, f"On {where}, per cent {WRONG[unit]}", folded=True))
 
 # %% [markdown]
 # ## How the encoder was trained
