@@ -202,13 +202,17 @@ def when_it_opens(
     if not open_:
         return finding("inconclusive", f"{name} ends without a gap between {first} and {second} that shows.")
     told = [f"was there at {layers_named(layers, there)} before any training"] if there else []
+    at = hours_at(encoder, steps)
+
+    def shows_from(chosen: list[str]) -> str:
+        when = listing([at[step] for step in steps if step in {since[layer] for layer in chosen}])
+        return f"from {when} of speech on" if len(hours_heard(encoder)) > 1 else "after training"
+
     if opened:
-        at = hours_at(encoder, steps)
-        when = listing([at[step] for step in steps if step in {since[layer] for layer in opened}])
-        told.append(f"opened at {layers_named(layers, opened)}, where it shows from {when} of speech on")
+        told.append(f"opened at {layers_named(layers, opened)}, where it shows {shows_from(opened)}")
     rest = [layer for layer in open_ if layer not in there and layer not in opened]
     if rest:
-        told.append(f"shows at {layers_named(layers, rest)} only in the end, without having grown for certain")
+        told.append(f"shows at {layers_named(layers, rest)} {shows_from(rest)}, without having grown for certain")
     more = [f"it grew at {layers_named(layers, grown)}"] * bool(grown)
     more += [f"it shrank at {layers_named(layers, shrunk)}"] * bool(shrunk)
     if there and not more:
