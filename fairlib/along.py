@@ -20,10 +20,9 @@ from fairlib.encoders import (
 from fairlib.findings import Finding, fares, gaps, mean_error
 from fairlib.layers import layer_errors
 from fairlib.published import INSTRUMENTS, published, published_twin
-from fairlib.words import encoder_label, interval, layers_named, listing, number, sides
+from fairlib.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, sides
 
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
-SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
 
 WHEN_CLAIM = "The gap between the groups opens during pretraining."
 WHEN_CRITERION = (

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fairlib.along import SECOND_SEED, UNTRAINED, published_along
+from fairlib.along import UNTRAINED, published_along
 from fairlib.bias import layer_order
 from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
 from fairlib.findings import mean_error
 from fairlib.folders import replace
 from fairlib.outcomes import published_outcomes
+from fairlib.words import SECOND_SEED
 
 _METHODS = {
     "hubert": "HuBERT (Hsu et al. 2021): masked prediction of clusters",
@@ -173,7 +174,7 @@ def _lent(name: str) -> str:
         untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
         told.append(f"{_ERRORS[unit]} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
     return (
-        f"- Much of what it holds came with the convolutions of {lender}. Best layers' errors on speechocean762 in a\n"
+        f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on speechocean762 in a\n"
         "  watched training (second seed), untrained, with these convolutions before its first step, and at the end,\n"
         f"  in per cent: {'; '.join(told)}.\n"
     )

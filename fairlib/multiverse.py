@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from fairlib.adjustment import adjusted_gaps
+from fairlib.along import second_seed
 from fairlib.bias import BiasError, group_bias, group_columns
-from fairlib.encoders import heard, published_steps, shipped_encoders
+from fairlib.encoders import heard, shipped_encoders
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
@@ -93,7 +94,7 @@ def _short(encoder: str) -> str:
 
 
 def _others(encoder: str) -> list[str]:
-    second = [f"{name}-seed1@{step}" for name in shipped_encoders() for step in published_steps(f"{name}-seed1")[-1:]]
+    second = filter(None, map(second_seed, shipped_encoders()))
     return [name for name in [*shipped_encoders(), *second] if name != encoder]
 
 

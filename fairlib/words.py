@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
 SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
 
 PEOPLE = {
@@ -30,8 +31,8 @@ def encoder_label(encoder: str) -> str:
     if encoder.startswith("random:"):
         return "untrained twin"
     name, _, step = encoder.rstrip("/").rsplit("/", 1)[-1].partition("@")
-    if name.endswith("-seed1"):
-        name = f"{name.removesuffix('-seed1')}, second seed"
+    if name.endswith(SECOND_SEED):
+        name = f"{name.removesuffix(SECOND_SEED)}, second seed"
         return f"{name}, after {step} steps" if step else name
     return f"{name} after {step} steps" if step else name
 
