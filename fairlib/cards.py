@@ -174,8 +174,9 @@ def _lent(name: str) -> str:
         untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
         told.append(f"{_ERRORS[unit]} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
     return (
-        f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on speechocean762\n"
-        "  in a watched training (second seed), untrained, with these convolutions before its first step, and at the end,\n"
+        f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on\n"
+        "  speechocean762 in a watched training (second seed), untrained, with these convolutions before its first\n"
+        "  step, and at the end,\n"
         f"  in per cent: {'; '.join(told)}.\n"
     )
 
