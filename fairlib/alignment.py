@@ -14,11 +14,10 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fairlib.audio import read_audio
+from fairlib.audio import read_audio, to_int16
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.folders import cache_folder, replace
 from fairlib.probing.text import plain_text
@@ -109,7 +108,7 @@ def _digest(text: str) -> str:
 
 def _align_one(job: tuple[str, str]) -> Segments | None:
     path, text = job
-    audio = (np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16).tobytes()
+    audio = to_int16(read_audio(path)).tobytes()
     return align_utterance(audio, text.lower()) if text else None
 
 

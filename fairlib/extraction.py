@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from fairlib.audio import SAMPLE_RATE, read_audio
+from fairlib.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.executors import run_calls
 from fairlib.features import Features, check_space, damaged_file, new_shard, read_manifest
@@ -34,6 +34,7 @@ READ_AHEAD = 2  # batches that are decoded while the encoder works
 # Decoding these takes a fifth of the time that a pocket encoder needs, so corpora of this size are decoded once.
 _SLOW_TO_DECODE = (".ogg", ".opus", ".mp3")
 _DECODED_HOURS = 24  # 2.8 GB of 16-bit samples
+_DECODED = "2"  # raised when `read_audio` gives other samples of an unchanged file
 
 
 class ExtractionError(ValueError):
@@ -358,7 +359,7 @@ def reader(corpus: pd.DataFrame, keep_audio: bool | None = None) -> Callable[[in
 
 
 def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Callable[[int], np.ndarray]:
-    """Reads an utterance by its row; compressed audio from 16-bit samples in the cache, made on first use."""
+    """Reads an utterance by its row; lossy audio from its 16-bit samples in the cache, made on first use."""
     paths = utterances["path"].tolist()
     slow = any(PurePath(path).suffix.lower() in _SLOW_TO_DECODE for path in paths)
     if not (keep_audio and slow):
@@ -367,14 +368,14 @@ def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Cal
         states = [os.stat(path) for path in paths]
     except OSError:
         return lambda row: read_audio(paths[row])  # it names the file
-    lines = [f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in zip(paths, states)]
+    lines = [_DECODED, *(f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in zip(paths, states))]
     folder = cache_folder() / "audio" / hashlib.sha256("\n".join(lines).encode()).hexdigest()[:24]
     if not folder.exists():
         temporary = folder.with_name(f"{folder.name}.{os.getpid()}")
         try:
             temporary.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(threads) as pool:
-                decoded = list(pool.map(_read_as_integers, paths))
+                decoded = list(pool.map(_sixteen_bits, paths))
             np.save(temporary / "samples.npy", np.concatenate(decoded))
             np.save(temporary / "starts.npy", np.cumsum([0, *map(len, decoded)]))
             temporary.rename(folder)
@@ -384,8 +385,19 @@ def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Cal
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     samples, starts = np.load(folder / "samples.npy", mmap_mode="r"), np.load(folder / "starts.npy")
-    return lambda row: samples[starts[row] : starts[row + 1]].astype(np.float32) / 32767
+
+    def read(row: int) -> np.ndarray:
+        kept = samples[starts[row] : starts[row + 1]]
+        return from_int16(kept) if len(kept) else read_audio(paths[row])
+
+    return read
 
 
-def _read_as_integers(path: str) -> np.ndarray:
-    return np.round(np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16)
+def _sixteen_bits(path: str) -> np.ndarray:
+    """A file's samples, if it is slow to decode and 16 bits hold them as they are; else none."""
+    none = np.empty(0, np.int16)
+    if PurePath(path).suffix.lower() not in _SLOW_TO_DECODE:
+        return none
+    samples = read_audio(path)
+    integers = to_int16(samples)
+    return integers if np.array_equal(from_int16(integers), samples) else none  # whatever its name, it may be lossless

@@ -187,7 +187,8 @@ def audio_by_stem(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     if folder.is_dir():
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if PurePath(entry.name).suffix.lower() in EXTENSIONS]
+            files = (entry.name for entry in entries if entry.is_file())
+            names = [name for name in files if PurePath(name).suffix.lower() in EXTENSIONS]
         for name in sorted(names, key=lambda name: EXTENSIONS.index(PurePath(name).suffix.lower()), reverse=True):
             found[stem(name)] = str(folder / name)
     return found
@@ -200,11 +201,13 @@ class AudioFinder:
         self._folder = cache(audio_by_stem)
 
     def find(self, listed: Path, listing: str) -> str:
-        """The absolute path of the audio file that `listing` calls `listed`, whatever its extension.
+        """The absolute path of the audio file that `listing` calls `listed`: that very file, else one with its stem.
 
         Raises:
             CorpusError: there is none.
         """
+        if listed.is_file():
+            return str(listed)
         path = self._folder(listed.parent).get(stem(listed.name))
         if path is None:
             raise CorpusError(

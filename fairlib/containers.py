@@ -1,0 +1,161 @@
+"""What a file's own bookkeeping says of its length, against what is there: decoders stop in silence at either.
+
+libsndfile believes an mp3's header, guesses where there is none, ends an Ogg where its pages end and reads the first
+only of files that were joined. So the frames of an mp3 and the pages of an Ogg are counted here, undecoded.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+JOINED = "holds several recordings, one behind the other, of which a decoder reads the first or all"
+_STARTS = re.compile(rb"fLaC[\0\x80]\0\0\x22|RIFF....WAVEfmt ", re.DOTALL)
+
+_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG 1, layer III
+_KBPS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of MPEG 2 and 2.5
+_SLACK = 2  # frames: encoders count their header, or their last frame, or do not
+
+
+class Mp3(NamedTuple):
+    """An mp3 by its frames."""
+
+    first: bytes  # header of the first frame
+    rate: int
+    samples_per_frame: int
+    announced: int | None  # frames that a Xing, Info or VBRI header tells of
+    counted: int  # frames that are there, that header's own left out
+    whole: bool  # whether the last one is
+
+
+def complaint(data: bytes) -> str | None:
+    """What is wrong with the length of an mp3 or an Ogg file, in words that follow its name; None if nothing is.
+
+    Example:
+        >>> print(complaint(b"RIFF is another's business"))
+        None
+    """
+    if data.startswith(b"OggS"):
+        return _complaint_of_ogg(data)
+    mp3 = count_mp3(data)
+    if mp3 is None:
+        return None
+    seconds = mp3.samples_per_frame / mp3.rate
+    if mp3.announced is not None and mp3.counted > mp3.announced + _SLACK:
+        return JOINED
+    if mp3.announced is not None and mp3.counted < mp3.announced - _SLACK:
+        return cut_short(mp3.announced * seconds, mp3.counted * seconds)
+    return None if mp3.whole else "is cut short, in the middle of a frame"
+
+
+def is_joined(path: str | Path) -> bool:
+    """Whether a FLAC or a WAV begins a second time within the file; the whole of it is looked at."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _STARTS.search(data, 4) is not None
+
+
+def cut_short(announced_s: float, found_s: float) -> str:
+    """The complaint about a file that holds less than its header announces.
+
+    Example:
+        >>> cut_short(6, 2.88)
+        'is cut short: its header announces 6.00 s, and 2.88 s are there'
+    """
+    return f"is cut short: its header announces {announced_s:.2f} s, and {found_s:.2f} s are there"
+
+
+def count_mp3(data: bytes) -> Mp3 | None:
+    """Count an mp3's frames; None if this is no mp3 of layer III with bit rates that are told.
+
+    Example:
+        >>> frame = b"\\xff\\xfb\\x54\\xc4" + bytes(188)  # 64 kbit/s at 48 kHz
+        >>> count_mp3(frame * 10 + frame[:100])[1:]
+        (48000, 1152, None, 10, False)
+    """
+    first, announced, counted, whole = None, None, 0, True
+    for position, size in _mp3_frames(data):
+        if first is None:
+            first = data[position : position + 4]
+            announced = _announced(data[position : position + size])
+            if announced is not None:
+                continue
+        whole = position + size <= len(data)
+        counted += whole
+    if first is None:
+        return None
+    _, rate, samples = _mp3_frame(first, 0)
+    return Mp3(first, rate, samples, announced, counted, whole)
+
+
+def with_length(data: bytes, mp3: Mp3) -> bytes:
+    """An mp3 that tells its length: libsndfile guesses that of one without a header from the first frame's bit rate,
+    and reads no further."""
+    size = _mp3_frame(mp3.first, 0)[0]
+    # The most bits of a frame with these settings: a Xing header needs room behind the (empty) side information.
+    first = mp3.first if size >= 64 else mp3.first[:2] + bytes([mp3.first[2] & 0x0F | 0xE0]) + mp3.first[3:]
+    size = _mp3_frame(first, 0)[0]
+    header = first + bytes(_side_information(first)) + b"Xing\0\0\0\1" + mp3.counted.to_bytes(4, "big")
+    return header.ljust(size, b"\0") + data[_after_tag(data, 0) :]
+
+
+def _announced(frame: bytes) -> int | None:
+    place = 4 + _side_information(frame)
+    if frame[place : place + 4] in (b"Xing", b"Info") and frame[place + 7] & 1:
+        return int.from_bytes(frame[place + 8 : place + 12], "big")
+    return int.from_bytes(frame[50:54], "big") if frame[36:40] == b"VBRI" else None
+
+
+def _side_information(frame: bytes) -> int:
+    low, mono = frame[1] >> 3 & 3 != 3, frame[3] >> 6 == 3
+    return (9 if mono else 17) if low else (17 if mono else 32)
+
+
+def _mp3_frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Place and size of each frame; the last may reach beyond the end."""
+    position, in_step = _after_tag(data, 0), False
+    while 0 <= position <= len(data) - 4:
+        frame = _mp3_frame(data, position)
+        follows = frame and position + frame[0]
+        # Out of step, two headers at the right distance: one alone is soon found in any junk.
+        if frame and (in_step or follows <= len(data) - 4 and _mp3_frame(data, follows)):
+            yield position, frame[0]
+            position, in_step = _after_tag(data, follows), True
+        elif data[position : position + 3] == b"TAG" and position == len(data) - 128:
+            return
+        else:
+            position, in_step = data.find(b"\xff", position + 1), False
+
+
+def _after_tag(data: bytes, position: int) -> int:
+    """Where an ID3v2 tag ends that begins here; here, if none does."""
+    while data[position : position + 3] == b"ID3" and len(data) >= position + 10:
+        a, b, c, d = data[position + 6 : position + 10]
+        position += 10 + (a << 21 | b << 14 | c << 7 | d)
+    return position
+
+
+def _mp3_frame(data: bytes, position: int) -> tuple[int, int, int] | None:
+    """Bytes, sampling rate and samples of the layer III frame whose header stands here, if one does."""
+    sync, second, third = data[position : position + 3]
+    version, layer, kbps, rate = second >> 3 & 3, second >> 1 & 3, third >> 4, third >> 2 & 3
+    if sync != 0xFF or second < 0xE0 or version == 1 or layer != 1 or kbps in (0, 15) or rate == 3:
+        return None
+    rate = (44100, 48000, 32000)[rate] >> (0, 1, 2)[(3, 2, 0).index(version)]
+    bits, samples = (_KBPS[kbps], 1152) if version == 3 else (_KBPS_LOW[kbps], 576)
+    return samples * 125 * bits // rate + (third >> 1 & 1), rate, samples
+
+
+def _complaint_of_ogg(data: bytes) -> str | None:
+    position, body = 0, False
+    while position < len(data):
+        if not data.startswith(b"OggS", position):
+            return "is damaged: it holds bytes that belong to no page of Ogg"
+        segments = data[position + 27 : position + 27 + data[position + 26]] if position + 27 <= len(data) else b""
+        if data[position + 5 : position + 6] == b"\2" and body:  # a first page, behind others than first pages
+            return JOINED
+        body = body or data[position + 5] != 2
+        position += 27 + len(segments) + sum(segments)
+    return "is cut short, in the middle of a page" if position > len(data) else None
