@@ -68,7 +68,7 @@ def read_audio(path: str | Path) -> np.ndarray:
     """
     samples, rate, lossy = _decode(path)
     if _in_antiphase(samples):
-        _say_antiphase(str(path))
+        _say_antiphase()
     return _as_read(samples, rate, lossy)
 
 
@@ -164,7 +164,7 @@ def _decode(path: str | Path) -> tuple[np.ndarray, int, bool]:
 def _open(path: str | Path) -> Iterator[tuple[_File, int | None]]:
     """The file, with its length in frames (None if no header tells it), once its bookkeeping was found in order."""
     try:
-        source, counted = _whole(path)
+        source, counted = _unguessed(path)
         with _File(source) as file:
             frames = counted or (file.frames if file.frames < _ENDLESS else None)
             if frames is not None and frames <= 0:
@@ -174,19 +174,24 @@ def _open(path: str | Path) -> Iterator[tuple[_File, int | None]]:
                     f"{path} has a sampling rate of {file.samplerate:,} Hz, outside {_RATES[0]:,} to {_RATES[1]:,} Hz: "
                     "correct its header, resample it, or leave it out of the corpus."
                 )
-            # libsndfile cuts a WAV's length down to what is there, and tells so in its log alone.
-            told = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-            if told and int(told[1]) < _STREAMED:
-                missing = (int(told[1]) / int(told[2]) - 1) * frames / file.samplerate
-                if missing > _SLACK_S:
-                    there = frames / file.samplerate
-                    raise AudioError(_broken(path, cut_short(there + missing, there)))
+            announced = _announced_by_wav(file.extra_info, file.frames) / file.samplerate
+            if announced - file.frames / file.samplerate > _SLACK_S:
+                raise AudioError(_broken(path, cut_short(announced, file.frames / file.samplerate)))
             yield file, frames
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(_explain(path, error)) from None
 
 
-def _whole(path: str | Path) -> tuple[str | io.BytesIO, int | None]:
+def _announced_by_wav(log: str, frames: int) -> float:
+    """The frames that a WAV's header announces: libsndfile tells of what it corrects in its log alone."""
+    told = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    if told and int(told[1]) < _STREAMED:
+        return frames * int(told[1]) / int(told[2])
+    told = re.search(r"Calculated frame count \d+ does not match value from 'ds64' chunk of (\d+)", log)
+    return int(told[1]) if told else frames
+
+
+def _unguessed(path: str | Path) -> tuple[str | io.BytesIO, int | None]:
     """What to open, and the frames in it where libsndfile would guess them; mp3 and Ogg that are not whole are refused
     here."""
     with open(path, "rb") as file:
@@ -220,11 +225,10 @@ def _in_antiphase(samples: np.ndarray) -> bool:
     return bool(mean < _CANCELLED * np.square(samples, dtype=np.float64).mean())
 
 
-@cache
-def _say_antiphase(path: str) -> None:
+@cache  # once a process: `audio_faults` names the files
+def _say_antiphase() -> None:
     warnings.warn(
-        f"The channels of {path} cancel each other (antiphase): the loudest is read alone, here and in files like it.",
-        stacklevel=3,
+        "Audio whose channels cancel each other (antiphase) is read by its loudest channel alone.", stacklevel=3
     )
 
 
@@ -260,4 +264,10 @@ def _explain(path: str | Path, error: Exception) -> str:
         return _broken(path, "is empty (0 bytes)")
     if is_joined(path):
         return _broken(path, JOINED)
+    if "regular file" in str(error) or "not recognised" in str(error):
+        kinds = ", ".join(EXTENSIONS)
+        return (
+            f"{path} cannot be decoded as audio, for its format is not one of {kinds} whatever its name: convert it, or "
+            "leave it out of the corpus."
+        )
     return _broken(path, f"cannot be decoded as audio ({error})")

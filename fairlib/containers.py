@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 JOINED = "holds several recordings, one behind the other, of which a decoder reads the first or all"
-_STARTS = re.compile(rb"fLaC[\0\x80]\0\0\x22|RIFF....WAVEfmt ", re.DOTALL)
+_STARTS = re.compile(rb"fLaC[\0\x80]\0\0\x22|RIFF....WAVE", re.DOTALL)
 
 _KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG 1, layer III
 _KBPS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of MPEG 2 and 2.5
@@ -54,7 +54,7 @@ def complaint(data: bytes) -> str | None:
 def is_joined(path: str | Path) -> bool:
     """Whether a FLAC or a WAV begins a second time within the file; the whole of it is looked at."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _STARTS.search(data, 4) is not None
+        return len(_STARTS.findall(data)) > 1
 
 
 def cut_short(announced_s: float, found_s: float) -> str:
@@ -75,6 +75,8 @@ def count_mp3(data: bytes) -> Mp3 | None:
         >>> count_mp3(frame * 10 + frame[:100])[1:]
         (48000, 1152, None, 10, False)
     """
+    if data.startswith((b"OggS", b"RIFF", b"fLaC")):
+        return None
     first, announced, counted, whole = None, None, 0, True
     for position, size in _mp3_frames(data):
         if first is None:
@@ -115,18 +117,39 @@ def _side_information(frame: bytes) -> int:
 
 def _mp3_frames(data: bytes) -> Iterator[tuple[int, int]]:
     """Place and size of each frame; the last may reach beyond the end."""
-    position, in_step = _after_tag(data, 0), False
+    position, kind = _after_tag(data, 0), None
+    in_step = False
     while 0 <= position <= len(data) - 4:
-        frame = _mp3_frame(data, position)
-        follows = frame and position + frame[0]
-        # Out of step, two headers at the right distance: one alone is soon found in any junk.
-        if frame and (in_step or follows <= len(data) - 4 and _mp3_frame(data, follows)):
-            yield position, frame[0]
-            position, in_step = _after_tag(data, follows), True
-        elif data[position : position + 3] == b"TAG" and position == len(data) - 128:
-            return
+        size = _size_of(data, position, kind) if in_step else _in_row(data, position, kind)
+        if size:
+            yield position, size
+            kind = kind or _kind(data, position)
+            position, in_step = _after_tag(data, position + size), True
         else:
             position, in_step = data.find(b"\xff", position + 1), False
+
+
+def _in_row(data: bytes, position: int, kind: tuple | None) -> int | None:
+    """Size of the frame here, if two more of its kind follow, or the end: one header alone is soon found in any junk."""
+    size, kind, here = _size_of(data, position, kind), kind or _kind(data, position), position
+    for _ in range(3):
+        step = _size_of(data, here, kind)
+        if step is None or here + step > len(data):
+            return None
+        here = _after_tag(data, here + step)
+        if here > len(data) - 4 or data[here : here + 3] == b"TAG":
+            break
+    return size
+
+
+def _kind(data: bytes, position: int) -> tuple[int, int]:
+    """What all frames of an mp3 have in common: version, layer and sampling rate."""
+    return data[position + 1] & 0xFE, data[position + 2] & 0x0C
+
+
+def _size_of(data: bytes, position: int, kind: tuple | None) -> int | None:
+    frame = _mp3_frame(data, position) if position <= len(data) - 4 else None
+    return frame[0] if frame and kind in (None, _kind(data, position)) else None
 
 
 def _after_tag(data: bytes, position: int) -> int:
@@ -149,13 +172,20 @@ def _mp3_frame(data: bytes, position: int) -> tuple[int, int, int] | None:
 
 
 def _complaint_of_ogg(data: bytes) -> str | None:
-    position, body = 0, False
-    while position < len(data):
-        if not data.startswith(b"OggS", position):
-            return "is damaged: it holds bytes that belong to no page of Ogg"
-        segments = data[position + 27 : position + 27 + data[position + 26]] if position + 27 <= len(data) else b""
-        if data[position + 5 : position + 6] == b"\2" and body:  # a first page, behind others than first pages
+    position, begun, ended, numbers = 0, False, False, {}
+    while position >= 0:
+        if position + 27 > len(data):
+            return "is cut short, in the middle of a page"
+        flags, stream = data[position + 5], data[position + 14 : position + 18]
+        number = int.from_bytes(data[position + 18 : position + 22], "little")
+        if flags & 2 and begun:  # a first page, behind others than first pages
             return JOINED
-        body = body or data[position + 5] != 2
-        position += 27 + len(segments) + sum(segments)
-    return "is cut short, in the middle of a page" if position > len(data) else None
+        if number != numbers.get(stream, number - 1) + 1:
+            return "is damaged: pages are missing from its middle"
+        begun, ended, numbers[stream] = begun or not flags & 2, bool(flags & 4), number
+        segments = data[position + 27 : position + 27 + data[position + 26]]
+        end = position + 27 + len(segments) + sum(segments)
+        if end > len(data):
+            return "is cut short, in the middle of a page"
+        position = data.find(b"OggS", end)
+    return None if ended or end == len(data) else "is cut short, in the middle of a page"
