@@ -266,8 +266,5 @@ def _explain(path: str | Path, error: Exception) -> str:
         return _broken(path, JOINED)
     if "regular file" in str(error) or "not recognised" in str(error):
         kinds = ", ".join(EXTENSIONS)
-        return (
-            f"{path} cannot be decoded as audio, for its format is not one of {kinds} whatever its name: convert it, or "
-            "leave it out of the corpus."
-        )
+        return _broken(path, f"cannot be decoded as audio (whatever its name, it is none of {kinds})")
     return _broken(path, f"cannot be decoded as audio ({error})")

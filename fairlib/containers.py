@@ -130,7 +130,7 @@ def _mp3_frames(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _in_row(data: bytes, position: int, kind: tuple | None) -> int | None:
-    """Size of the frame here, if two more of its kind follow, or the end: one header alone is soon found in any junk."""
+    """Size of the frame here, if two more of its kind follow, or the end: one alone is soon found in any junk."""
     size, kind, here = _size_of(data, position, kind), kind or _kind(data, position), position
     for _ in range(3):
         step = _size_of(data, here, kind)
