@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from math import gcd
 from pathlib import Path
 
@@ -148,7 +148,7 @@ def _decode(path: str | Path) -> tuple[np.ndarray, int, bool]:
             raise AudioError(_broken(path, JOINED))
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if len(samples) == 0:
-        raise AudioError(_broken(path, "holds no audio samples"))
+        raise AudioError(_broken(path, "holds no audio samples, or its header tells of none"))
     if frames is not None and abs(frames - len(samples)) > _SLACK_S * rate:
         raise AudioError(_broken(path, cut_short(frames / rate, len(samples) / rate)))
     wrong = samples.size - np.isfinite(samples).sum()
@@ -168,7 +168,7 @@ def _open(path: str | Path) -> Iterator[tuple[_File, int | None]]:
         with _File(source) as file:
             frames = counted or (file.frames if file.frames < _ENDLESS else None)
             if frames is not None and frames <= 0:
-                raise AudioError(_broken(path, "holds no audio samples"))
+                raise AudioError(_broken(path, "holds no audio samples, or its header tells of none"))
             if not _RATES[0] <= file.samplerate <= _RATES[1]:
                 raise AudioError(
                     f"{path} has a sampling rate of {file.samplerate:,} Hz, outside {_RATES[0]:,} to {_RATES[1]:,} Hz: "
@@ -239,12 +239,19 @@ def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
     if up * down > _LARGEST_KERNEL:  # a rate with few factors: by a filter of which only the taps in use are touched
         from scipy.signal import resample_poly
 
-        return resample_poly(samples, up, down).astype(np.float32)
+        return resample_poly(samples, up, down, window=_taps(max(up, down)))
     # Imported here: torch takes seconds to load, and most corpora are at 16 kHz already.
     import torch
     from torchaudio.functional import resample
 
     return resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+
+
+@lru_cache(2)  # a corpus has few odd rates, and making the taps takes longer than using them
+def _taps(factor: int) -> np.ndarray:
+    from scipy.signal import firwin
+
+    return firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
 
 
 def _broken(path: str | Path, fault: str) -> str:

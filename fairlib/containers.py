@@ -24,10 +24,11 @@ class Mp3(NamedTuple):
     """An mp3 by its frames."""
 
     first: bytes  # header of the first frame
+    start: int  # of the first frame with sound: a Xing, Info or VBRI header stands in one before it
     rate: int
     samples_per_frame: int
-    announced: int | None  # frames that a Xing, Info or VBRI header tells of
-    counted: int  # frames that are there, that header's own left out
+    announced: int | None  # frames that such a header tells of
+    counted: int  # frames with sound that are there
     whole: bool  # whether the last one is
 
 
@@ -48,7 +49,7 @@ def complaint(data: bytes) -> str | None:
         return JOINED
     if mp3.announced is not None and mp3.counted < mp3.announced - _SLACK:
         return cut_short(mp3.announced * seconds, mp3.counted * seconds)
-    return None if mp3.whole else "is cut short, in the middle of a frame"
+    return None if mp3.whole or mp3.announced is not None else "is cut short, in the middle of a frame"
 
 
 def is_joined(path: str | Path) -> bool:
@@ -72,24 +73,25 @@ def count_mp3(data: bytes) -> Mp3 | None:
 
     Example:
         >>> frame = b"\\xff\\xfb\\x54\\xc4" + bytes(188)  # 64 kbit/s at 48 kHz
-        >>> count_mp3(frame * 10 + frame[:100])[1:]
+        >>> count_mp3(frame * 10 + frame[:100])[2:]
         (48000, 1152, None, 10, False)
     """
     if data.startswith((b"OggS", b"RIFF", b"fLaC")):
         return None
-    first, announced, counted, whole = None, None, 0, True
+    first, start, announced, counted, whole = None, 0, None, 0, True
     for position, size in _mp3_frames(data):
         if first is None:
-            first = data[position : position + 4]
-            announced = _announced(data[position : position + size])
-            if announced is not None:
+            first, start = data[position : position + 4], position
+            count = _header_count(data[position : position + size])
+            if count is not None:
+                start, announced = position + size, count or None  # some encoders leave it at zero
                 continue
         whole = position + size <= len(data)
         counted += whole
     if first is None:
         return None
     _, rate, samples = _mp3_frame(first, 0)
-    return Mp3(first, rate, samples, announced, counted, whole)
+    return Mp3(first, start, rate, samples, announced, counted, whole)
 
 
 def with_length(data: bytes, mp3: Mp3) -> bytes:
@@ -100,13 +102,14 @@ def with_length(data: bytes, mp3: Mp3) -> bytes:
     first = mp3.first if size >= 64 else mp3.first[:2] + bytes([mp3.first[2] & 0x0F | 0xE0]) + mp3.first[3:]
     size = _mp3_frame(first, 0)[0]
     header = first + bytes(_side_information(first)) + b"Xing\0\0\0\1" + mp3.counted.to_bytes(4, "big")
-    return header.ljust(size, b"\0") + data[_after_tag(data, 0) :]
+    return header.ljust(size, b"\0") + data[mp3.start :]
 
 
-def _announced(frame: bytes) -> int | None:
+def _header_count(frame: bytes) -> int | None:
+    """The frames that a Xing, Info or VBRI header tells of, 0 if it does not; None where this frame holds sound."""
     place = 4 + _side_information(frame)
-    if frame[place : place + 4] in (b"Xing", b"Info") and frame[place + 7] & 1:
-        return int.from_bytes(frame[place + 8 : place + 12], "big")
+    if frame[place : place + 4] in (b"Xing", b"Info"):
+        return int.from_bytes(frame[place + 8 : place + 12], "big") if frame[place + 7] & 1 else 0
     return int.from_bytes(frame[50:54], "big") if frame[36:40] == b"VBRI" else None
 
 
