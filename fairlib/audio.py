@@ -140,9 +140,10 @@ def from_int16(integers: np.ndarray) -> np.ndarray:
 def _decode(path: str | Path) -> tuple[np.ndarray, int, bool]:
     """All samples ``[frames, channels]`` at their own rate, and whether their format is a lossy one."""
     with _open(path) as (file, frames):
-        blocks = [file.read(min(file.frames, _BLOCK), dtype="float32", always_2d=True)]
-        while len(blocks[-1]) == _BLOCK:
-            blocks.append(file.read(_BLOCK, dtype="float32", always_2d=True))
+        left, blocks = frames or _ENDLESS, []
+        while not blocks or left and len(blocks[-1]) == _BLOCK:
+            blocks.append(file.read(min(left, _BLOCK), dtype="float32", always_2d=True))
+            left -= len(blocks[-1])
         rate, lossy = file.samplerate, file.subtype in _LOSSY
         if not lossy and is_joined(path):
             raise AudioError(_broken(path, JOINED))

@@ -201,6 +201,16 @@ def test_tags_around_the_sound_change_nothing(tmp_path):
         assert audio_header(path) == (2, 16000)
 
 
+@pytest.mark.parametrize("tail", [b"APETAGEX" + bytes(range(256)) * 99, bytes(30_000), b"TAG" + bytes(125)])
+def test_what_stands_behind_an_mp3_without_a_header_is_not_taken_for_speech(tmp_path, tail):
+    path = written(tmp_path, "mp3", 3, bitrate_mode="CONSTANT")
+    without_header(path)
+    whole, seconds = read_audio(path), audio_header(path)[0]
+    path.write_bytes(path.read_bytes() + tail)
+    assert_lasts(path, seconds)
+    np.testing.assert_array_equal(read_audio(path), whole)
+
+
 def test_what_looks_like_an_mp3_within_another_file_is_not_counted():
     frames = (b"\xff\xfb\x54\xc4" + bytes(188)) * 10
     assert count_mp3(frames).counted == 10
