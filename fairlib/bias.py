@@ -27,6 +27,7 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.corpora import speaker_columns
+from fairlib.corpora.labels import as_text, is_measure, two_answers
 
 SCALES = ("difference", "ratio", "log_odds")
 
@@ -37,6 +38,7 @@ WORST, BETWEEN = "worst vs best", "between groups"
 # results would turn every gap positive.
 REFERENCE = {"sex": "male", "age_group": "adult", "group": "clear"}
 CELL = ["encoder", "task", "unit", "probe", "layer"]
+NEEDED = [*CELL, "speaker_id", "utterance_id", "errors", "length"]
 
 
 class BiasError(ValueError):
@@ -79,7 +81,7 @@ def group_errors(
     Args:
         outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
         by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
-            one is missing are left out, and so, with a warning, are groups of one speaker.
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
         resamples: of the speakers, and of the seeds where there is more than one.
         confidence: of the interval.
         min_speakers: smaller groups are flagged in ``few_speakers``.
@@ -368,14 +370,16 @@ def speaker_sums(
 
     Args, Raises: as `group_bias`.
     """
+    lacking = [column for column in NEEDED if column not in outcomes]
+    if lacking:
+        raise BiasError(f"Outcomes need the columns {', '.join(NEEDED)}; these lack {', '.join(lacking)}.")
     columns = [by] if isinstance(by, str) else list(by)
     name = " × ".join(columns)
     labels = _labels(outcomes, columns)
     strata_columns = [] if strata is None else [strata] if isinstance(strata, str) else list(strata)
     strata_labels = _labels(outcomes, strata_columns) if strata_columns else pd.Series("", index=labels.index)
     # Only what is needed: copying columns of names is most of the time that a table of a few thousand rows takes.
-    needed = [*CELL, "speaker_id", "utterance_id", "errors", "length", *(["seed"] if "seed" in outcomes else [])]
-    known = outcomes[needed]
+    known = outcomes[[*NEEDED, *(["seed"] if "seed" in outcomes else [])]]
     if labels.isna().any():
         known = known[known["speaker_id"].isin(labels.dropna().index)]
     if known.empty:
@@ -435,18 +439,30 @@ def _labels(outcomes: pd.DataFrame, columns: list[str]) -> pd.Series:
             raise BiasError(
                 f"There is no speaker group column {column!r} in these outcomes; columns with groups: {allowed}."
             )
-    people = {}
+    people, several = {}, []
     for column in dict.fromkeys(columns):
-        # What is recorded of a person in one utterance and missing in another is known of the person.
-        known = outcomes[["speaker_id", column]].dropna().drop_duplicates().set_index("speaker_id")[column]
-        twice = known.index[known.index.duplicated()]
-        if len(twice):
-            values = ", ".join(str(value) for value in known[twice[0]].unique()[:3])
+        if column == "age" or is_measure(outcomes[column]):
             raise BiasError(
-                f"{' × '.join(columns)} differs within speaker {twice[0]} ({values}): group by what stays the same for "
-                "a speaker."
+                f"{column} is a number, no group of people: compare by a column with bands of it"
+                f"{', such as age_group' if column == 'age' else ''}."
             )
-        people[column] = known.astype(str)
+        # What is recorded of a person in one utterance and missing in another is known of the person.
+        known = outcomes[["speaker_id", column]].dropna().drop_duplicates()
+        twice = known.loc[known["speaker_id"].duplicated(), "speaker_id"].unique()
+        answers = known.rename(columns={column: "answer"})
+        if len(twice) and 2 * len(twice) >= known["speaker_id"].nunique():
+            raise BiasError(
+                f"{' × '.join(columns)} differs within speaker {two_answers(answers, [twice[0]])}: group by what stays "
+                "the same for a speaker."
+            )
+        if len(twice):
+            several.append(f"{column} of {two_answers(answers, sorted(twice))}")
+            known = known[~known["speaker_id"].isin(twice)]
+        people[column] = known.set_index("speaker_id")[column].map(as_text)
+    if several:
+        warnings.warn(
+            f"Speakers with more than one answer are left out of comparisons by it: {'; '.join(several)}.", stacklevel=4
+        )
     table = pd.DataFrame(people, index=outcomes["speaker_id"].drop_duplicates())
     joined = table[columns[0]]
     for column in columns[1:]:

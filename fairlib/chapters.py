@@ -154,9 +154,12 @@ class StudyParameters(EncoderParameters):
     def _corpus_records_the_group(self) -> StudyParameters:
         groups = groups_of(self.corpus)
         if self.group not in groups:
+            from fairlib.corpora import why_no_groups
+
+            why = why_no_groups(self.corpus, self.group)
             raise ValueError(
                 f"group: {self.corpus} has no groups by {self.group!r}, only by "
-                f"{', '.join(groups)}{_nearest(self.group, groups)}"
+                f"{', '.join(groups)}{f' ({why})' if why else _nearest(self.group, groups)}"
             )
         return self
 

@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from fairlib.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
+from fairlib.corpora import as_corpus
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.executors import run_calls
 from fairlib.features import Features, check_space, damaged_file, new_shard, read_manifest
@@ -67,6 +68,8 @@ def extract(
         fairlib.audio.AudioError: an audio file cannot be read.
         fairlib.executors.WorkerError: workers died again and again.
     """
+    if not {"utterance_id", "path", "duration_s"} <= set(corpus.columns):
+        corpus = as_corpus(corpus)
     corpus = corpus.reset_index(drop=True)
     short = corpus[corpus["duration_s"] < SHORTEST_S]
     if len(short):

@@ -205,7 +205,7 @@ def test_what_cannot_be_fetched_is_said_before_anything_is_asked(server, tmp_pat
     for arguments, words in (
         (("libri",), "no corpus 'libri' to fetch: there are speechocean762, librispeech"),
         (("librispeech", ["dev"]), "no part 'dev': it has train-clean-5"),
-        (("librispeech",), "set FAIRLIB_DATA to a folder"),
+        (("librispeech",), "FAIRLIB_DATA is not set: set it to the folder"),
         (("commonvoice",), "mozilladatacollective.com.*cv-corpus-VERSION/LANGUAGE"),
         (("fair-speech",), "ai.meta.com.*write a CSV"),
         (("sonos-svc",), "github.com/sonos.*write a CSV"),

@@ -12,15 +12,17 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.corpora import commonvoice, librispeech, own, speechocean762, synthetic
-from fairlib.corpora.own import is_own, own_groups, own_name
+from fairlib.corpora.handed_over import as_corpus
+from fairlib.corpora.own import is_own, own_groups, own_name, why_no_groups
+from fairlib.corpora.splits import halves
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
     FOLDERS,
     SPEAKER_COLUMNS,
     CorpusError,
+    CorpusWarning,
     corpus_fingerprint,
     find_root,
-    halves,
     require_text,
     speaker_columns,
 )
@@ -29,7 +31,9 @@ __all__ = [
     "CORPUS_NAMES",
     "SPEAKER_COLUMNS",
     "CorpusError",
+    "CorpusWarning",
     "Disadvantage",
+    "as_corpus",
     "corpus_fingerprint",
     "halves",
     "is_own",
@@ -39,6 +43,7 @@ __all__ = [
     "require_corpus",
     "require_text",
     "speaker_columns",
+    "why_no_groups",
 ]
 
 _LOADERS = {

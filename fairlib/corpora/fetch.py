@@ -138,7 +138,7 @@ def _wanted(corpus: str, parts: Sequence[str]) -> dict[str, Archive]:
 def _root(root: str | Path | None) -> Path:
     chosen = root or os.environ.get("FAIRLIB_DATA")
     if not chosen:
-        raise FetchRequestError("nobody said where corpora are to lie: set FAIRLIB_DATA to a folder.")
+        raise FetchRequestError("FAIRLIB_DATA is not set: set it to the folder that corpora are to be put in.")
     return Path(chosen).expanduser().absolute()
 
 

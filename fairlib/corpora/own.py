@@ -2,8 +2,9 @@
 
 Each row is an utterance. The columns ``path`` (of the audio file, as seen from the CSV's folder) and ``speaker_id`` are
 needed; ``text``, ``utterance_id`` and ``split`` may be there; every other column describes the speakers, who can be
-compared by it. A dataset may have a column of type Audio in place of ``path``. It is read with pyarrow alone, so that
-the package `datasets` is not needed, and audio that it holds is written to the cache.
+compared by it (see `fairlib.corpora.labels` for how it is checked). A dataset may have a column of type Audio in place
+of ``path``. It is read with pyarrow alone, so that the package `datasets` is not needed, and audio that it holds is
+written to the cache.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ import hashlib
 import io
 import json
 import re
+import urllib.parse
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 import pandas as pd
 
+from fairlib.corpora.handed_over import names_of
+from fairlib.corpora.labels import SPEAKER_COLUMNS, as_text, read_ages, settle, tidy
+from fairlib.corpora.splits import in_both_halves
 from fairlib.corpora.table import (
     RESERVED_COLUMNS,
-    SPEAKER_COLUMNS,
+    UTTERANCE_COLUMNS,
     AudioFinder,
     CorpusError,
+    CorpusWarning,
     Problems,
     finish_table,
-    stem,
 )
 from fairlib.folders import cache_folder, replace
 
@@ -34,7 +40,16 @@ NEEDED = ("path", "speaker_id")
 _OF_UTTERANCES = (*NEEDED, "text", "utterance_id", "split")
 _MADE_HERE = ("corpus", "duration_s", "")  # what saving a corpus table adds; the audio tells it anyway
 
-Row = tuple[str, dict[str, str | None]]  # where it stands, and its values
+# The columns whose meaning is known are known in any capitals.
+_KNOWN = {name.casefold(): name for name in (*UTTERANCE_COLUMNS, *SPEAKER_COLUMNS)}
+
+
+class Row(NamedTuple):
+    """One utterance of a list: where it stands, its values, and what a dataset calls its audio."""
+
+    where: str
+    values: dict[str, str | None]
+    name: str = ""
 
 
 def is_own(corpus: str) -> bool:
@@ -66,11 +81,18 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
         CorpusError: as `load`, or no column divides the speakers.
     """
     path = _place(corpus)
-    of_speakers = _speaker_columns(_read(path, audio=False))
-    groups = {column: sorted(set(values.values())) for column, values in of_speakers.items() if column != "age"}
-    divided = {column: values for column, values in groups.items() if len(values) > 1}
+    table = _settled(path)
+    groups = {
+        column: None if pd.api.types.is_numeric_dtype(table[column]) else sorted(table[column].dropna().unique())
+        for column in table.columns
+        if column not in ("speaker_id", "age")
+    }
+    divided = {column: values for column, values in groups.items() if values is not None and len(values) > 1}
     if not divided:
-        alike = [f"{column} is {' or '.join(values) or 'empty'} throughout" for column, values in groups.items()]
+        alike = [
+            f"{column} holds numbers" if values is None else f"{column} is {' or '.join(values) or 'empty'} throughout"
+            for column, values in groups.items()
+        ]
         alike = f" ({'; '.join(alike)})" if alike else ""
         raise CorpusError(
             f"{path} has no column that divides its speakers into groups{alike}: add "
@@ -79,47 +101,73 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
     return divided
 
 
+def why_no_groups(corpus: str, column: str) -> str:
+    """Why a column that a corpus has is none to compare speakers by, and what to do; empty where it lacks the column.
+
+    Example:
+        >>> why_no_groups("speechocean762", "age")
+        'age is a number of years, no group: compare by age_group, or add a column with bands of your own'
+    """
+    if column == "age":
+        return "age is a number of years, no group: compare by age_group, or add a column with bands of your own"
+    if not is_own(corpus):
+        return ""
+    listed, columns = _described(_place(corpus), _read(_place(corpus), audio=False))
+    if column not in columns:
+        return ""
+    table = _settled(_place(corpus))
+    if column not in table:
+        return f"{column} differs within a speaker, so it describes utterances"
+    if pd.api.types.is_numeric_dtype(table[column]):
+        return f"{column} holds numbers, no groups: add a column with bands of them"
+    return f"{column} has one value, or none, for all speakers"
+
+
+def _settled(path: Path) -> pd.DataFrame:
+    """Speakers and what the list says of them, checked as `load` does; reads no audio."""
+    listed, columns = _described(path, _read(path, audio=False))
+    table = pd.DataFrame([{column: row.values[column] for column in ("speaker_id", *columns)} for row in listed])
+    table = table[table["speaker_id"].notna()]
+    return settle(table.assign(speaker_id=table["speaker_id"].map(tidy)), columns)[0]
+
+
 def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
     """The corpus table with columns of one's own; ``root`` is the CSV or the folder, ``on_error`` as in `load_corpus`.
 
-    An utterance without an id gets its path's, without the extension. A column that differs within a speaker does not
-    describe speakers: it is left out, with a warning. So are audio files of other sampling rates told: they are
-    resampled when they are read.
+    An utterance without an id is called by its path (`fairlib.corpora.handed_over.names_of`). A path is found whichever
+    way it was written: with a Mac's or another form of Unicode, with backslashes, as part of an address (``%20``).
+    Audio files of several sampling rates are told: they are resampled when they are read.
 
     Raises:
-        CorpusError: a file or column is missing, an encoding cannot be read, an id or file comes twice, a known speaker
-            column (sex, age, ...) differs within a speaker, or a speaker stands in both train and test.
+        CorpusError: a file or column is missing, an encoding cannot be read, an id or file comes twice, an age is no
+            number, or a speaker stands in both train and test.
 
     Example:
         >>> load("voices.csv")["region"].value_counts()  # doctest: +SKIP
     """
     path = _place(root)
-    problems, audio, rows = Problems(on_error), AudioFinder(), []
-    listed = _read(path)
-    columns = _speaker_columns(listed)
-    left_out = [name for name in listed[0][1] if name not in (*columns, *_OF_UTTERANCES)]
-    if left_out:
-        warnings.warn(
-            f"{path}: {', '.join(left_out)} differs within a speaker, so it describes utterances and is left out.",
-            stacklevel=3,
-        )
-    seen: dict[str, str] = {}
-    for where, values in listed:
+    problems, rows, seen = Problems(on_error), [], {}
+    listed, columns = _described(path, _read(path), say=True)
+    ages = read_ages(row.values.get("age") for row in listed)
+    found = _found(path.parent, listed, problems)
+    names = names_of(
+        [row.name or written for row, _, written in found], [row.where if row.name else file for row, file, _ in found]
+    )
+    for (listed_as, file, _), name in zip(found, names, strict=True):
+        where, values, of_dataset = listed_as
         with problems.per_utterance():
-            for name in NEEDED:
-                if not values[name]:
-                    raise CorpusError(f"{where} has no {name}: fill it in or remove that row.")
-            file = path.parent / Path(values["path"]).expanduser()
-            found = str(file.absolute()) if file.is_file() else audio.find(file, where)
-            utterance = values.get("utterance_id") or _id_of(Path(values["path"]))
-            for what, name in (("utterance", utterance), ("audio file", found)):
-                if (first := seen.setdefault(f"{what} {name}", where)) != where:
-                    raise CorpusError(f"{where} lists {what} {name!r} a second time, after {first}: keep one of them.")
-            row = {"utterance_id": utterance, "path": found, "speaker_id": values["speaker_id"]}
-            row |= {"text": values.get("text"), "split": values.get("split")}
-            row |= {column: of.get(values["speaker_id"]) for column, of in columns.items()}
-            rows.append(row | ({"age": _age(row["age"], where)} if "age" in columns else {}))
-    table = finish_table(rows, own_name(path), tuple(columns), problems)
+            name = values.get("utterance_id") or name
+            for what, each in (("utterance", name), ("audio file", where if of_dataset else file)):
+                if (first := seen.setdefault(f"{what} {each}", where)) != where:
+                    raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
+            row = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
+            row |= {column: values.get(column) for column in ("text", "split", *columns)}
+            try:
+                rows.append(row | ({"age": ages(row["age"], where)} if "age" in columns else {}))
+            except ValueError as error:
+                raise CorpusError(str(error)) from None
+    known = tuple(column for column in columns if column in SPEAKER_COLUMNS)
+    table = finish_table(rows, own_name(path), known, problems)
     _check_halves(table, path)
     rates = table.attrs["sample_rates"]
     if len(rates) > 1:
@@ -127,13 +175,42 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
         warnings.warn(
             f"{path}: the audio files have several sampling rates ({told}); all are resampled to 16,000 Hz, but what a "
             "lower rate has cut off does not come back.",
+            CorpusWarning,
             stacklevel=3,
         )
     return table
 
 
-def _id_of(path: Path) -> str:
-    return stem(path.name) if path.is_absolute() else (path.parent / stem(path.name)).as_posix()
+def _found(folder: Path, listed: list[Row], problems: Problems) -> list[tuple[Row, str, str]]:
+    """Each row with its audio file, and the file's name as the list has it (the spelling that was right)."""
+    found, audio = [], AudioFinder()
+    for row in listed:
+        with problems.per_utterance():
+            for name in NEEDED:
+                if not row.values[name]:
+                    raise CorpusError(f"{row.where} has no {name}: fill it in or remove that row.")
+            found.append((row, *_find(folder, row.values["path"], row.where, audio)))
+    return found
+
+
+def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str, str]:
+    written = path.removeprefix("file://")
+    slashes = written.replace("\\", "/")
+    spellings = dict.fromkeys([written, slashes, urllib.parse.unquote(written), urllib.parse.unquote(slashes)])
+    for spelling in spellings:
+        file = folder / Path(spelling).expanduser()
+        if file.is_file():
+            return str(file.absolute()), spelling
+    advice = "correct the list, or put the file there"
+    if PureWindowsPath(path).drive:
+        advice = f"a path of another machine; give it as seen from {folder}"
+    first = None
+    for spelling in spellings:
+        try:
+            return audio.find(folder / Path(spelling).expanduser(), where, advice), spelling
+        except CorpusError as error:
+            first = first or error
+    raise first
 
 
 def _place(root: str | Path | None) -> Path:
@@ -164,7 +241,7 @@ def _read_csv(path: Path) -> list[Row]:
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     try:
-        header = [name.strip() for name in next(lines, [])]
+        header = [_column(name) for name in next(lines, [])]
         _check_columns(path, header)
         for fields in lines:
             if not any(field.strip() for field in fields):
@@ -176,10 +253,14 @@ def _read_csv(path: Path) -> list[Row]:
                     'that holds a comma stands in quotation marks, "so, like this").'
                 )
             values = {name: field.strip() or None for name, field in zip(header, fields, strict=True)}
-            rows.append((where, {name: value for name, value in values.items() if name not in _MADE_HERE}))
+            rows.append(Row(where, {name: value for name, value in values.items() if name not in _MADE_HERE}))
     except csv.Error as error:
         raise CorpusError(f"{path} line {lines.line_num} is no CSV ({error}): correct it.") from None
     return rows
+
+
+def _column(name: str) -> str:
+    return _KNOWN.get(tidy(name).casefold(), name.strip())
 
 
 def _check_columns(path: Path, header: list[str]) -> None:
@@ -207,7 +288,7 @@ def _read_dataset(folder: Path, audio: bool) -> list[Row]:
     else:
         raise CorpusError(
             f"{folder} holds no dataset (state.json or dataset_dict.json): give a folder that save_to_disk of the "
-            "package datasets wrote, or a CSV file."
+            "package datasets wrote (what load_dataset reads, Parquet files too, can be saved so), or a CSV file."
         )
     return [row for split, part in parts.items() for row in _read_part(part, split, audio)]
 
@@ -232,13 +313,13 @@ def _read_part(folder: Path, split: str | None, audio: bool) -> Iterator[Row]:
                     for place, values in enumerate(batch.select(plain).to_pylist()):
                         where, number = f"{folder} row {number}", number + 1
                         values = {name: _text(value, features[name]) for name, value in values.items()}
+                        called = ""
                         if sounds is not None:
                             sample = sounds[place].as_py() or {}
-                            name = Path(sample.get("path") or f"{split or 'row'}-{number - 1:06d}.wav")
-                            values["path"] = _sound_file(sample, name)
-                            values["utterance_id"] = values.get("utterance_id") or stem(name.name)
+                            called = sample.get("path") or f"{split or 'row'}-{number - 1:06d}.wav"
+                            values["path"] = _sound_file(sample, Path(called))
                         values = {"split": split} | values
-                        yield where, {name: value for name, value in values.items() if name not in _MADE_HERE}
+                        yield Row(where, {name: of for name, of in values.items() if name not in _MADE_HERE}, called)
         except (OSError, pyarrow.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise CorpusError(f"{file} cannot be read ({reason}): save the dataset again.") from None
@@ -250,7 +331,7 @@ def _text(value, feature: dict) -> str | None:
         return None
     if feature["_type"] == "ClassLabel":
         return feature["names"][value]
-    return str(value).strip() or None
+    return (as_text(value) or "").strip() or None
 
 
 def _sound_file(sample: dict, name: Path) -> str | None:
@@ -272,41 +353,24 @@ def _json(path: Path) -> dict:
         raise CorpusError(f"{path} cannot be read ({error}): save the dataset again.") from None
 
 
-def _speaker_columns(rows: list[Row]) -> dict[str, dict[str, str]]:
-    """Columns with one value a speaker, each with the value of every speaker for whom a row has it."""
-    columns = {}
-    for column in [name for name in rows[0][1] if name not in _OF_UTTERANCES]:
-        first: dict[str, tuple[str, str]] = {}
-        for where, values in rows:
-            speaker, value = values["speaker_id"], values[column]
-            if not speaker or not value or first.setdefault(speaker, (value, where))[0] == value:
-                continue
-            if column not in SPEAKER_COLUMNS:
-                break
-            raise CorpusError(
-                f"{where}: {column} of speaker {speaker} is {value!r}, but {first[speaker][0]!r} in "
-                f"{first[speaker][1]}: correct one of them."
-            )
-        else:
-            columns[column] = {speaker: value for speaker, (value, _) in first.items()}
-    return columns
-
-
-def _age(value: str | None, where: str) -> float | None:
-    if value is None:
-        return None
-    try:
-        age = float(value)
-    except ValueError:
-        age = 0.0
-    if not 0 < age < 120:
-        raise CorpusError(f"{where}: the age {value!r} is no number of years between 0 and 120: correct it.")
-    return age
+def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[Row], list[str]]:
+    """The rows, and the columns that are to describe the speakers; ages in words are bands."""
+    columns = [name for name in listed[0].values if name not in (*NEEDED, "text", "utterance_id", "split")]
+    if "age" not in columns or read_ages(row.values["age"] for row in listed) is not None:
+        return listed, columns
+    columns.remove("age")
+    done = "left out, for there is a column age_group" if "age_group" in columns else "read as age_group"
+    if say:
+        warnings.warn(f"{path}: the column age holds words or bands; it is {done}.", CorpusWarning, stacklevel=4)
+    if "age_group" in columns:
+        return listed, columns
+    for row in listed:
+        row.values["age_group"] = row.values.pop("age")
+    return listed, [*columns, "age_group"]
 
 
 def _check_halves(table: pd.DataFrame, path: Path) -> None:
-    sides = [set(table.loc[table["split"] == side, "speaker_id"]) for side in ("train", "test")]
-    both = sorted(sides[0] & sides[1])
+    both = in_both_halves(table)
     if both:
         raise CorpusError(
             f"{path}: {len(both)} speakers stand in both train and test, {both[0]} first: no speaker may be in both; "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -18,13 +19,12 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from fairlib.audio import EXTENSIONS, AudioError, audio_header
+from fairlib.corpora.labels import SPEAKER_COLUMNS, settle, tidy
 
-SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
 # What cannot be the name of a speaker column: what utterances and outcomes are described by, the language that Common
 # Voice gives for a clip, and which of eSpeak's voices speaks.
@@ -42,6 +42,10 @@ _THREADS = 8
 
 class CorpusError(ValueError):
     """A corpus cannot be read as it lies on disk; the message names the file and says what to do."""
+
+
+class CorpusWarning(UserWarning):
+    """Something in a corpus was altered, left out, or should be looked at; the message says what, and how many."""
 
 
 class Problems:
@@ -182,7 +186,8 @@ def stem(name: str) -> str:
 def audio_by_stem(folder: Path) -> dict[str, str]:
     """The audio files of one folder: absolute path by stem, whatever the extension.
 
-    Where two files share a stem, the extension that comes first in `EXTENSIONS` wins.
+    Where two files share a stem, the extension that comes first in `EXTENSIONS` wins. Names are compared in one Unicode
+    form, since a Mac writes another one than most lists.
     """
     found: dict[str, str] = {}
     if folder.is_dir():
@@ -190,17 +195,23 @@ def audio_by_stem(folder: Path) -> dict[str, str]:
             files = (entry.name for entry in entries if entry.is_file())
             names = [name for name in files if PurePath(name).suffix.lower() in EXTENSIONS]
         for name in sorted(names, key=lambda name: EXTENSIONS.index(PurePath(name).suffix.lower()), reverse=True):
-            found[stem(name)] = str(folder / name)
+            found[_nfc(stem(name))] = str(folder / name)
     return found
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 class AudioFinder:
     """Finds listed audio files by folder and stem; each folder is read once."""
 
     def __init__(self) -> None:
-        self._folder = cache(audio_by_stem)
+        self._stems = cache(audio_by_stem)
+        self._names = cache(lambda folder: {_nfc(name): name for name in os.listdir(folder)} if folder.is_dir() else {})
+        self._folder = cache(self._as_spelled)
 
-    def find(self, listed: Path, listing: str) -> str:
+    def find(self, listed: Path, listing: str, advice: str = "fetch the corpus again, or correct the list") -> str:
         """The absolute path of the audio file that `listing` calls `listed`: that very file, else one with its stem.
 
         Raises:
@@ -208,13 +219,30 @@ class AudioFinder:
         """
         if listed.is_file():
             return str(listed)
-        path = self._folder(listed.parent).get(stem(listed.name))
+        folder = self._folder(listed.parent)
+        named = folder / self._names(folder).get(_nfc(listed.name), listed.name)
+        if named.is_file():
+            return str(named)
+        path = self._stems(folder).get(_nfc(stem(listed.name)))
         if path is None:
             raise CorpusError(
                 f"{listed} is listed in {listing} but is not there with any extension "
-                f"({', '.join(EXTENSIONS)}): fetch the corpus again, or correct the list."
+                f"({', '.join(EXTENSIONS)}){self._other_case(folder, listed.name)}: {advice}."
             )
         return path
+
+    def _as_spelled(self, folder: Path) -> Path:
+        """The folder as the disk spells its name, whichever Unicode form the list has."""
+        if folder.is_dir() or folder.parent == folder:
+            return folder
+        parent = self._folder(folder.parent)
+        return parent / self._names(parent).get(_nfc(folder.name), folder.name)
+
+    def _other_case(self, folder: Path, name: str) -> str:
+        while not folder.is_dir() and folder.parent != folder:
+            folder, name = folder.parent, folder.name
+        near = [there for there in self._names(folder) if there.casefold() == name.casefold() and there != name]
+        return f"; there is {str(folder / near[0])!r}, in other capitals" if near else ""
 
 
 def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...], problems: Problems) -> pd.DataFrame:
@@ -238,7 +266,7 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
     kept: list[dict] = []
     seen: dict[str, str] = {}
     rates: Counter[int] = Counter()
-    for row, header in zip(rows, _headers(rows), strict=True):
+    for row, header in zip(rows, headers(rows), strict=True):
         with problems.per_utterance():
             if isinstance(header, AudioError):
                 raise header
@@ -264,16 +292,38 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
             for column in [*UTTERANCE_COLUMNS, *speaker_columns, *extra]
         }
     )
-    table = table.sort_values("utterance_id", kind="stable", ignore_index=True)
+    table = checked(table.sort_values("utterance_id", kind="stable", ignore_index=True), stacklevel=4)
     table.attrs["skipped"] = problems.skipped
     table.attrs["sample_rates"] = {rate: count for rate, count in rates.most_common() if rate}
     if problems.skipped:
         warnings.warn(
             f"Corpus {corpus!r}: {len(problems.skipped)} left out of {len(problems.skipped) + len(kept)} "
             "utterances; corpus.attrs['skipped'] says which and why.",
+            CorpusWarning,
             stacklevel=4,
         )
     return table
+
+
+def checked(table: pd.DataFrame, stacklevel: int = 3) -> pd.DataFrame:
+    """A corpus table with its speakers and what is recorded of them checked (`fairlib.corpora.labels`), and said."""
+    name = table["corpus"].iloc[0]
+    speakers = table["speaker_id"].map(lambda speaker: tidy(str(speaker)))
+    table, remarks = settle(table.assign(speaker_id=speakers.astype("str")), described(table))
+    spellings: dict[str, list[str]] = {}
+    for speaker in speakers.unique():
+        spellings.setdefault(speaker.casefold(), []).append(speaker)
+    near = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    if near:
+        remarks.append(f"Speakers that may be one person: {'; '.join(near[:5])}; write their speaker_id alike if so.")
+    for remark in remarks:
+        warnings.warn(f"Corpus {name!r}: {remark}", CorpusWarning, stacklevel=stacklevel)
+    return table
+
+
+def described(table: pd.DataFrame) -> list[str]:
+    """Columns of a corpus table, whatever their type, that are to describe its speakers."""
+    return [column for column in table.columns if column not in RESERVED_COLUMNS]
 
 
 def speaker_columns(table: pd.DataFrame) -> list[str]:
@@ -283,7 +333,9 @@ def speaker_columns(table: pd.DataFrame) -> list[str]:
         >>> speaker_columns(pd.DataFrame({"speaker_id": ["a"], "region": ["north"], "sex": ["female"], "errors": [0]}))
         ['sex', 'region']
     """
-    words = [c for c in table.columns if c not in RESERVED_COLUMNS and not pd.api.types.is_numeric_dtype(table[c])]
+    types = pd.api.types
+    numeric = {c for c in table.columns if types.is_numeric_dtype(table[c]) and not types.is_bool_dtype(table[c])}
+    words = [c for c in table.columns if c not in RESERVED_COLUMNS and c not in numeric]
     return [*(c for c in SPEAKER_COLUMNS if c in table), *(c for c in words if c not in SPEAKER_COLUMNS)]
 
 
@@ -306,29 +358,6 @@ def require_text(corpus: pd.DataFrame) -> None:
             f"this needs one (the first: {first['utterance_id']}, {first['path']}): add the transcripts, or "
             "leave these utterances out with corpus[corpus['text'].notna()]."
         )
-
-
-def halves(corpus: pd.DataFrame) -> pd.Series:
-    """Each utterance's half, "train" or "test"; the two share no speaker, and one rule serves all training here.
-
-    The corpus's own halves where it has them, else a quarter of its speakers, drawn once and for all, for testing.
-
-    Raises:
-        CorpusError: the corpus has no halves of its own and one speaker.
-
-    Example:
-        >>> halves(pd.DataFrame({"speaker_id": ["a", "b", "c", "d", "a"]})).tolist()
-        ['train', 'train', 'test', 'train', 'train']
-    """
-    if "split" in corpus and set(corpus["split"].dropna()) >= {"train", "test"}:
-        return corpus["split"]
-    speakers = np.sort(corpus["speaker_id"].unique())
-    if len(speakers) < 2:
-        raise CorpusError(
-            f"Corpus {corpus['corpus'].iloc[0]!r} has one speaker: training and testing need two or more."
-        )
-    tested = np.random.default_rng(0).permutation(speakers)[: max(1, len(speakers) // 4)]
-    return pd.Series(np.where(corpus["speaker_id"].isin(tested), "test", "train"), index=corpus.index)
 
 
 def corpus_fingerprint(corpus: pd.DataFrame) -> str:
@@ -363,7 +392,7 @@ def _file_digest(path: str) -> str:
         raise CorpusError(f"{path} cannot be read ({error.strerror}): load the corpus again.") from None
 
 
-def _headers(rows: list[dict]) -> list[tuple[float, int] | AudioError]:
+def headers(rows: list[dict]) -> list[tuple[float, int] | AudioError]:
     """Seconds and sampling rate of each row's audio; no rate where a row brings its duration."""
 
     def one(row: dict) -> tuple[float, int] | AudioError:

@@ -12,7 +12,7 @@ from typing import IO
 import pandas as pd
 import torch
 
-from fairlib.corpora import corpus_fingerprint, load_corpus, speaker_columns
+from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.features import Features
@@ -23,6 +23,7 @@ from fairlib.probing.splits import corpus_name
 
 def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute: Callable) -> pd.DataFrame:
     """Outcomes of every seed: published, stored, or computed now and stored."""
+    corpus = as_corpus(corpus) if isinstance(corpus, pd.DataFrame) else str(corpus)
     name = corpus_name(corpus)
     key = {
         "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": encoder_fingerprint(encoder), "corpus":
