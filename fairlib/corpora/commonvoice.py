@@ -4,8 +4,8 @@ Layout: a folder per language with ``validated.tsv``, ``train.tsv``, ``dev.tsv``
 Releases spell the columns and codes differently (accent or accents; male or male_masculine; "fourties"); they
 come out the same here. `sex` holds the answer to the release's question on gender, which is asked of the
 volunteer and may be left open; `age_group` is a band of ten years, such as "thirties"; `accent` is the
-release's own code or words, and only means something within one language. A speaker is a client_id. The same
-volunteer may have answered in some clips and not in others: that is kept as it is.
+release's own code or words, and only means something within one language. A speaker is a client_id. A volunteer who
+answered in some clips and not in others keeps that answer in all; one with two answers has none, which is said.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from fairlib.corpora.handed_over import names_of
-from fairlib.corpora.labels import SPEAKER_COLUMNS, as_text, read_ages, settle, tidy
+from fairlib.corpora.labels import SPEAKER_COLUMNS, as_text, not_recorded, read_ages, settle, tidy
 from fairlib.corpora.splits import in_both_halves
 from fairlib.corpora.table import (
     RESERVED_COLUMNS,
@@ -148,7 +148,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
     path = _place(root)
     problems, rows, seen = Problems(on_error), [], {}
     listed, columns = _described(path, _read(path), say=True)
-    ages = read_ages(row.values.get("age") for row in listed)
+    ages = read_ages([row.values.get("age") for row in listed])
     found = _found(path.parent, listed, problems)
     names = names_of(
         [row.name or written for row, _, written in found], [row.where if row.name else file for row, file, _ in found]
@@ -356,7 +356,15 @@ def _json(path: Path) -> dict:
 def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[Row], list[str]]:
     """The rows, and the columns that are to describe the speakers; ages in words are bands."""
     columns = [name for name in listed[0].values if name not in (*NEEDED, "text", "utterance_id", "split")]
-    if "age" not in columns or read_ages(row.values["age"] for row in listed) is not None:
+    if "age" not in columns:
+        return listed, columns
+    if read_ages([row.values["age"] for row in listed]) is not None:
+        unknown = [row.values for row in listed if row.values["age"] and not_recorded(row.values["age"])]
+        if unknown and say:
+            words = ", ".join(f"“{word}”" for word in sorted({values["age"] for values in unknown}))
+            who = len({values["speaker_id"] for values in unknown})
+            told = f"{path}: Taken as not recorded: age {words} ({who} speaker{'s' * (who > 1)})."
+            warnings.warn(told, CorpusWarning, stacklevel=4)
         return listed, columns
     columns.remove("age")
     done = "left out, for there is a column age_group" if "age_group" in columns else "read as age_group"
