@@ -28,7 +28,7 @@ PUBLISHED = Path(__file__).parent / "assets" / "alignments"
 # Learners' and children's speech fits an adult native model poorly: try wider beams before giving up.
 _BEAMS = ({}, {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}, {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150})
 _SILENCE = ("SIL", "+NSN+", "+SPN+")
-_VERSION = 2  # of what is kept in the cache
+_VERSION = 3  # of what is kept in the cache
 
 # One common sound of each spelling, longest spellings first.
 _SOUNDS = {

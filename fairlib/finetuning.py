@@ -22,7 +22,8 @@ from fairlib.devices import attention, best_device, exact_grouped_convolutions
 from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
 from fairlib.folders import replace
 from fairlib.pretraining.batches import span_mask
-from fairlib.probing.text import count_errors, greedy_text, plain_text
+from fairlib.probing.text import count_errors, greedy_text
+from fairlib.probing.transcripts import transcripts
 from fairlib.training import (
     Schedule,
     claim_folder,
@@ -69,12 +70,13 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
 
     Args:
         encoder: of a family with a CTC model in `transformers`: wav2vec 2.0, HuBERT, WavLM and their like.
-        corpus: name of a corpus with transcripts.
+        corpus: name of a corpus with transcripts; utterances whose words cannot be known are left out with a warning.
 
     Raises:
-        FinetuningError: the encoder's family has no CTC model, or a transcript has no letter or one beyond A to Z.
+        FinetuningError: the encoder's family has no CTC model, a transcript has a letter beyond A to Z, or a half has
+            no usable transcript.
         fairlib.training.RunError: ``output`` holds another run.
-        fairlib.corpora.CorpusError: an utterance has no transcript.
+        fairlib.corpora.CorpusError: the corpus has no transcripts.
         fairlib.training.TrainingError: the loss is not a finite number.
     """
     output = Path(output)
@@ -85,6 +87,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     if family not in ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"):
         raise FinetuningError(f"{encoder} is of the family {family}, for which fine-tuning is not made.")
     texts = _spelt(table)
+    usable = texts != ""
     fingerprint = encoder_fingerprint(encoder)
     run = {"finetuned_from": encoder, "finetuned_from_fingerprint": fingerprint, "corpus": corpus, "seed": seed}
     run |= {"corpus_fingerprint": corpus_fingerprint(table), "schedule": schedule.model_dump()}
@@ -102,7 +105,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     half = halves(table)
     parts = {}
     for name in ("train", "test"):
-        rows = (half == name).to_numpy()
+        rows = usable & (half == name).to_numpy()
         parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
 
     speech = parts["train"]
@@ -130,7 +133,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     _save_vocabulary(saved)
     record = {
         **run,
-        "hours_of_speech": round(float(table.loc[half == "train", "duration_s"].sum()) / 3600, 2),
+        "hours_of_speech": round(float(table.loc[usable & (half == "train"), "duration_s"].sum()) / 3600, 2),
         "hours_heard": round(log["hours_heard"].iloc[-1], 1),
         "training_hours": training_hours(log),
         "device": device.type,
@@ -142,14 +145,20 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
 
 
 def _spelt(table: pd.DataFrame) -> np.ndarray:
-    """Every utterance's text in the letters of `ALPHABET`; refused here, before any long work, where that fails."""
-    texts = [plain_text(text) for text in table["text"]]
+    """Every utterance's text in the letters of `ALPHABET`, empty where it cannot be used; refused here, before any long
+    work, where a letter is another or a half has none."""
+    texts = np.array(transcripts(table).texts, dtype=object)
     for row, text in zip(table.itertuples(), texts, strict=True):
         foreign = sorted(set(text) - set(CODES))
-        if foreign or not text:
-            what = f"has {', '.join(map(repr, foreign))}, which is not among A to Z" if foreign else "holds no letter"
-            raise FinetuningError(f"The transcript of {row.utterance_id} in {row.corpus} {what}: {row.text!r}.")
-    return np.array(texts, dtype=object)
+        if foreign:
+            raise FinetuningError(
+                f"The transcript of {row.utterance_id} in {row.corpus} has {', '.join(map(repr, foreign))}, which is "
+                f"not among A to Z: {row.text!r}."
+            )
+    for name in ("train", "test"):
+        if not (texts[halves(table) == name] != "").any():
+            raise FinetuningError(f"No transcript in the {name} half of {table['corpus'].iloc[0]} can be used.")
+    return texts
 
 
 def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path: Path) -> _Speech:

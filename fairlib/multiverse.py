@@ -64,6 +64,8 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         "counted in words": written[written["unit"] == "word"],
         "phones instead of characters": probe_phones(encoder, corpus, force=force),
     }
+    if choices["counted in words"].empty:  # a script without spaces
+        del choices["counted in words"]
     for kind, rows in phone_probes(encoder, corpus).items():
         if kind == "hidden":
             choices["phones, a probe with a hidden layer"] = rows

@@ -122,6 +122,7 @@ def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:
             name: facts.get(name)
             for name in ("origin", "encoder_fingerprint", "corpus_fingerprint", "device", "duration_s")
         },
+        "utterances_left_out": facts.get("utterances_left_out") or {},
     }
 
 
@@ -141,11 +142,13 @@ def _box(facts: Mapping[str, Any]) -> str:
         seconds = each["duration_s"]
         took = f", in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
         device = f" on {text(each['device'])}" if each["device"] else ""
+        gone = each.get("utterances_left_out")
+        left_out = f"; {gone['utterances']:,} of {gone['of']:,} utterances left out" if gone else ""
         rows.append(
             row(
                 f"outcomes of {each['encoder']}",
                 f"{text(each['origin'] or 'computed')}; first computed{device}{took}; weights "
-                f"{short(each['encoder_fingerprint'])}, corpus {short(each['corpus_fingerprint'])}",
+                f"{short(each['encoder_fingerprint'])}, corpus {short(each['corpus_fingerprint'])}{left_out}",
             )
         )
     files = len(facts["entries"])

@@ -229,7 +229,7 @@ def test_count_errors_against_counts_by_hand():
 
 
 def test_plain_text():
-    assert plain_text("It’s  a QUOTE: 'tis—2 fine!") == "IT'S A QUOTE TIS FINE"
+    assert plain_text("It’s  a QUOTE: 'tis—2 fine!") == "IT'S A QUOTE TIS TWO FINE"
     assert plain_text(None) == ""
     assert plain_text(pd.NA) == ""
 
@@ -297,20 +297,65 @@ def test_speakers_with_too_few_utterances_are_named_not_dropped_in_silence(tones
 def test_probe_characters_refuses_what_it_cannot_do(tones):
     with pytest.raises(ProbeError, match="choose linear or context"):
         probe_characters("logmel", tones, probe="big")
-    with pytest.raises(CorpusError, match="48 of 48 utterances have no transcript"):
-        probe_characters("logmel", tones)
-    with pytest.raises(ProbeError, match=r"in tones holds no letter: '\(\?\)'"):
-        probe_characters("logmel", tones.assign(text="(?)"))
+    for probe in (probe_characters, probe_phones):
+        with pytest.raises(CorpusError, match="Corpus 'tones' has no transcripts"):
+            probe("logmel", tones)
+        with pytest.raises(CorpusError, match="Corpus 'tones' has no transcripts"):
+            probe("logmel", tones.drop(columns="text"))
+    with (
+        pytest.warns(UserWarning, match="48 for no letter"),
+        pytest.raises(ProbeError, match="No transcript in the tr"),
+    ):
+        probe_characters("logmel", tones.assign(text="?!"))
+    with pytest.warns(UserWarning, match="another language"), pytest.raises(ProbeError, match="could be aligned with"):
+        probe_phones("logmel", tones.assign(text="die Stadt", language="de"))
 
 
-def test_probe_characters_trains_on_the_train_half_alone_and_balances_it(tones, monkeypatch):
+@pytest.fixture
+def read_without_error(monkeypatch):
+    """Recognition that reads everything; what it was given is kept."""
     seen = []
 
     def watched(frames, texts, *, training, **settings):
         seen.append((len(frames), training, [len(one) for one in frames[0]], texts))
-        return [texts[training:] for _ in frames]  # reads without an error
+        return [texts[training:] for _ in frames]
 
     monkeypatch.setattr(characters_module, "fit_ctc", watched)
+    return seen
+
+
+def test_utterances_without_words_are_left_out_by_count_and_the_halves_stay(tones, read_without_error):
+    words = tones.assign(text="take it")
+    before = probe_characters("logmel", words)
+    gone = words["speaker_id"].isin(["s0"]) | words["utterance_id"].str.endswith("-7")
+    holes = words.assign(text=words["text"].mask(gone, pd.Series(["", None, "(?)", "in 1984"] * 12)))
+    with pytest.warns(UserWarning, match=r"13 of 48 utterances .* by group: 4? ?.*alike") as told:
+        outcomes = probe_characters("logmel", holes)
+    assert sum("left out" in str(one.message) for one in told) == 1
+    kept = before[~before["utterance_id"].isin(holes.loc[gone, "utterance_id"])]
+    assert sorted(outcomes["utterance_id"]) == sorted(kept["utterance_id"])  # the same people are tested
+    left_out = outcomes.attrs["provenance"]["utterances_left_out"]
+    assert (left_out["utterances"], left_out["of"]) == (13, 48)
+    assert left_out["by"]["group"] == {"alike": [2, 16], "apart": [11, 32]}
+    again = probe_characters("logmel", holes)
+    assert again.attrs["provenance"]["origin"] == "stored"
+    assert again.attrs["provenance"]["utterances_left_out"] == left_out
+
+
+def test_what_is_written_without_spaces_has_no_words(tones, read_without_error):
+    language = np.where(tones["utterance_id"].str.endswith("-0"), "en", "zh-CN")
+    mixed = tones.assign(text=np.where(language == "en", "take it", "你好，世界"), language=language)
+    with pytest.warns(UserWarning, match="7 of 8 test utterances of tones are written without spaces"):
+        outcomes = probe_characters("logmel", mixed)
+    lengths = outcomes.groupby("unit")["length"].agg(list)
+    assert set(lengths["word"]) == {2} and len(lengths["word"]) == len(lengths["char"]) / 8
+    assert set(lengths["char"]) == {4, 7}
+    with pytest.warns(UserWarning, match="8 of 8 test"):
+        assert set(probe_characters("logmel", tones.assign(text="你好", language="zh-CN"))["unit"]) == {"char"}
+
+
+def test_probe_characters_trains_on_the_train_half_alone_and_balances_it(tones, read_without_error):
+    seen = read_without_error
     table = tones.assign(text=tones["utterance_id"].map(lambda name: f"take {'abcdefgh'[int(name[-1])]}"))
     table["split"] = np.where(table["speaker_id"].isin(["s3", "s5"]), "test", "train")
     outcomes = probe_characters("logmel", table)
@@ -333,3 +378,21 @@ def test_probe_phones_on_synthetic_speech():
     error = outcomes["errors"].sum() / outcomes["length"].sum()
     # Some forty phones: guessing the commonest would be wrong in nine frames of ten.
     assert 0.05 < error < 0.75
+
+
+def test_probe_phones_leaves_out_who_has_no_words_and_keeps_the_halves(tones, monkeypatch):
+    def align(table):
+        assert table["text"].notna().all()
+        return {name: [("AH", 0.0, 0.2), ("B", 0.2, 0.4)] for name in table["utterance_id"]}
+
+    monkeypatch.setattr("fairlib.alignment.align", align)
+    words = tones.assign(text="take it")
+    before = probe_phones("logmel", words)
+    trained_on = sorted(set(words["speaker_id"]) - set(before["speaker_id"]))
+    silent = words["speaker_id"] == trained_on[0]
+    with pytest.warns(UserWarning, match="8 of 48 .* left out where their words are needed: 8 for no transcript"):
+        outcomes = probe_phones("logmel", words.assign(text=words["text"].mask(silent)))
+    assert sorted(set(outcomes["utterance_id"])) == sorted(set(before["utterance_id"]))
+    assert outcomes.attrs["provenance"]["utterances_left_out"]["utterances"] == 8
+    with pytest.warns(UserWarning), pytest.raises(ProbeError, match="No utterance in the train half of tones has a ph"):
+        probe_phones("logmel", words.assign(text=words["text"].where(~words["speaker_id"].isin(trained_on))))

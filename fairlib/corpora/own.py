@@ -1,10 +1,10 @@
 """A corpus of one's own: one CSV beside its audio, or a Hugging Face dataset that ``save_to_disk`` wrote.
 
 Each row is an utterance. The columns ``path`` (of the audio file, as seen from the CSV's folder) and ``speaker_id`` are
-needed; ``text``, ``utterance_id`` and ``split`` may be there; every other column describes the speakers, who can be
-compared by it (see `fairlib.corpora.labels` for how it is checked). A dataset may have a column of type Audio in place
-of ``path``. It is read with pyarrow alone, so that the package `datasets` is not needed, and audio that it holds is
-written to the cache.
+needed; ``text``, ``language`` (a code such as ``fr``; English without it), ``utterance_id`` and ``split`` may be there;
+every other column describes the speakers, who can be compared by it (see `fairlib.corpora.labels` for how it is
+checked). A dataset may have a column of type Audio in place of ``path``. It is read with pyarrow alone, so that the
+package `datasets` is not needed, and audio that it holds is written to the cache.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fairlib.corpora.table import (
 from fairlib.folders import cache_folder, replace
 
 NEEDED = ("path", "speaker_id")
-_OF_UTTERANCES = (*NEEDED, "text", "utterance_id", "split")
+_OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
 _MADE_HERE = ("corpus", "duration_s", "")  # what saving a corpus table adds; the audio tells it anyway
 
 # The columns whose meaning is known are known in any capitals.
@@ -162,6 +162,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
             row = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
             row |= {column: values.get(column) for column in ("text", "split", *columns)}
+            row |= {"language": values["language"]} if "language" in values else {}
             try:
                 rows.append(row | ({"age": ages(row["age"], where)} if "age" in columns else {}))
             except ValueError as error:

@@ -340,23 +340,19 @@ def speaker_columns(table: pd.DataFrame) -> list[str]:
 
 
 def require_text(corpus: pd.DataFrame) -> None:
-    """Refuse a corpus in which an utterance has no transcript; call it before any long work that needs one.
+    """Refuse a corpus of which nobody knows what is said; call it before any long work that needs to.
 
     Raises:
-        CorpusError: names the corpus, the count and the first such utterance.
+        CorpusError: names the corpus.
 
     Example:
-        >>> require_text(pd.DataFrame({"utterance_id": ["u1"], "text": ["hello"]}))
+        >>> require_text(pd.DataFrame({"utterance_id": ["u1", "u2"], "text": ["hello", None]}))
     """
-    if "text" not in corpus.columns:
-        raise CorpusError("The corpus table has no column 'text', and this needs transcripts: load one that has them.")
-    without = corpus[corpus["text"].isna() | (corpus["text"].str.strip() == "")]
-    if len(without):
-        first = without.iloc[0]
+    if "text" not in corpus.columns or not corpus["text"].fillna("").astype(str).str.strip().any():
+        name = f"Corpus {corpus['corpus'].iloc[0]!r}" if "corpus" in corpus and len(corpus) else "The corpus"
         raise CorpusError(
-            f"Corpus {first['corpus']!r}: {len(without)} of {len(corpus)} utterances have no transcript, and "
-            f"this needs one (the first: {first['utterance_id']}, {first['path']}): add the transcripts, or "
-            "leave these utterances out with corpus[corpus['text'].notna()]."
+            f"{name} has no transcripts, which speech recognition and phone classification need: give it a column text "
+            "with what is said, or ask about speakers alone."
         )
 
 

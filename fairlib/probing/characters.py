@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from fairlib.corpora import halves, require_text
+from fairlib.corpora import halves
 from fairlib.extraction import reader
 from fairlib.features import Features
 from fairlib.folders import cache_folder
@@ -23,8 +24,9 @@ from fairlib.probing.splits import (
     corpus_name,
     listed,
 )
-from fairlib.probing.stored import Work, stored
-from fairlib.probing.text import count_errors, plain_text
+from fairlib.probing.stored import Work, stored, with_left_out
+from fairlib.probing.text import count_errors, has_words
+from fairlib.probing.transcripts import transcripts
 
 CHARACTER_PROBE = {
     "passes": 6, "seconds_per_batch": 64.0, "learning_rate": 4e-3, "warm_up": 0.05, "clip": 5.0,
@@ -57,12 +59,14 @@ def probe_characters(
             the same but for what sums in another order change.
 
     Returns:
-        Outcomes in units ``char`` and ``word``, with substitutions, deletions and insertions.
+        Outcomes in units ``char`` and ``word``, with substitutions, deletions and insertions. Utterances whose words
+        cannot be known (see `fairlib.probing.text`) are left out, with a warning that counts them by speaker group;
+        ``attrs["provenance"]["utterances_left_out"]`` holds the counts. What is written without spaces has no words.
 
     Raises:
-        ProbeError: an unknown probe, column or mode of frames, or a transcript without a letter.
+        ProbeError: an unknown probe, column or mode of frames, or a half without a usable transcript.
         fairlib.features.DiskError: the frames do not fit the disk.
-        fairlib.corpora.CorpusError: an utterance has no transcript.
+        fairlib.corpora.CorpusError: the corpus has no transcripts.
     """
     check_probe(probe, ("linear", "context"))
     if frames not in ("stored", "streamed", "cheaper"):
@@ -72,23 +76,20 @@ def probe_characters(
     def compute(work: Work, seed: int) -> pd.DataFrame:
         check_columns(work.table, balance)
         tables = [work.table, *work.extra]
-        texts = []
-        for table in tables:
-            require_text(table)
-            texts.append([plain_text(text) for text in table["text"]])
-            for row, text in zip(table.itertuples(), texts[-1]):
-                if not text:
-                    raise ProbeError(
-                        f"The transcript of {row.utterance_id} in {row.corpus} holds no letter: {row.text!r}."
-                    )
+        read = [transcripts(table) for table in tables]
+        texts = [one.texts for one in read]
         half = halves(work.table).to_numpy()
+        usable = np.array([bool(text) for text in texts[0]])
+        for name in ("train", "test"):
+            if not (usable & (half == name)).any():
+                raise ProbeError(f"No transcript in the {name} half of {corpus_name(work.table)} can be used.")
         # Where an utterance lies: its table and its row there.
-        places = [(0, row) for row in np.flatnonzero(half == "train")]
-        places += [(number, row) for number, table in enumerate(tables) if number for row in range(len(table))]
+        places = [(0, row) for row in np.flatnonzero(usable & (half == "train"))]
+        places += [(number, row) for number in range(1, len(tables)) for row, text in enumerate(texts[number]) if text]
         if balance:
             candidates = pd.concat([tables[number].iloc[[row]] for number, row in places], ignore_index=True)
             places = [places[row] for row in balanced_seconds(candidates, balance, seed)]
-        testing = np.flatnonzero(half == "test")
+        testing = np.flatnonzero(usable & (half == "test"))
         training = len(places)
         places += [(0, row) for row in testing]
         mode = frames
@@ -105,12 +106,21 @@ def probe_characters(
             seed=seed, device=work.device, **CHARACTER_PROBE,
         )  # fmt: skip
         rows, references = work.table.iloc[testing].reset_index(drop=True), [texts[0][row] for row in testing]
+        in_words = np.flatnonzero([has_words(text) for text in references])
+        if len(in_words) < len(testing):
+            warnings.warn(
+                f"{len(testing) - len(in_words)} of {len(testing)} test utterances of {corpus_name(work.table)} are "
+                "written without spaces between words: their errors are counted in characters, not in words.",
+                stacklevel=2,
+            )
         results = []
         for layer, hypotheses in zip(work.encoder.layers, decoded):
-            for unit in ("char", "word"):
-                counts = count_errors(references, hypotheses, unit)
-                results.append(pd.concat([rows, counts], axis=1).assign(layer=layer, unit=unit))
-        return pd.concat(results).assign(predicted="")
+            for unit, kept in (("char", np.arange(len(testing))), ("word", in_words)):
+                if len(kept):
+                    counts = count_errors([references[i] for i in kept], [hypotheses[i] for i in kept], unit)
+                    tested = rows.iloc[kept].reset_index(drop=True)
+                    results.append(pd.concat([tested, counts], axis=1).assign(layer=layer, unit=unit))
+        return pd.concat(results).assign(predicted="").pipe(with_left_out, utterances=read[0].left_out)
 
     name = corpus_name(corpus)
     settings = (

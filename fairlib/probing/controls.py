@@ -36,7 +36,7 @@ def description_length(
     settings = {**(SPEAKER_PROBE if task == "sid" else PHONE_PROBE), "code": 1}
 
     def compute(work: Work, seed: int) -> pd.DataFrame:
-        few: list[str] = []
+        few, utterances = [], None
         if task == "sid":
             kept, few = enough(work.table, FEWEST_UTTERANCES)
             table, features = work.table.iloc[kept].reset_index(drop=True), work.features(work.table)
@@ -48,6 +48,7 @@ def description_length(
         else:
             frames = PhoneFrames(work)
             chosen = np.sort(np.random.default_rng(seed).permutation(len(frames.owner))[: len(frames.owner) // 10])
+            utterances = frames.left_out
             table, owner, codes = frames.table, frames.owner[chosen], pd.factorize(frames.codes[chosen])[0]
             layers = frames.features.layers
 
@@ -67,7 +68,7 @@ def description_length(
                 sums = pd.DataFrame({"row": owner, "errors": 1000 * lengths, "length": 1}).groupby("row").sum()
                 sums["errors"] = sums["errors"].round().astype(int)
                 tables.append(pd.concat([table.loc[sums.index], sums], axis=1).assign(layer=layer, probe=name))
-        return pd.concat(tables).assign(unit="millibit", predicted="").pipe(with_left_out, few)
+        return pd.concat(tables).assign(unit="millibit", predicted="").pipe(with_left_out, few, utterances)
 
     return stored(task, "online code", encoder, corpus, (), settings, seeds, force, compute)
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from fairlib.devices import half_precision
 from fairlib.probing.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
-from fairlib.probing.text import greedy_text
+from fairlib.probing.text import greedy_text, letters
 
 LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
 _RENORMALISE = 4  # time steps between two rescalings of the forward and backward probabilities
@@ -34,8 +34,9 @@ def fit_ctc(
     """
     frames = StoredFrames(frames) if isinstance(frames, list) else frames
     stride = stride if context else 1
-    alphabet = sorted(set("".join(texts[:training])))
-    codes = {character: code for code, character in enumerate(alphabet, start=1)}  # 0 is CTC's blank
+    spelled = [letters(text) for text in texts[:training]]
+    alphabet = sorted({letter for text in spelled for letter in text})
+    codes = {letter: code for code, letter in enumerate(alphabet, start=1)}  # 0 is CTC's blank
     means, deviations = frames.statistics(np.linspace(0, training - 1, min(training, STATISTICS_FROM)).astype(int))
     scales = [1 / one.clamp(min=1e-4) for one in deviations]
     stack = CTCStack(frames.widths, len(alphabet) + 1, context, width, kernel, seed).to(device)
@@ -59,7 +60,7 @@ def fit_ctc(
             progress = step / total
             rate = progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
             optimizer.param_groups[0]["lr"] = learning_rate * rate
-            targets = [torch.tensor([codes[c] for c in texts[row]]) for row in rows]
+            targets = [torch.tensor([codes[letter] for letter in spelled[row]]) for row in rows]
             target_lengths = torch.tensor([len(t) for t in targets])
             targets = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
             logits, held = scores(rows, time, packed)

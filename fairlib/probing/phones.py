@@ -9,8 +9,17 @@ import pandas as pd
 
 from fairlib.corpora import halves
 from fairlib.probing.classifiers import HIDDEN, PHONE_PROBE, fit
-from fairlib.probing.splits import balanced_seconds, check_columns, check_probe, columns_of, listed
-from fairlib.probing.stored import Work, stored
+from fairlib.probing.splits import (
+    ProbeError,
+    balanced_seconds,
+    check_columns,
+    check_probe,
+    columns_of,
+    corpus_name,
+    listed,
+)
+from fairlib.probing.stored import Work, stored, with_left_out
+from fairlib.probing.transcripts import transcripts
 
 
 def probe_phones(
@@ -20,7 +29,8 @@ def probe_phones(
     """Phone classification from every layer: softmax on frames whose phones come from forced alignment.
 
     Halves as `probe_characters`, without extra speech. Silence, and words that the dictionary lacks, are left out;
-    utterances that the aligner gives up on are counted on standard error and left out.
+    so are utterances whose words cannot be known or are not English, with a warning, and those that the aligner gives
+    up on, which are counted on standard error.
 
     Args:
         probe: ``linear``, or ``hidden``: with a hidden layer.
@@ -32,6 +42,10 @@ def probe_phones(
 
     Returns:
         Outcomes in unit ``phone``: wrong and all frames of each test utterance.
+
+    Raises:
+        ProbeError: an unknown probe or column, or a half of which no utterance could be aligned.
+        fairlib.corpora.CorpusError: the corpus has no transcripts.
     """
     sizes = {"linear": PHONE_PROBE, "hidden": {**HIDDEN["phone"]}}
     check_probe(probe, sizes)
@@ -48,18 +62,21 @@ def probe_phones(
         table, codes = frames.table, frames.codes
         if control:
             codes = control_labels(frames.types, codes, seed)
-        train = (halves(table) == "train").to_numpy()
+        train, tested = frames.half == "train", frames.half == "test"
+        for part, rows in (("train", train), ("test", tested)):
+            if not rows[frames.owner].any():
+                raise ProbeError(f"No utterance in the {part} half of {corpus_name(table)} has a phone.")
         if balance:
             training = np.flatnonzero(train)
             train = np.isin(np.arange(len(table)), training[balanced_seconds(table.iloc[training], balance, seed)])
-        test = (halves(table) == "test").to_numpy()[frames.owner]
+        test = tested[frames.owner]
         tables = []
         for layer in frames.features.layers:
             scores = fit("phone", probe, frames.matrix(layer), codes, train[frames.owner], seed, work.device)
             wrong = (scores.argmax(axis=1) != codes)[test].astype(int)
             counts = pd.DataFrame({"row": frames.owner[test], "errors": wrong, "length": 1}).groupby("row").sum()
             tables.append(pd.concat([table.loc[counts.index], counts], axis=1).assign(layer=layer))
-        return pd.concat(tables).assign(unit="phone", predicted="")
+        return pd.concat(tables).assign(unit="phone", predicted="").pipe(with_left_out, utterances=frames.left_out)
 
     return stored("phone", name, encoder, corpus, (), settings, seeds, force, compute)
 
@@ -70,9 +87,15 @@ class PhoneFrames:
     def __init__(self, work: Work) -> None:
         from fairlib.alignment import align
 
-        phones = align(work.table)
+        read = transcripts(work.table, english=True)
+        self.left_out = read.left_out  # for want of words; not who could not be aligned
+        spoken = work.table[[bool(text) for text in read.texts]]
+        phones = align(spoken) if len(spoken) else {}
         kept = np.flatnonzero(work.table["utterance_id"].isin(phones))
+        if not len(kept):
+            raise ProbeError(f"No utterance of {corpus_name(work.table)} could be aligned with an English transcript.")
         self.table = work.table.iloc[kept].reset_index(drop=True)
+        self.half = halves(work.table).to_numpy()[kept]  # the corpus's, whoever is left out here
         self.features = work.features(work.table, frames=True)
         self._rows = kept
         labels, types, owners = [], [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import IO
 import pandas as pd
 import torch
 
-from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, speaker_columns
+from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.features import Features
 from fairlib.folders import cache_folder, hold, remove_unheld
 from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
+from fairlib.probing.transcripts import text_version
 
 
 def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute: Callable) -> pd.DataFrame:
@@ -36,6 +37,11 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
 
     table = load_corpus(corpus) if isinstance(corpus, str) else corpus
     extra_tables = [load_corpus(other) for other in extra]
+    if task in ("asr", "phone"):
+        for one in (table, *extra_tables):
+            require_text(one)
+        if version := text_version(table):
+            key["transcripts"] = version
     key["corpus_fingerprint"] = corpus_fingerprint(table)
     key["extra_fingerprints"] = [corpus_fingerprint(other) for other in extra_tables]
     entries, origin, work = [], "stored", None
@@ -52,6 +58,7 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
             about = {
                 "device": work.device, "threads": torch.get_num_threads(), "torch": torch.__version__,
                 "duration_s": round(time.monotonic() - started, 1), "left_out": rows.attrs.get("left_out", []),
+                "utterances_left_out": rows.attrs.get("utterances_left_out", {}),
             }  # fmt: skip
             write_outcomes(entry, {**key, "seed": seed}, about)
             entry.attrs = {"stored": {"key": {**key, "seed": seed}, **about}}
@@ -61,9 +68,10 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
     return _together(entries, origin)
 
 
-def with_left_out(rows: pd.DataFrame, speakers: list[str]) -> pd.DataFrame:
-    """Rows that carry, into the store too, which speakers were left out of them."""
+def with_left_out(rows: pd.DataFrame, speakers: Sequence[str] = (), utterances: dict | None = None) -> pd.DataFrame:
+    """Rows that carry, into the store too, which speakers were left out of them, and how many utterances and why."""
     rows.attrs["left_out"] = list(speakers)
+    rows.attrs["utterances_left_out"] = utterances or {}
     return rows
 
 
@@ -162,6 +170,7 @@ def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
             "settings": key["settings"],
             "device": stored[0]["device"],
             "left_out": sorted({speaker for entry in stored for speaker in entry["left_out"]}),
+            "utterances_left_out": stored[0].get("utterances_left_out", {}),
             "duration_s": round(sum(entry["duration_s"] for entry in stored), 1),
         }
     }
