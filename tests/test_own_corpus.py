@@ -68,6 +68,16 @@ def test_a_csv_becomes_a_corpus_with_its_own_groups(voices: Path) -> None:
     assert corpus.attrs["sample_rates"] == {16_000: 16}
 
 
+def test_the_language_of_a_text_is_no_group_and_may_differ_within_a_speaker(voices: Path) -> None:
+    edit(voices, HEADER, HEADER + ",language")
+    lines = voices.read_text(encoding="utf-8").splitlines()
+    ends = ["", *(",fr" if number % 2 else ",en" for number in range(16))]
+    voices.write_text("\n".join(line + end for line, end in zip(lines, ends)), encoding="utf-8")
+    corpus = load_corpus("csv", root=voices)
+    assert corpus["language"].tolist() == ["en", "fr"] * 8
+    assert own_groups(voices) == {"region": ["north", "south"]}
+
+
 def test_what_was_written_from_a_table_can_be_read_again(voices: Path) -> None:
     corpus = load_corpus(str(voices))
     again = voices.with_name("again.csv")

@@ -159,11 +159,26 @@ def test_what_cannot_be_read_has_a_reason(text, why):
     assert plain == "" and re.search(why, reason)
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "plain"),
+    [
+        ("dear customer,welcome to our ship.", "en", "DEAR CUSTOMER WELCOME TO OUR SHIP"),  # no OOV: two words
+        ("in the late 1980s", "en", ""),  # not "eighty seconds"
+        ("8.", "cs", ""), ("-0.01", "en", ""), ("zuͦſein", "de", "ZUͦSEIN"),
+        ("Îţi vine", "ro", "ÎȚI VINE"), ("SINIF", "tr", plain_text("sınıf", "tr")),
+        ("എന്റെ കമ്പ്യൂട്ടറിനു് എന്റെ ഭാഷ", "ml", "എന്റെ കമ്പ്യൂട്ടറിനു് എന്റെ ഭാഷ"),
+    ],
+)  # fmt: skip
+def test_what_users_of_neighbouring_tools_reported(text, language, plain):
+    assert plain_text(text, language) == plain
+
+
 # ------------------------------------------------------------------------------------------------- errors and alphabets
 
 
 def test_characters_are_letters_with_the_marks_that_make_others_of_them():
     assert letters("ИЙ") == ["И", "Й"]
+    assert len(letters("ZUͦSEIN")) == 6
     assert letters("Е́Ё") == ["Е́", "Ё"]  # a stressed vowel, for which Unicode has no code
     assert len(letters(plain_text("אַ", "yi"))) == 1
     assert [len(letters(plain_text(word, "hi"))) for word in ("ड़", "ड", "कि", "नमस्ते")] == [1, 1, 2, 6]

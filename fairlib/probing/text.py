@@ -122,7 +122,7 @@ def base_code(language: str) -> str:
         ('pt', 'no')
     """
     code = re.split("[-_]", language.lower())[0]
-    return {"eng": "en", "nb": "no", "nn": "no"}.get(code, code)
+    return {"eng": "en", "english": "en", "nb": "no", "nn": "no"}.get(code, code)
 
 
 def _spell_numbers(text: str, language: str) -> str:
