@@ -69,7 +69,7 @@ def test_a_csv_becomes_a_corpus_with_its_own_groups(voices: Path) -> None:
 
 
 def test_the_language_of_a_text_is_no_group_and_may_differ_within_a_speaker(voices: Path) -> None:
-    edit(voices, HEADER, HEADER + ",language")
+    edit(voices, HEADER, HEADER + ",Language")
     lines = voices.read_text(encoding="utf-8").splitlines()
     ends = ["", *(",fr" if number % 2 else ",en" for number in range(16))]
     voices.write_text("\n".join(line + end for line, end in zip(lines, ends)), encoding="utf-8")

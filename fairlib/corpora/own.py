@@ -41,7 +41,7 @@ _OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
 _MADE_HERE = ("corpus", "duration_s", "")  # what saving a corpus table adds; the audio tells it anyway
 
 # The columns whose meaning is known are known in any capitals.
-_KNOWN = {name.casefold(): name for name in (*UTTERANCE_COLUMNS, *SPEAKER_COLUMNS)}
+_KNOWN = {name.casefold(): name for name in (*UTTERANCE_COLUMNS, "language", *SPEAKER_COLUMNS)}
 
 
 class Row(NamedTuple):

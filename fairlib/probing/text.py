@@ -121,7 +121,7 @@ def base_code(language: str) -> str:
         >>> base_code("pt-BR"), base_code("nb_NO")
         ('pt', 'no')
     """
-    code = re.split("[-_]", language.lower())[0]
+    code = re.split("[-_]", language.strip().lower())[0]
     return {"eng": "en", "english": "en", "nb": "no", "nn": "no"}.get(code, code)
 
 
