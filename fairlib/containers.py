@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ _STARTS = re.compile(rb"fLaC[\0\x80]\0\0\x22|RIFF....WAVE", re.DOTALL)
 
 _KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG 1, layer III
 _KBPS_LOW = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # of MPEG 2 and 2.5
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _SLACK = 2  # frames: encoders count their header, or their last frame, or do not
 
 
@@ -190,5 +192,14 @@ def _complaint_of_ogg(data: bytes) -> str | None:
         end = position + 27 + len(segments) + sum(segments)
         if end > len(data):
             return "is cut short, in the middle of a page"
+        if _ogg_checksum(data[position:end]) != data[position + 22 : position + 26]:
+            return "is damaged: a page of it does not agree with its checksum, and decoders leave it out"
         position = data.find(b"OggS", end)
     return None if ended or end == len(data) else "is cut short, in the middle of a page"
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """Ogg's CRC takes the bits of a byte in the other order than zlib's, and inverts nothing."""
+    plain = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    mirrored = zlib.crc32(plain, 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return mirrored.to_bytes(4, "big").translate(_MIRRORED)

@@ -182,6 +182,10 @@ def test_ogg_pages(tmp_path, kind):
     pages, whole = ogg_pages(path.read_bytes()), read_audio(path)
     path.write_bytes(b"".join(pages[:4] + pages[5:]))
     assert "pages are missing" in refusal(path, audio_header)
+    spoilt = bytearray(pages[4])
+    spoilt[-9] ^= 64
+    path.write_bytes(b"".join([*pages[:4], spoilt, *pages[5:]]))
+    assert "checksum" in refusal(path, audio_header)
     path.write_bytes(b"".join(pages) + b"junk of some tagger")
     np.testing.assert_array_equal(read_audio(path), whole)
     path.write_bytes(b"".join(pages[:-2]))  # a live stream that was left: nothing tells of more

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from tiny import noises, tiny_encoder
 
@@ -97,6 +98,10 @@ def test_bad_audio_is_named(encoder, corpus, tmp_path):
     gone = corpus.assign(path=[*corpus["path"][:-1], str(tmp_path / "gone.wav")])
     with pytest.raises(AudioError, match=r"gone\.wav does not exist"):
         extract(encoder, gone, tmp_path / "b", frames=False)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan] * 8000), 16000, subtype="FLOAT")
+    no_number = corpus.assign(path=[*corpus["path"][:-1], str(tmp_path / "nan.wav")])
+    with pytest.raises(AudioError, match=r"nan\.wav holds NaN or infinite values"):  # not: half precision
+        extract(encoder, no_number, tmp_path / "b", frames=True)
     assert not list((tmp_path / "b").glob("0000?"))
 
 
