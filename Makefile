@@ -3,10 +3,10 @@
 python := .venv/bin/python
 
 book: .venv/ready        ## build the book into _build/html; RUNS="..." builds one of these runs, or of a study's
-	$(python) -m fairlib.cli book $(RUNS)
+	$(python) -m fairlib book $(RUNS)
 
 pdf: .venv/ready         ## build the book and print it into _build/book.pdf; needs Chromium
-	$(python) -m fairlib.cli book --pdf _build/book.pdf
+	$(python) -m fairlib book --pdf _build/book.pdf
 
 archive: pdf             ## pack the book and its PDF, with a checksum
 	tar --sort=name --owner=0 --group=0 --numeric-owner -czf _build/book.tar.gz -C _build html book.pdf
@@ -14,7 +14,7 @@ archive: pdf             ## pack the book and its PDF, with a checksum
 
 test: .venv/ready        ## run the tests
 	$(python) -m ruff check .
-	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 -m "not cluster"
+	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "not cluster"
 
 test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
 	$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'

@@ -15,12 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from fairlib.audio import read_audio, to_int16
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.folders import cache_folder, replace
 from fairlib.probing.text import plain_text
+from fairlib.progress import steps
 
 Segments = list[tuple[str, float, float]]
 PUBLISHED = Path(__file__).parent / "assets" / "alignments"
@@ -58,8 +58,8 @@ def align(corpus: pd.DataFrame) -> dict[str, Segments]:
         jobs = [(row.path, plain_text(row.text)) for row in corpus.itertuples()]
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
             results = pool.map(_align_one, jobs, chunksize=16)
-            bar = tqdm(results, total=len(jobs), desc="align", unit="utt", disable=not sys.stderr.isatty())
-            made = {name: segments for name, segments in zip(corpus["utterance_id"], bar) if segments}
+            results = steps("aligning phones", results, len(jobs), "utterances")
+            made = {name: segments for name, segments in zip(corpus["utterance_id"], results) if segments}
         folder.mkdir(parents=True, exist_ok=True)
         replace(path, lambda temporary: temporary.write_text(json.dumps(made)))
     if aligned is None:

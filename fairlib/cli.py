@@ -7,7 +7,9 @@ mistakes are answered at once.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -17,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fairlib import chapters, grids
+from fairlib import chapters, folders, grids, progress
 from fairlib import runs as runs_module
 
 app = typer.Typer(
@@ -27,6 +29,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from fairlib.provenance import code_version
+
+        print(code_version())
+        raise typer.Exit
+
+
+@app.callback()
+def fairlib(
+    version: Annotated[
+        bool, typer.Option("--version", help="say the version and stop", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Where do self-supervised speech models become unfair? Run the book's chapters, and their parts."""
 
 
 class _ChapterGroup(TyperGroup):
@@ -133,6 +152,7 @@ def pretrain(
     """Pretrain an encoder from a recipe; a stopped pretraining goes on from its last checkpoint."""
     from fairlib.pretraining import pretrain
 
+    folders.require_room(output or folders.cache_folder())
     print(pretrain(recipe, output, seed))
 
 
@@ -146,6 +166,7 @@ def finetune(
     """Fine-tune an encoder for speech recognition (CTC over characters); a stopped run goes on."""
     from fairlib.finetuning import finetune
 
+    folders.require_room(output)
     print(finetune(encoder, corpus, output, seed))
 
 
@@ -165,6 +186,7 @@ def extract(
     import fairlib
     from fairlib.executors import local_processes
 
+    folders.require_room(output)
     loaded, table = fairlib.load_encoder(encoder), fairlib.load_corpus(corpus)
     with local_processes(processes) if processes else nullcontext() as executor:
         features = fairlib.extract(loaded, table, output, frames, executor=executor)
@@ -192,6 +214,7 @@ def probe(
 ) -> None:
     """Probe every layer of an encoder and keep the outcomes in the store, where chapters find them."""
     import fairlib
+    from fairlib.outcomes import store_folder
 
     probes = {
         Task.speakers: "probe_speakers",
@@ -207,6 +230,8 @@ def probe(
         if task is not Task.characters:
             raise typer.BadParameter("--frames is for the task characters")
         settings["frames"] = frames
+    for folder in (folders.cache_folder(), store_folder()):
+        folders.require_room(folder)
     outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
     origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")
@@ -289,6 +314,7 @@ def book(
     """
     from fairlib import book as books
 
+    folders.require_room(output or books.BUILD)
     where = {} if output is None else {"output": output}
     if not runs:
         built = books.build_book(**where)
@@ -335,7 +361,12 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
         # All but switches are taken as text, so that the chapter's own check is the only one.
         kind = bool if field.annotation is bool else str
         flag = f"--{name.replace('_', '-')}"
-        option = typer.Option(flag, help=field.description, metavar=None if kind is bool else chapters.allowed(field))
+        option = typer.Option(
+            flag,
+            help=field.description,
+            metavar=None if kind is bool else chapters.allowed(field),
+            show_default=name != "group",  # which is the corpus's own, as its help says
+        )
         options.append(
             inspect.Parameter(
                 name,
@@ -359,6 +390,8 @@ def _add_run_command(chapter: chapters.Chapter) -> None:
     )(run)
 
 
+STOPPED = 130  # exit status after Ctrl-C, as shells have it
+
 # What every run command takes besides the chapter's own parameters.
 _RUN_OPTIONS = (
     ("dry_run", bool, False, typer.Option("--dry-run", help="say what would be run, and why; run nothing")),
@@ -372,7 +405,7 @@ def _tell_plans(jobs: Sequence[grids.Job]) -> int:
     for chapter, values in jobs:
         try:
             folder, why = runs_module.plan(chapter, values)
-        except chapters.ChapterError as error:
+        except (chapters.ChapterError, folders.FolderError) as error:
             status = _complain(str(error), 2)
         else:
             print(f"{'run' if why else 'reuse':7}{folder.name}{f'  ({why})' if why else ''}")
@@ -410,10 +443,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a sign shows another, rather than none of the text
+            stream.reconfigure(errors="replace")
     try:
-        return _status(lambda: app(args=arguments, prog_name="fairlib", standalone_mode=False))
+        with progress.listening():
+            status = _status(lambda: app(args=arguments, prog_name="fairlib", standalone_mode=False))
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return _complain("stopped; what was computed so far is kept.", 130)
+        status = STOPPED
+    except BrokenPipeError:  # as head does; nobody reads on, and Python is not to say so at its end
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if status == STOPPED:  # of typer too, which answers Ctrl-C without a word
+        return _complain("stopped; what was computed so far is kept.", STOPPED)
+    return status
 
 
 def _status(call: Callable[[], Any]) -> int:
@@ -427,6 +472,10 @@ def _status(call: Callable[[], Any]) -> int:
             return _complain(str(error), 2)
         if isinstance(error, RuntimeError) and type(error).__module__.startswith("fairlib"):
             return _complain(str(error), 1)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            said = folders.told_disk_error(error)
+            if said:
+                return _complain(said, 1)
         raise
     return status if isinstance(status, int) else 0
 

@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
-from tqdm import tqdm
+from fairlib.progress import stage
 
 TRIES = 3
 
@@ -34,7 +34,7 @@ def run_calls(function: Callable, calls: Sequence[Sequence], executor: Executor 
         calls: the arguments of each call.
         executor: whatever has ``submit``; without one the calls are made here, one after the other. With submitit all
             calls become one job array.
-        what: names the calls in the progress bar.
+        what: names the calls where their progress is told.
 
     Raises:
         WorkerError: a call was lost with its worker three times, or there are no workers left.
@@ -44,13 +44,16 @@ def run_calls(function: Callable, calls: Sequence[Sequence], executor: Executor 
         >>> run_calls(max, [(1, 2), (4, 3)])
         [2, 4]
     """
-    bar = tqdm(total=len(calls), desc=what, disable=not sys.stderr.isatty())
+    with stage(what or "calls", len(calls)) as done:
+        return _run_calls(function, calls, executor, done)
+
+
+def _run_calls(function: Callable, calls: Sequence[Sequence], executor: Executor | None, done: Callable) -> list:
     if executor is None:
         results = []
         for arguments in calls:
             results.append(function(*arguments))
-            bar.update()
-        bar.close()
+            done()
         return results
     results, waiting, failure = [None] * len(calls), list(range(len(calls))), None
     for _ in range(TRIES):
@@ -63,7 +66,7 @@ def run_calls(function: Callable, calls: Sequence[Sequence], executor: Executor 
         for number, future in futures:
             try:
                 results[number] = future.result()
-                bar.update()
+                done()
             except Exception as error:
                 if _worker_died(error):
                     lost.append(number)
@@ -73,7 +76,6 @@ def run_calls(function: Callable, calls: Sequence[Sequence], executor: Executor 
         if failure is not None:
             raise failure
         if not lost:
-            bar.close()
             return results
         print(f"{len(lost)} of {len(calls)} calls were lost with their workers and are made again.", file=sys.stderr)
         waiting = lost

@@ -18,7 +18,6 @@ import filelock
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from fairlib.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.corpora import as_corpus
@@ -26,6 +25,7 @@ from fairlib.encoders import Encoder, load_encoder
 from fairlib.executors import run_calls
 from fairlib.features import Features, check_space, damaged_file, new_shard, read_manifest
 from fairlib.folders import cache_folder
+from fairlib.progress import stage
 
 SHARD_UTTERANCES = 256
 BATCH_SECONDS = {"cpu": 60.0, "mps": 60.0, "cuda": 480.0}  # of speech in one transformer batch
@@ -100,7 +100,7 @@ def extract(
         kept = "Frames" if frames else "Pooled features"
         what = f"{kept} of all {len(encoder.layers)} layers of {encoder.name} for {rows.sum() / 3600:.2f} h of speech"
         check_space(folder, predicted_bytes(encoder, rows.to_numpy(), frames), what)
-    name = f"extract {encoder.name}"
+    name = f"encoding {len(corpus):,} utterances with {encoder.name}"
     if executor is not None:
         place = str(Path(encoder.name).absolute()) if Path(encoder.name).is_dir() else encoder.name
         run_calls(_make_shard_there, [(place, encoder.dtype, *call) for call in pending], executor, name)
@@ -158,19 +158,16 @@ def _holds(shard: Path, wanted: dict) -> bool:
 
 
 def _make_shards_here(encoder: Encoder, pending: list, name: str) -> None:
-    # Quiet inside notebooks and logs; a person at a terminal sees the shards go by.
-    bar = tqdm(total=len(pending), desc=name, unit="shard", disable=not sys.stderr.isatty())
-    # First those that nobody else is making, then, if need be, those that another process left.
-    for patience in (0, -1):
-        busy = []
-        for call in pending:
-            try:
-                _make_shard(encoder, *call, patience=patience)
-                bar.update()
-            except filelock.Timeout:
-                busy.append(call)
-        pending = busy
-    bar.close()
+    with stage(name, sum(len(call[0]) for call in pending), "utterances") as done:
+        # First those that nobody else is making, then, if need be, those that another process left.
+        for patience in (0, -1):
+            busy = []
+            for call in pending:
+                try:
+                    _make_shard(encoder, *call, patience=patience, done=done)
+                except filelock.Timeout:
+                    busy.append(call)
+            pending = busy
 
 
 def _make_shard_there(name: str, dtype: str, utterances, shard: Path, wanted: dict, keep_audio, alter) -> None:
@@ -185,11 +182,14 @@ def _encoder_of_this_process(name: str, dtype: str) -> Encoder:
     return load_encoder(name, dtype=dtype)
 
 
-def _make_shard(encoder: Encoder, utterances, shard: Path, wanted: dict, keep_audio, alter, patience: float = -1):
+def _make_shard(
+    encoder: Encoder, utterances, shard: Path, wanted: dict, keep_audio, alter, patience: float = -1,
+    done: Callable[[int], None] = lambda number: None,
+) -> None:  # fmt: skip
     """Make one shard, unless another process has; ``patience``: seconds to wait for one that is at it, -1 for ever."""
     with filelock.FileLock(shard.with_suffix(".lock"), timeout=patience):
         if _holds(shard, wanted):
-            return
+            return done(len(utterances))
         for left in shard.parent.glob(f"{shard.name}.*.partial"):  # by a killed process: ours is the lock
             shutil.rmtree(left, ignore_errors=True)
         frames = wanted["frames"]
@@ -201,6 +201,7 @@ def _make_shard(encoder: Encoder, utterances, shard: Path, wanted: dict, keep_au
             for rows, layers in _forward(encoder, utterances, keep_audio, alter, went, stopwatch):
                 on_host = _to_host(layers, frames, stopwatch)
                 writes.append(pool.submit(_write, writer, encoder, names, rows, on_host, stopwatch.mark()))
+                done(len(rows))
                 if len(writes) > 1:  # one batch is written while the next is computed
                     writes.popleft().result()
             for write in writes:

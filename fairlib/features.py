@@ -52,6 +52,10 @@ class Features:
             views += [stored[first : first + count] for first, count in np.load(shard / f"{layer}.index.npy")]
         return views
 
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for shard in self.shards for file in shard.iterdir())
+
     def report(self) -> dict[str, float]:
         """How the passes that made these features went.
 

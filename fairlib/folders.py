@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +16,15 @@ try:
     import fcntl
 except ImportError:  # Windows, where nobody removes what another has open
     fcntl = None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EIO)
+_LEAST_BYTES = 10e6  # free, below which nothing is begun
+
+
+class FolderError(RuntimeError):
+    """A folder cannot be written, or is full; the message says what to do."""
 
 
 def cache_folder() -> Path:
@@ -26,12 +37,78 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary name beside ``path``, then rename: a stop never leaves half a file, and two
     processes that write the same do not write into each other's."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path.parent):
+        try:
+            write(temporary)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Within it, a disk that is full and a folder that cannot be written are told in one sentence.
+
+    Raises:
+        FolderError: names the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = told_disk_error(error, folder)
+        if not said:
+            raise
+        raise FolderError(said) from None
+
+
+def told_disk_error(error: OSError, folder: Path | None = None) -> str:
+    """What a disk's error means, and what to do; empty for other errors.
+
+    Example:
+        >>> told_disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("/data/mine"))
+        'the disk of /data/mine is full: free some space there.'
+    """
+    if isinstance(error.filename, str | Path) and (folder is None or error.errno not in _FULL):
+        folder = Path(error.filename)
+    if error.errno in _FULL:
+        return f"the disk{f' of {folder}' if folder else ''} is full: free some space there{_or_elsewhere(folder)}."
+    if error.errno in _UNWRITABLE and folder is not None and not _can_write(folder):
+        return f"{folder} cannot be written ({error.strerror}): change its permissions{_or_elsewhere(folder)}."
+    return ""
+
+
+def require_room(folder: Path) -> None:
+    """Refuse a folder that could not be made or written, or whose disk is full, before any work is begun; makes none.
+
+    Raises:
+        FolderError: names the folder.
+    """
+    if not _can_write(folder):
+        raise FolderError(f"{folder} cannot be written: change its permissions{_or_elsewhere(folder)}.")
+    if shutil.disk_usage(_there(folder)).free < _LEAST_BYTES:
+        raise FolderError(f"the disk of {folder} is full: free some space there{_or_elsewhere(folder)}.")
+
+
+def _there(path: Path) -> Path:
+    """A path, or what of it is there."""
+    return next((one for one in (path, *path.parents) if os.path.lexists(one)), Path.cwd())
+
+
+def _can_write(path: Path) -> bool:
+    there = _there(path)
+    return os.access(there, os.W_OK | os.X_OK if there.is_dir() else os.W_OK) and (there == path or there.is_dir())
+
+
+def _or_elsewhere(folder: Path | None) -> str:
+    """The variable that names the folder in which another lies."""
+    roots = {name: os.environ.get(name) for name in ("FAIRLIB_STORE", "FAIRLIB_RUNS", "FAIRLIB_CACHE")}
+    roots["FAIRLIB_CACHE"] = roots["FAIRLIB_CACHE"] or str(cache_folder())
+    roots["FAIRLIB_RUNS"] = roots["FAIRLIB_RUNS"] or str(Path(__file__).resolve().parents[1] / "_runs")
+    for name, root in roots.items():
+        if folder and root and folder.absolute().is_relative_to(Path(root).expanduser().absolute()):
+            return f", or name another folder by {name}"
+    return ""
 
 def write_text(path: Path, text: str) -> None:
     """`Path.write_text` that a stop never leaves half done."""
@@ -52,7 +129,8 @@ def hold(folder: Path) -> IO:
         (True, False)
     """
     mark = folder.with_name(folder.name + ".users")
-    mark.parent.mkdir(parents=True, exist_ok=True)
+    with writing(mark.parent):
+        mark.parent.mkdir(parents=True, exist_ok=True)
     while True:
         held = mark.open("w")
         if fcntl is None:

@@ -6,8 +6,10 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,13 +70,16 @@ def run_all(
         # Forked processes would share what threads of this one hold; fresh ones take a second and share nothing.
         fresh = multiprocessing.get_context("spawn")
         number = min(workers, len(jobs) or 1)
-        pool = executor or stack.enter_context(ProcessPoolExecutor(number, fresh, _share_cores, (number,)))
-        futures = [pool.submit(_run, chapter, values, force) for chapter, values in jobs]
+        pool = executor or stack.enter_context(ProcessPoolExecutor(number, fresh, _begin_worker, (number,)))
+        with _undisturbed():
+            futures = [pool.submit(_run, chapter, values, force) for chapter, values in jobs]
         for (chapter, values), future in zip(jobs, futures):
             try:
                 done = future.result()
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if executor is None:
+                    _stop_workers()
                 raise
             except Exception as error:  # the worker itself is gone, for want of memory say
                 done = {"status": "failed", "folder": "", "why": told_error(error), "duration_s": 0.0}
@@ -84,8 +89,34 @@ def run_all(
     return rows
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Processes that are started within it do not mind Ctrl-C until they say what it shall do to them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin_worker(workers: int) -> None:
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # between notebooks; in one, `fairlib.kernels` stops it
+    _share_cores(workers)
+
+
+def _stop_workers() -> None:
+    while workers := multiprocessing.active_children():  # one that is only just starting does not listen yet
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGINT)
+        time.sleep(0.2)
+
+
 def _share_cores(workers: int) -> None:
-    """Begin a worker: its kernels take a share of the cores, unless whoever called has said how many to take."""
+    """A worker's kernels take a share of the cores, unless whoever called has said how many to take."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
@@ -112,6 +143,10 @@ def _run(chapter: str, values: dict[str, Any], force: bool) -> dict[str, Any]:
         if why:
             folder = runs.run(chapter, values, force)
         result = {"status": "run" if why else "reused", "folder": str(folder), "why": why}
+    except KeyboardInterrupt:
+        if multiprocessing.parent_process() is None:
+            raise
+        os._exit(130)  # else a worker would go on with the next
     except Exception as error:  # whatever it is, the others go on, and the table tells
         result = {"status": "failed", "folder": "", "why": told_error(error)}
     return {**result, "duration_s": round(time.monotonic() - started, 1)}

@@ -72,7 +72,7 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
     rows = []
     for name, field in sorted(usual.model_fields.items(), key=lambda each: each[0] == "force"):
         value, default = (html.escape(_shown(one)) for one in (getattr(chosen, name), field.default))
-        otherwise = "" if value == default else f", otherwise {default}"
+        otherwise = "" if value == default or name == "group" else f", otherwise {default}"
         told = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
         rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{told}</small>"))
     table = (

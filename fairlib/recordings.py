@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from fairlib.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.folders import cache_folder, replace
+from fairlib.progress import steps
 
 PUBLISHED = Path(__file__).parent / "assets" / "recordings"
 
@@ -71,8 +70,8 @@ def recording_noise(corpus: str | pd.DataFrame) -> pd.Series:
     if not kept.exists():
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             measured = pool.map(lambda path: signal_to_noise(read_audio(path)), table["path"])
-            bar = tqdm(measured, total=len(table), desc="noise", unit="utt", disable=not sys.stderr.isatty())
-            values = pd.DataFrame({"snr_db": list(bar)}, index=table["utterance_id"].astype(str)).round(1)
+            measured = steps("measuring the noise of recordings", measured, len(table), "utterances")
+            values = pd.DataFrame({"snr_db": list(measured)}, index=table["utterance_id"].astype(str)).round(1)
         kept.parent.mkdir(parents=True, exist_ok=True)
         replace(kept, values.to_parquet)
     return pd.read_parquet(kept)["snr_db"]

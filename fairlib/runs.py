@@ -13,41 +13,39 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlib.chapters import (
     ROOT,
-    Chapter,
     ChapterError,
     EncoderParameters,
-    FineTuning,
     Parameters,
     StudyParameters,
     chapter_named,
     check,
     command,
 )
-from fairlib.encoders import finetuned_from
-from fairlib.folders import replace, write_text
+from fairlib.folders import replace, require_room, write_text, writing
 from fairlib.notebooks import number_cells, read_notebook, write_notebook
 from fairlib.pages import chapter_page
+from fairlib.preflight import require
+from fairlib.progress import listening
 from fairlib.provenance import code_version, commit_and_changes, package_versions
 
 if TYPE_CHECKING:
     import pandas as pd
     from nbformat import NotebookNode
 
-RUNS = ROOT / "_runs"
+RUNS = Path(os.environ.get("FAIRLIB_RUNS") or ROOT / "_runs").expanduser().absolute()
 
 # Modules that no chapter loads: they begin runs, or work on finished ones.
 NO_RESULT = {
-    "book.py", "cards.py", "cli.py", "comparison.py", "grids.py", "prediction.py", "printing.py", "study.py",
-    "summary.py",
+    "__main__.py", "book.py", "cards.py", "cli.py", "comparison.py", "grids.py", "kernels.py", "prediction.py",
+    "preflight.py", "printing.py", "study.py", "summary.py",
 }  # fmt: skip
-
-KERNEL_STARTS = 3  # several kernels starting at once can claim the same port; nothing else is tried again
 
 
 class RunError(ValueError):
@@ -76,12 +74,15 @@ def execute(chapter: str, values: Mapping[str, Any] | None = None, *, folder: st
         )
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    import nbformat
+
     stopped, partial, done = (folder / f"{name}.ipynb" for name in ("stopped", "partial", "chapter"))
     stopped.unlink(missing_ok=True)
     try:
         notebook = _papermill(chapter, read_notebook(source), partial, chosen.model_dump())
-    except ChapterStopped:
-        if partial.exists():
+    except (ChapterStopped, KeyboardInterrupt):
+        with contextlib.suppress(OSError, ValueError):  # nothing of it was written yet
+            write_notebook(partial, _tidy(nbformat.read(partial, nbformat.NO_CONVERT)))
             partial.replace(stopped)
         raise
     else:
@@ -96,7 +97,8 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
     """Run a chapter into its own folder under ``_runs`` and return the folder; a finished run is reused.
 
     The folder is named after the chapter, the parameters that differ from the defaults, and a hash of `made_from`:
-    everything that is known to change the result, audio aside (after changing a corpus, give ``force``). It holds
+    everything that is known to change the result. Of the audio these are the files' sizes and times of change. Two
+    equal runs at once are one: the second waits for the first, and is answered from its folder. A folder holds
 
     - ``chapter.ipynb``, the executed notebook, and ``chapter.html``, the same as one page that opens without a network;
     - ``outcomes/``, the entries of the store that the chapter used (``pandas.read_parquet`` reads the folder);
@@ -105,16 +107,45 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
 
     Raises:
         ChapterError, ChapterStopped: as `execute`.
+        fairlib.folders.FolderError: a folder cannot be written, or its disk is full.
     """
     chosen = _chosen(chapter, values, force)
     sources = made_from(chapter, chosen)
     folder = RUNS / run_name(chapter, chosen, sources)
-    why = _why(folder, chapter, chosen, sources)
-    if not why:
+    if not _why(folder, chapter, chosen, sources):
         return folder
-    if why.startswith("damaged"):
-        print(f"{folder.name} is {why}; the chapter is run again.", file=sys.stderr)
-    require_speech(chapter, chosen)
+    require(chapter, chosen)
+    require_room(folder)
+    with writing(folder), _alone(folder):
+        why = _why(folder, chapter, chosen, sources)
+        if why.startswith("damaged"):
+            print(f"{folder.name} is {why}; the chapter is run again.", file=sys.stderr)
+        if why:
+            _run(chapter, chosen, sources, folder)
+        else:
+            print(f"{folder.name} is finished; it is reused.", file=sys.stderr)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within it no other process makes this run; one that is at it is waited for. Who dies lets go by that."""
+    import filelock
+
+    (RUNS / "locks").mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(RUNS / "locks" / f"{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"another process is running {folder.name}: waiting for it.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(chapter: str, chosen: Parameters, sources: Mapping[str, str], folder: Path) -> None:
     record = folder / "provenance.json"
     record.unlink(missing_ok=True)
     shutil.rmtree(folder / "outcomes", ignore_errors=True)
@@ -129,21 +160,22 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
         path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder) if path.name != "stopped.ipynb"
     }
     write_text(record, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
-    return folder
 
 
 def plan(chapter: str, values: Mapping[str, Any] | None = None, force: bool = False) -> tuple[Path, str]:
     """What `run` would do: the folder, and why the chapter would be executed; empty where the run would be reused.
 
     Raises:
-        ChapterError: an unknown chapter, parameters that are not allowed, or speech that is needed and not there.
+        ChapterError: an unknown chapter, parameters that are not allowed, or something that it needs is not there.
+        fairlib.folders.FolderError: as `run`.
     """
     chosen = _chosen(chapter, values, force)
     sources = made_from(chapter, chosen)
     folder = RUNS / run_name(chapter, chosen, sources)
     why = _why(folder, chapter, chosen, sources)
     if why:
-        require_speech(chapter, chosen)
+        require(chapter, chosen)
+        require_room(folder)
     return folder, why
 
 
@@ -258,45 +290,6 @@ def _keep_outcomes(entries: Iterable[str], folder: Path) -> None:
             replace(folder / name, lambda path, source=source: shutil.copyfile(source, path))
 
 
-def require_speech(chapter: str, chosen: Parameters) -> None:
-    """Refuse, before any kernel starts, a chapter that needs a corpus which is not there.
-
-    It is not needed where its outcomes are published. Their names tell in no time what surely is not; a view that is
-    missing beside them (a perturbed channel, say) is found by the chapter itself.
-
-    Raises:
-        ChapterError: in the words of `fairlib.corpora.load_corpus`.
-    """
-    from fairlib.corpora import CorpusError, require_corpus
-    from fairlib.findings import controls
-    from fairlib.outcomes import anything_published
-
-    about = chapter_named(chapter)
-    if not isinstance(chosen, EncoderParameters) or not about.tasks:
-        return
-    encoders = [chosen.encoder]
-    if isinstance(chosen, FineTuning):
-        encoders.append(chosen.pretrained or finetuned_from(chosen.encoder)[0])
-    if about.controls:
-        encoders += controls(chosen.encoder)
-    lacking = [
-        (encoder, task) for encoder in encoders for task in about.tasks
-        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1)
-    ]  # fmt: skip
-    if not lacking and not chosen.force:
-        return
-    try:
-        require_corpus(chosen.corpus)
-    except CorpusError as error:
-        why = f"of {lacking[0][0]} there are no published outcomes ({lacking[0][1]})" if lacking else "force was given"
-        raise ChapterError(f"{chapter}: {why}, so the speech itself is needed. {error}") from None
-
-
-def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
-    """Probe trainings of a task; the number that a chapter is given holds for its main task alone."""
-    return chosen.seeds if task == (about.task or "sid") else 1
-
-
 def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:
     """Name of a run's folder: ``<chapter>[__<parameter>-<value>...]__<8 hex digits>``.
 
@@ -307,10 +300,21 @@ def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None
         'speaker-identification__corpus-synthetic__seeds-2'
     """
     parts = [chapter]
-    for name, value in differing(chosen).items():
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
-        parts.append(f"{name}-{slug[-40:]}")
+    parts += [f"{name}-{_slug(str(value))}" for name, value in differing(chosen).items()]
     return "__".join([*parts, key(chapter, chosen, sources)[:8]])
+
+
+def _slug(value: str) -> str:
+    """A value for a folder's name; of a path its last part, and of what is cut four digits that tell it from others.
+
+    Example:
+        >>> _slug("facebook/hubert-base-ls960"), _slug("/home/anna/speech/Our voices.csv")
+        ('facebook-hubert-base-ls960', 'Our-voices.csv-2181')
+    """
+    last = Path(value).name if Path(value).is_absolute() else value
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", last)[:40].strip("-.")
+    cut = last != value or len(last) > 40
+    return f"{slug}-{hashlib.sha256(value.encode()).hexdigest()[:4]}" if cut else slug
 
 
 def differing(chosen: Parameters) -> dict[str, Any]:
@@ -327,13 +331,13 @@ def differing(chosen: Parameters) -> dict[str, Any]:
 
 
 def key(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:
-    """Hash of what a run's result follows from, audio aside (see `run`); hexadecimal."""
+    """Hash of what a run's result follows from (see `run`); hexadecimal."""
     sources = sources or made_from(chapter, chosen)
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
 
 def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
-    """What a run's result follows from, audio aside: each file of code, the packages, the encoder, the parameters.
+    """What a run's result follows from: each file of code, packages, the encoder's and the corpus's files, parameters.
 
     Returns:
         Names, and the hash or version of each; `changes` tells in words how two of them differ.
@@ -351,63 +355,56 @@ def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
             shipped.update(f"{path.name} {_sha256(path)}\n".encode())
     sources["shipped encoders and outcomes"] = shipped.hexdigest()[:16]
     if isinstance(chosen, EncoderParameters):
-        for what, own in (("encoder", Path(chosen.encoder.removeprefix("random:"))), ("corpus", Path(chosen.corpus))):
-            if not own.is_absolute():  # a name, not a folder or file of one's own
-                continue
-            # A full-size checkpoint takes long to read: its size and time of change stand for its content.
-            states = [(path.name, path.stat()) for path in (_files(own) if own.is_dir() else [own])]
-            lines = "\n".join(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
-            sources[f"the {what}'s files"] = hashlib.sha256(lines.encode()).hexdigest()[:16]
+        own = Path(chosen.encoder.removeprefix("random:"))
+        if own.is_absolute():  # a folder, not a name
+            sources["the encoder's files"] = _states(_files(own))
+        speech = _speech_files(chosen.corpus)
+        if speech:
+            sources["the corpus's files"] = _states(speech)
     return sources
 
 
-@contextlib.contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """What a chapter's kernel inherits: no progress bars, absolute folders, this environment's kernel."""
-    before = dict(os.environ)
-    os.environ["TQDM_DISABLE"] = "1"
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a package would like to draw bars of its own
-    for folder in ("FAIRLIB_DATA", "FAIRLIB_STORE", "FAIRLIB_CACHE"):
-        if os.environ.get(folder):
-            os.environ[folder] = str(Path(os.environ[folder]).expanduser().resolve())
+def _states(files: Iterable[Path]) -> str:
+    """Hash of files' names, sizes and times of change: a checkpoint or a corpus takes long to read."""
+    lines = [f"{path.name} {state.st_size} {state.st_mtime_ns}" for path in files for state in [path.stat()]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _speech_files(corpus: str) -> list[Path]:
+    """The files of a corpus, as far as it is there; none of synthetic speech, which follows from the code."""
+    if corpus in ("synthetic", "planted"):
+        return []
+    from fairlib.corpora import CorpusError, load_corpus
+    from fairlib.corpora.table import FOLDERS, find_root
+
+    own = Path(corpus)
     try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+        if corpus in FOLDERS:
+            return _files(find_root(corpus, FOLDERS[corpus], None))
+        if not own.is_absolute() or own.is_dir():
+            return _files(own) if own.is_dir() else []
+        with warnings.catch_warnings(action="ignore"):  # the chapter's own look at it says them
+            return [own, *(Path(path) for path in load_corpus(corpus, on_error="skip")["path"])]
+    except CorpusError:  # the chapter says it, if it needs the speech
+        return [own] if own.is_absolute() else []
 
 
 def _papermill(chapter: str, notebook: NotebookNode, output: Path, values: dict[str, Any]) -> NotebookNode:
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from traitlets.config import Config
+    # Papermill and the kernel's client take a second to import.
+    from papermill import PapermillExecutionError
 
-    # Else anyone on the same machine could listen in on the kernel, and it says so on every start.
-    config = Config({"KernelManager": {"transport_encryption": "auto"}})
-    for _ in range(KERNEL_STARTS):
-        try:
-            with _kernel_environment():
-                return papermill.execute_notebook(
-                    notebook,
-                    output,
-                    parameters=values,
-                    kernel_name="python3",
-                    cwd=ROOT,
-                    progress_bar=sys.stderr.isatty(),
-                    config=config,
-                )
-        except papermill.PapermillExecutionError as error:
-            raise ChapterStopped(
-                f"{chapter} stopped with {error.ename}: {error.evalue} "
-                f"(the notebook up to there: {output.with_name('stopped.ipynb')})"
-            ) from None
-        except DeadKernelError:
-            raise ChapterStopped(f"{chapter} stopped: its kernel died, often for want of memory.") from None
-        except RuntimeError as error:
-            if "Kernel died before replying to kernel_info" not in str(error):
-                raise
-    raise ChapterStopped(f"{chapter}: its kernel did not start, {KERNEL_STARTS} times; look for full memory or disk.")
+    from fairlib.kernels import KernelError, execute_in_kernel
+
+    try:
+        with listening():
+            return execute_in_kernel(notebook, output, values, ROOT, chapter)
+    except PapermillExecutionError as error:
+        said = " ".join(f"{error.ename}: {error.evalue}".split())
+        raise ChapterStopped(
+            f"{chapter} stopped with {said} (the notebook up to there: {output.with_name('stopped.ipynb')})"
+        ) from None
+    except KernelError as error:
+        raise ChapterStopped(f"{chapter} stopped: {error}.") from None
 
 
 def _tidy(notebook: NotebookNode) -> NotebookNode:

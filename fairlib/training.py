@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 from transformers import Wav2Vec2FeatureExtractor
 
 from fairlib.devices import half_precision
 from fairlib.encoders import quiet_transformers
 from fairlib.folders import replace
+from fairlib.progress import stage
 
 CHECKPOINT_EVERY = 500  # steps
 LOG_EVERY = 100
@@ -82,7 +82,7 @@ def train(
     """Train ``model`` on its device, from the last checkpoint in ``output`` if there is one.
 
     Args:
-        name: shown beside the progress bar.
+        name: shown where its progress is told.
         model: everything that is trained; a parameter that asks for no gradient stays as it is.
         loss_of: runs step number n (from 1) and gives its loss, the seconds of speech in it and figures for the log.
         schedule: steps and learning rate.
@@ -122,40 +122,43 @@ def train(
         keep(done)
     model.train()
     recent, recent_s, since = [], 0.0, time.monotonic()
-    bar = tqdm(total=schedule.steps, initial=done, desc=name, mininterval=10, unit="step", disable=None)
-    for step in range(done + 1, schedule.steps + 1):
-        torch.manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        half = half_precision(device.type)
-        with torch.autocast(device.type, half, enabled=half is not None):
-            loss, seconds, figures = loss_of(step)
-        if not torch.isfinite(loss):
-            intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
-            raise TrainingError(f"{name}: the loss at step {step} is {loss.item()}: lower the learning rate{intact}.")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
-        optimizer.step()
+    with stage(f"training {name}", schedule.steps, "steps") as told:
+        told(done)
+        for step in range(done + 1, schedule.steps + 1):
+            torch.manual_seed(seed * 1_000_003 + step)
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(step)
+            half = half_precision(device.type)
+            with torch.autocast(device.type, half, enabled=half is not None):
+                loss, seconds, figures = loss_of(step)
+            if not torch.isfinite(loss):
+                intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
+                raise TrainingError(
+                    f"{name}: the loss at step {step} is {loss.item()}: lower the learning rate{intact}."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+            optimizer.step()
 
-        recent.append({"loss": loss.detach(), **figures})
-        recent_s += seconds
-        heard += seconds
-        bar.update()
-        if step % LOG_EVERY == 0 or step == schedule.steps:
-            means = {key: float(sum(row[key] for row in recent)) / len(recent) for key in recent[0]}
-            speed = recent_s / (time.monotonic() - since)
-            log.append({"step": step, **means, "hours_heard": heard / 3600, "times_real_time": speed})
-            replace(output / "training.csv", lambda path: pd.DataFrame(log).round(4).to_csv(path, index=False))
-            bar.set_postfix_str(" ".join(f"{key} {value:.3g}" for key, value in log[-1].items() if key != "step"))
-            recent, recent_s, since = [], 0.0, time.monotonic()
-        if step % CHECKPOINT_EVERY == 0 or step == schedule.steps:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            state |= {"step": step, "log": log, "heard_s": heard}
-            replace(checkpoint, lambda path, state=state: torch.save(state, path))
-        if step in kept:
-            keep(step)
-    bar.close()
+            recent.append({"loss": loss.detach(), **figures})
+            recent_s += seconds
+            heard += seconds
+            note = ""
+            if step % LOG_EVERY == 0 or step == schedule.steps:
+                means = {key: float(sum(row[key] for row in recent)) / len(recent) for key in recent[0]}
+                speed = recent_s / (time.monotonic() - since)
+                log.append({"step": step, **means, "hours_heard": heard / 3600, "times_real_time": speed})
+                replace(output / "training.csv", lambda path: pd.DataFrame(log).round(4).to_csv(path, index=False))
+                note = " ".join(f"{key} {value:.3g}" for key, value in log[-1].items() if key != "step")
+                recent, recent_s, since = [], 0.0, time.monotonic()
+            told(1, note)
+            if step % CHECKPOINT_EVERY == 0 or step == schedule.steps:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                state |= {"step": step, "log": log, "heard_s": heard}
+                replace(checkpoint, lambda path, state=state: torch.save(state, path))
+            if step in kept:
+                keep(step)
     return pd.DataFrame(log)
 
 

@@ -136,7 +136,7 @@ def test_help_and_typos_are_answered_without_loading_anything_heavy():
 
 
 def test_the_help_is_there_within_a_second():
-    command = [sys.executable, "-m", "fairlib.cli", "run", "speech-recognition", "--help"]
+    command = [sys.executable, "-m", "fairlib", "run", "speech-recognition", "--help"]
 
     def seconds() -> float:
         # Processor time: what else the machine is doing at the moment is not what is tested.

@@ -44,6 +44,7 @@ from fairlib.audio import SAMPLE_RATE
 from fairlib.corpora import _espeak
 from fairlib.corpora.table import CorpusError, Problems, finish_table
 from fairlib.folders import cache_folder
+from fairlib.progress import steps
 
 NAME = "synthetic"
 # What eSpeak calls each accent (its own name for British English is not a voice's name).
@@ -345,6 +346,7 @@ def _make(folder: Path, settings: dict, planted: dict[str, Disadvantage]) -> lis
         speakers = _plan(settings, planted)
         with ThreadPoolExecutor(2) as pool:  # eSpeak speaks in other processes meanwhile
             spoken = pool.map(_speak, speakers)
+            spoken = steps("speaking synthetic speech", spoken, len(speakers), "voices")
             rows = [
                 row for speaker, waves in zip(speakers, spoken, strict=True) for row in _record(new, speaker, waves)
             ]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 
 from fairlib.devices import half_precision
 from fairlib.probing.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
 from fairlib.probing.text import greedy_text, letters
+from fairlib.progress import steps
 
 LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
 _RENORMALISE = 4  # time steps between two rescalings of the forward and backward probabilities
@@ -52,8 +50,7 @@ def fit_ctc(
     batches = _batches(lengths[:training], frames_per_batch(seconds_per_batch, stride))
     passes = max(passes, -(-LEAST_STEPS // len(batches)))
     total, step = passes * len(batches), 0
-    bar = tqdm(total=total, desc="train CTC probes", disable=not sys.stderr.isatty(), leave=False)
-    for number in range(passes):
+    for number in steps(f"training CTC probes of {len(frames.widths)} layers", range(passes), unit="passes"):
         order = [batches[index] for index in np.random.default_rng([seed, number]).permutation(len(batches))]
         for (rows, time), packed in zip(order, frames.batches([rows for rows, _ in order])):
             step += 1
@@ -69,8 +66,6 @@ def fit_ctc(
             logits.backward(gradient / target_lengths.sum())
             stack.clip_gradients(clip)
             optimizer.step()
-            bar.update()
-    bar.close()
 
     decoded: list[list[str]] = [[""] * (len(texts) - training) for _ in frames.widths]
     testing = _batches(lengths[training:], frames_per_batch(seconds_per_batch, stride))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -13,6 +15,7 @@ import pandas as pd
 import torch
 
 from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
+from fairlib.devices import best_device
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
 from fairlib.features import Features
@@ -20,6 +23,9 @@ from fairlib.folders import cache_folder, hold, remove_unheld
 from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
 from fairlib.probing.splits import corpus_name
 from fairlib.probing.transcripts import text_version
+from fairlib.progress import stage
+
+_POOLED_BYTES = 1e9  # of pooled features that are worth keeping until the process ends
 
 
 def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute: Callable) -> pd.DataFrame:
@@ -44,28 +50,37 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
             key["transcripts"] = version
     key["corpus_fingerprint"] = corpus_fingerprint(table)
     key["extra_fingerprints"] = [corpus_fingerprint(other) for other in extra_tables]
-    entries, origin, work = [], "stored", None
-    for seed in range(seeds):
-        entry = None if force else read_outcomes({**key, "seed": seed})
-        if entry is None:
-            origin = "computed"
-            work = work or Work(encoder, table, extra_tables, key)
-            started = time.monotonic()
-            rows = compute(work, seed)
-            constants = {"encoder": encoder, "task": task, "seed": seed}
-            # Some views have several probes in one entry.
-            entry = _tidy(rows, speaker_columns(table), **constants, **({} if "probe" in rows else {"probe": probe}))
-            about = {
-                "device": work.device, "threads": torch.get_num_threads(), "torch": torch.__version__,
-                "duration_s": round(time.monotonic() - started, 1), "left_out": rows.attrs.get("left_out", []),
-                "utterances_left_out": rows.attrs.get("utterances_left_out", {}),
-            }  # fmt: skip
-            write_outcomes(entry, {**key, "seed": seed}, about)
-            entry.attrs = {"stored": {"key": {**key, "seed": seed}, **about}}
-        entries.append(entry)
-    if work is not None:
-        work.clear()
-    return _together(entries, origin)
+    found = [None if force else read_outcomes({**key, "seed": seed}) for seed in range(seeds)]
+    if all(entry is not None for entry in found):
+        return _together(found, "stored")
+    work = Work(encoder, table, extra_tables, key)
+    entries = []
+    with stage(f"probing {_LABELS[task]}, {encoder} on {name}, {probe}", seeds, "seeds") as done:
+        for seed, entry in enumerate(found):
+            entries.append(_computed(work, seed, compute, speaker_columns(table)) if entry is None else entry)
+            done()
+    work.clear()
+    return _together(entries, "computed")
+
+
+_LABELS = {"sid": "speakers", "asr": "characters", "phone": "phones"}
+
+
+def _computed(work: Work, seed: int, compute: Callable, of_speakers: list[str]) -> pd.DataFrame:
+    """One seed's outcomes, computed and stored."""
+    started, key = time.monotonic(), {**work.key, "seed": seed}
+    rows = compute(work, seed)
+    constants = {"encoder": key["encoder"], "task": key["task"], "seed": seed}
+    # Some views have several probes in one entry.
+    entry = _tidy(rows, of_speakers, **constants, **({} if "probe" in rows else {"probe": key["probe"]}))
+    about = {
+        "device": work.device, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "duration_s": round(time.monotonic() - started, 1), "left_out": rows.attrs.get("left_out", []),
+        "utterances_left_out": rows.attrs.get("utterances_left_out", {}),
+    }  # fmt: skip
+    write_outcomes(entry, key, about)
+    entry.attrs = {"stored": {"key": key, **about}}
+    return entry
 
 
 def with_left_out(rows: pd.DataFrame, speakers: Sequence[str] = (), utterances: dict | None = None) -> pd.DataFrame:
@@ -80,9 +95,12 @@ class Work:
 
     def __init__(self, encoder: str, table: pd.DataFrame, extra: list[pd.DataFrame], key: dict) -> None:
         self.table, self.extra, self.key = table.reset_index(drop=True), extra, key
-        self.encoder: Encoder = load_encoder(encoder)
-        self.device = self.encoder.device
-        self._folders: dict[Path, IO] = {}
+        self.device = best_device()
+        self._name, self._folders = encoder, {}
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        return load_encoder(self._name, self.device)
 
     def features(
         self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool | None = None,
@@ -90,19 +108,26 @@ class Work:
         """Features of a whole corpus; ``alteration`` names what ``alter`` does.
 
         Without a word about frames they are kept where another probe will want them, so that they come with this pass.
+        What is pooled alone is small, so it stays for the other probes of this process.
         """
         fingerprints = [self.key["corpus_fingerprint"], *self.key["extra_fingerprints"]]
         number = next(i for i, one in enumerate([self.table, *self.extra]) if one is table)
+        if frames is None:
+            frames = _kept is not None and not alteration
+        name = "-".join([self.key["encoder_fingerprint"][:12], fingerprints[number][:12], *filter(None, [alteration])])
         # Two probes that run side by side must not remove each other's features.
         owner = "shared" if _kept is not None else f"{self.key['task']}-{self.key['probe']}".replace(" ", "-")
-        name = "-".join([self.key["encoder_fingerprint"][:12], fingerprints[number][:12], *filter(None, [alteration])])
-        folder = cache_folder() / "features" / owner / name
+        folder = cache_folder() / "features" / (owner if frames or _kept is not None else "pooled") / name
+        if not frames and (folder, self.device) in _pooled and folder.exists():
+            return _pooled[folder, self.device]
         folders = self._folders if _kept is None else _kept
         if folder not in folders:
             folders[folder] = hold(folder)
-        if frames is None:
-            frames = _kept is not None and not alteration
-        return extract(self.encoder, table, folder, frames, alter, _executor)
+        features = extract(self.encoder, table, folder, frames, alter, _executor)
+        if not frames and _kept is None and features.size() <= _POOLED_BYTES:
+            _pooled[folder, self.device] = features
+            _pooled_folders[folder] = self._folders.pop(folder)
+        return features
 
     def clear(self) -> None:
         _remove(self._folders)
@@ -112,6 +137,12 @@ def _remove(folders: dict[Path, IO]) -> None:
     for folder, held in folders.items():
         held.close()
         remove_unheld(folder)
+    folders.clear()
+
+
+_pooled: dict[tuple[Path, str], Features] = {}  # by folder and device, until this process ends
+_pooled_folders: dict[Path, IO] = {}
+atexit.register(_remove, _pooled_folders)
 
 
 _kept: dict[Path, IO] | None = None  # features to be removed at the end of `kept_features`
