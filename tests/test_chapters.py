@@ -14,7 +14,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from fairlib import book, chapters, cli, provenance, runs
+from fairlib import book, chapters, cli, preflight, provenance, runs
 from fairlib.chapters import ChapterError
 from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
@@ -63,7 +63,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "BUILD", tmp_path / "_build")
     (tmp_path / "library.py").write_text("# stands for fairlib's own files")
     monkeypatch.setattr(runs, "_library_files", lambda: [tmp_path / "library.py"])
-    monkeypatch.setattr(runs, "require_speech", lambda *_: None)
+    monkeypatch.setattr(runs, "require", lambda *_: None)
     return notebooks / "05_speaker_identification.py"
 
 
@@ -192,9 +192,9 @@ def test_a_corpus_that_is_needed_and_not_there_is_refused_before_a_kernel_starts
 @pytest.mark.parametrize("chapter", chapters.chapters())
 def test_no_corpus_is_needed_where_outcomes_are_published(chapter, monkeypatch):
     monkeypatch.delenv("FAIRLIB_DATA", raising=False)
-    runs.require_speech(chapter, chapters.check(chapter, {}))
+    preflight.require(chapter, chapters.check(chapter, {}))
     if "corpus" in chapters.parameters(chapter).model_fields and chapter != "fine-tuning":
-        runs.require_speech(chapter, chapters.check(chapter, {"corpus": "synthetic", "force": True}))
+        preflight.require(chapter, chapters.check(chapter, {"corpus": "synthetic", "force": True}))
 
 
 # Runs
