@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax
 
 from fairlib.corpora import CorpusError, load_corpus
 from fairlib.probing import (
@@ -58,17 +58,58 @@ def test_softmax_reads_what_is_there_and_nothing_else(gaussians):
     assert 0.5 < errors[2] < 0.8  # chance is 2/3
 
 
-@pytest.mark.parametrize("l2", [1e-3, 1e-1])
-def test_softmax_agrees_with_scikit_learn(gaussians, l2):
+def _loss(scores, labels, train, weights, l2) -> float:
+    """Mean cross-entropy of the training rows and penalty, in double precision."""
+    logs = log_softmax(scores[train].astype(float), axis=1)
+    return float(-logs[np.arange(train.sum()), labels[train]].mean() + l2 / 2 * np.square(weights).sum())
+
+
+def _speakers(speakers=30, width=40):
+    """Few utterances of many speakers, as a corpus has them: training rows are told without an error."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(speakers), 12)
+    matrix = rng.standard_normal((speakers, width))[labels] + 1.5 * rng.standard_normal((len(labels), width))
+    return (matrix @ rng.standard_normal((width, width))).astype(np.float32), labels, np.arange(len(labels)) % 4 > 0
+
+
+@pytest.mark.parametrize("l2", [3e-4, 1e-2])
+def test_softmax_ends_at_the_optimum_that_scikit_learn_finds(l2):
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    matrices, labels, train = gaussians
-    scores = fit_softmax(matrices[1], labels, train, iterations=60, l2=l2)
-    x = StandardScaler().fit(matrices[1][train]).transform(matrices[1])
+    matrix, labels, train = _speakers()
+    x = StandardScaler().fit(matrix[train].astype(float)).transform(matrix.astype(float))
     # scikit-learn weighs the summed loss by C against half the squared weights.
-    reference = LogisticRegression(C=1 / (l2 * train.sum()), max_iter=2000, tol=1e-8).fit(x[train], labels[train])
-    np.testing.assert_allclose(softmax(scores, axis=1), reference.predict_proba(x), atol=2e-3)
+    model = LogisticRegression(C=1 / (l2 * train.sum()), max_iter=5000, tol=1e-8).fit(x[train], labels[train])
+    theirs = _loss(model.decision_function(x), labels, train, model.coef_, l2)
+
+    def found(**how):
+        scores = fit_softmax(matrix, labels, train, l2=l2, **how)
+        weights = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), scores, rcond=None)[0]
+        return scores, _loss(scores, labels, train, weights[:-1], l2)
+
+    scores, ours = found()
+    assert -1e-6 < ours - theirs < 1e-5  # what the tolerance promises
+    assert (scores.argmax(axis=1) == model.predict(x)).mean() >= 0.997
+    assert found(iterations=5)[1] > theirs + 1e-3  # which an early stop does not reach
+
+
+def test_softmax_says_when_its_tolerance_is_beyond_single_precision():
+    matrix, labels, train = _speakers()
+    with pytest.warns(UserWarning, match="above the minimum of its loss"):
+        fit_softmax(matrix, labels, train, l2=3e-4, tolerance=0.0)
+    with pytest.raises(ValueError, match="no minimum"):
+        fit_softmax(matrix, labels, train, l2=0.0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_softmax_ends_where_features_are_constant_repeated_or_huge_and_classes_tiny():
+    matrix, labels, train = _speakers(speakers=4, width=6)
+    odd = np.column_stack([matrix, matrix, np.zeros(len(matrix)), 1e6 + matrix[:, :1]]).astype(np.float32)
+    scores = fit_softmax(odd, labels, train, l2=1e-3)
+    assert np.isfinite(scores).all()
+    few = np.isin(np.arange(len(labels)), [0, 12, 24, 36])  # one row a class
+    assert (fit_softmax(odd, labels, few, l2=1e-3).argmax(axis=1)[few] == labels[few]).all()
 
 
 def test_softmax_in_half_precision_ends_where_single_precision_does(monkeypatch):
