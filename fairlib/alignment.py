@@ -88,12 +88,18 @@ def publish(corpus: pd.DataFrame) -> Path:
 
 
 def _published(corpus: pd.DataFrame) -> dict[str, Segments] | None:
-    """The published alignments of these utterances, or None if one of them, or its transcript, is another."""
+    """The published alignments of these utterances, or None if one of them, its transcript or its length is another.
+
+    These are by utterance, so that part of a corpus has them too; for whole ones see `fairlib.corpora.identity`.
+    """
     path = PUBLISHED / f"{corpus['corpus'].iloc[0]}.parquet"
     if not path.exists():
         return None
     table = pd.read_parquet(path).set_index("utterance_id").reindex(corpus["utterance_id"])
     if list(table["text"]) != [_digest(text) for text in corpus["text"]]:
+        return None
+    ends = table["end"].map(lambda times: times[-1] / 100 if len(times) else 0.0).to_numpy()
+    if (ends > corpus["duration_s"].to_numpy() + 0.1).any():
         return None
     return {
         name: [(phone, start / 100, end / 100) for phone, start, end in zip(phones, starts, ends)]

@@ -3,6 +3,10 @@
 One row per encoder, layer, task, unit, probe, seed and utterance. A store entry holds one seed of one probe on one
 encoder and corpus, in a Parquet file whose metadata carries its key: everything that changes the result. Entries are
 written to a temporary name and renamed; a damaged entry counts as absent.
+
+Published outcomes answer for a corpus by its name only where its copy here is the one that they were computed on, or
+the same utterances of the same speakers in other audio files, or where it is not here at all
+(`fairlib.corpora.identity`). Outcomes of somebody else's speech are never given for one's own.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +25,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from fairlib.corpora.identity import OTHER, published_for
 from fairlib.folders import cache_folder, replace
 
 PUBLISHED = Path(__file__).parent / "assets" / "outcomes"
@@ -37,7 +43,7 @@ COLUMNS = {
 
 
 _see_published = True
-_used: dict[str, None] = {}  # names of entries, in the order in which this process first used them
+_used: dict[str, dict] = {}  # keys of entries by their names, in the order in which this process first used them
 
 
 @contextmanager
@@ -72,13 +78,16 @@ def _slug(encoder: str) -> str:
 
 
 def anything_published(encoder: str, corpus: str, task: str, seed: int) -> bool:
-    """Whether any probe's outcomes of this encoder, corpus, task and seed are published; by their names alone.
+    """Whether any probe's outcomes of this encoder, corpus, task and seed are published and answer for the corpus here.
+
+    By their names alone, in no time.
 
     Example:
-        >>> anything_published("logmel", "speechocean762", "sid", 4), anything_published("logmel", "mine", "sid", 0)
+        >>> anything_published("logmel", "planted", "sid", 4), anything_published("logmel", "mine", "sid", 0)
         (True, False)
     """
-    return any(PUBLISHED.glob(f"{task}-{_slug(encoder)}-{corpus}-seed{seed}-*.parquet"))
+    there = any(PUBLISHED.glob(f"{task}-{_slug(encoder)}-{corpus}-seed{seed}-*.parquet"))
+    return there and published_for(corpus) != OTHER
 
 
 def read_outcomes(key: dict) -> pd.DataFrame | None:
@@ -93,8 +102,11 @@ def read_outcomes(key: dict) -> pd.DataFrame | None:
 
 
 def read_published(key: dict) -> pd.DataFrame | None:
-    """The published outcomes of a key without the corpora's fingerprints: what a reader without audio needs."""
-    if not _see_published:
+    """The published outcomes of a key without the corpora's fingerprints: what a reader without audio needs.
+
+    None if they are of another corpus than the one that lies here under its name.
+    """
+    if not _see_published or OTHER in map(published_for, [key["corpus"], *key["extra"]]):
         return None
     stem = entry_name(key).rsplit("-", 1)[0]
     for path in sorted(PUBLISHED.glob(f"{stem}-*.parquet")):
@@ -110,21 +122,25 @@ def read_published(key: dict) -> pd.DataFrame | None:
 def published_outcomes(
     encoder: str, corpus: str | None = None, task: str | None = None, probe: str | None = None
 ) -> pd.DataFrame:
-    """What is published of one encoder, all seeds together; empty if there is nothing.
+    """What is published of one encoder, all seeds together; empty if there is nothing, or nothing that answers for the
+    corpora here.
 
     Args:
         corpus, task, probe: only of this one.
 
     Example:
-        >>> sorted(published_outcomes("logmel", "speechocean762")["task"].unique())
-        ['asr', 'phone', 'sid']
+        >>> sorted(published_outcomes("logmel", "planted")["task"].unique())
+        ['asr', 'sid']
     """
     entries = []
     for path in sorted(PUBLISHED.glob(f"{task or '*'}-{_slug(encoder)}-{corpus or '*'}-seed*.parquet")):
         entry = _read(path, probe)
-        if entry is not None and entry["encoder"].iloc[0] == encoder:
+        if entry is None:
+            continue
+        key = entry.attrs["stored"]["key"]
+        if key["encoder"] == encoder and OTHER not in map(published_for, [key["corpus"], *key["extra"]]):
             entries.append(entry)
-    note_used(entry_name(entry.attrs["stored"]["key"]) for entry in entries)
+    note_used(entry.attrs["stored"]["key"] for entry in entries)
     return pd.concat(entries, ignore_index=True) if entries else pd.DataFrame(columns=list(COLUMNS))
 
 
@@ -133,8 +149,19 @@ def used_entries() -> list[str]:
     return list(_used)
 
 
-def note_used(entries: Iterable[str]) -> None:
-    _used.update(dict.fromkeys(entries))
+def used_speech() -> list[dict]:
+    """Which speech the outcomes that this process was given are of: ``corpus, corpus_fingerprint`` and their number of
+    ``entries``. Two fingerprints of one corpus are two copies of it."""
+    counts = Counter(
+        speech
+        for key in _used.values()
+        for speech in zip([key["corpus"], *key["extra"]], [key["corpus_fingerprint"], *key["extra_fingerprints"]])
+    )
+    return [{"corpus": corpus, "corpus_fingerprint": mark, "entries": n} for (corpus, mark), n in counts.items()]
+
+
+def note_used(keys: Iterable[dict]) -> None:
+    _used.update({entry_name(key): key for key in keys})
 
 
 def entry_file(name: str) -> Path | None:

@@ -36,7 +36,7 @@ def provenance_box(
     """
     from IPython.display import HTML
 
-    from fairlib.outcomes import used_entries
+    from fairlib.outcomes import used_entries, used_speech
 
     tables = outcomes if isinstance(outcomes, Sequence) else [outcomes]
     if not tables:
@@ -52,6 +52,7 @@ def provenance_box(
         "seeds": sorted({int(seed) for table in tables for seed in table["seed"].unique()}),
         "outcomes": [_outcomes_facts(table) for table in tables],
         "entries": used_entries(),
+        "speech": used_speech(),
         "code": code_version(),
         "duration_s": round(_seconds_since_start(), 1),
         "command": command(chapter, chosen.model_copy(update={"force": False})),
@@ -153,6 +154,9 @@ def _box(facts: Mapping[str, Any]) -> str:
         )
     files = len(facts["entries"])
     rows.append(row("all outcomes", f"{files} file{'' if files == 1 else 's'}; a run keeps them in its folder"))
+    for each in facts["speech"]:
+        of = f"outcomes in {each['entries']} of them"
+        rows.append(row(f"speech of {each['corpus']}", f"{of}, corpus {short(each['corpus_fingerprint'])}"))
     rows.append(row("code", text(facts["code"])))
     rows.append(row("this page", f"made in {facts['duration_s']:,.0f} s, Python {platform.python_version()}"))
     rows.append(row("run it again", f'<code style="overflow-wrap:anywhere">{text(facts["command"])}</code>'))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fairlib.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora import corpus_fingerprint, load_corpus
+from fairlib.corpora.identity import OTHER, published_for
 from fairlib.folders import cache_folder, replace
 from fairlib.progress import steps
 
@@ -52,6 +53,8 @@ def signal_to_noise(audio: np.ndarray) -> float:
 def recording_noise(corpus: str | pd.DataFrame) -> pd.Series:
     """`signal_to_noise` of every utterance of a corpus, by utterance_id: published, or measured once and cached.
 
+    What is published answers for a corpus under the same rule as outcomes (`fairlib.corpora.identity`).
+
     Args:
         corpus: name of a corpus, or a corpus table.
 
@@ -63,7 +66,7 @@ def recording_noise(corpus: str | pd.DataFrame) -> pd.Series:
         >>> recording_noise("speechocean762").index[0]
         '000010011'
     """
-    if isinstance(corpus, str) and (PUBLISHED / f"{corpus}.parquet").exists():
+    if isinstance(corpus, str) and (PUBLISHED / f"{corpus}.parquet").exists() and published_for(corpus) != OTHER:
         return pd.read_parquet(PUBLISHED / f"{corpus}.parquet")["snr_db"]
     table = load_corpus(corpus) if isinstance(corpus, str) else corpus
     kept = cache_folder() / "recordings" / f"{corpus_fingerprint(table)[:16]}.parquet"

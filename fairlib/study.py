@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 import fairlib
 from fairlib.chapters import ChapterError, check
+from fairlib.corpora.identity import publish_corpora
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
 from fairlib.folders import replace
 from fairlib.grids import Job, told_error
@@ -178,7 +179,7 @@ def _reproduced(row: dict) -> dict:
     with without_published():
         outcomes = call(row)
     again = call(row)  # the published ones, or the store's once more
-    published = again.attrs["provenance"]["origin"] == "published"
+    published = again.attrs["provenance"]["origin"].startswith("published")
     errors, shipped = (_errors(table) for table in (outcomes, again))
     result = {
         "lowest": errors.groupby("unit").min().to_dict(),
@@ -210,7 +211,7 @@ def told(row: dict) -> str:
 
 
 def publish(reproduced: pd.DataFrame) -> None:
-    """Copy what `reproduce` computed from the store into the package.
+    """Copy what `reproduce` computed from the store into the package, and note of which copies of the corpora it is.
 
     Of encoders along pretraining, whose weights do not ship, the fingerprints are kept: by these their outcomes are
     found.
@@ -218,6 +219,7 @@ def publish(reproduced: pd.DataFrame) -> None:
     for name in reproduced["entries"].explode().dropna():
         replace(PUBLISHED / name, lambda path, name=name: shutil.copyfile(store_folder() / name, path))
     done = reproduced[reproduced["entries"].map(len) > 0]
+    publish_corpora(done["corpus"].unique())
     along = {name: encoder_fingerprint(name) for name in done["encoder"].unique() if "@" in name}
     if along:
         known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.exists() else {}

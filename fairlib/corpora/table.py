@@ -13,7 +13,7 @@ import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -369,15 +369,35 @@ def corpus_fingerprint(corpus: pd.DataFrame) -> str:
         >>> corpus_fingerprint(load_corpus("synthetic"))  # doctest: +SKIP
         '51bd...'
     """
-    columns = ["utterance_id", "speaker_id", "text", "split", *speaker_columns(corpus)]
-    columns = [column for column in columns if column in corpus.columns]
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(_file_digest, corpus["path"]))
-    lines = []
-    for values, digest in zip(corpus[columns].itertuples(index=False, name=None), digests, strict=True):
-        known = {column: value for column, value in zip(columns, values, strict=True) if not pd.isna(value)}
-        lines.append(json.dumps(known | {"audio": digest}, sort_keys=True))
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return _digest(row | {"audio": digest} for row, digest in zip(_described(corpus), digests, strict=True))
+
+
+def table_fingerprint(corpus: pd.DataFrame) -> str:
+    """`corpus_fingerprint` without the audio: equal for two copies of one corpus in different formats.
+
+    Example:
+        >>> voices = pd.DataFrame({"utterance_id": ["u1"], "speaker_id": ["a"], "text": ["hello"], "path": ["u1.wav"]})
+        >>> table_fingerprint(voices) == table_fingerprint(voices.assign(path="u1.flac"))
+        True
+    """
+    return _digest(_described(corpus))
+
+
+def _described(corpus: pd.DataFrame) -> list[dict]:
+    """What is known of each utterance, its audio aside."""
+    columns = ["utterance_id", "speaker_id", "text", "split", *speaker_columns(corpus)]
+    columns = [column for column in columns if column in corpus.columns]
+    return [
+        {column: value for column, value in zip(columns, values, strict=True) if not pd.isna(value)}
+        for values in corpus[columns].itertuples(index=False, name=None)
+    ]
+
+
+def _digest(rows: Iterable[dict]) -> str:
+    lines = sorted(json.dumps(row, sort_keys=True) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _file_digest(path: str) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
+from fairlib.corpora.identity import ABSENT, ORIGIN, RECODED, SAME, published_for
 from fairlib.devices import best_device
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.extraction import extract
@@ -39,7 +40,7 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
     if isinstance(corpus, str) and not force:
         entries = [read_published({**key, "seed": seed}) for seed in range(seeds)]
         if all(entry is not None for entry in entries):
-            return _together(entries, "published")
+            return _together(entries, _published_origin([name, *extra]))
 
     table = load_corpus(corpus) if isinstance(corpus, str) else corpus
     extra_tables = [load_corpus(other) for other in extra]
@@ -184,10 +185,16 @@ def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFra
     return rows[[*COLUMNS, *of_speakers]].astype(COLUMNS).reset_index(drop=True)
 
 
+def _published_origin(corpora: list[str]) -> str:
+    """That outcomes are published, and how the corpora here stand to those that they are of, the least like first."""
+    answers = set(map(published_for, corpora))
+    return ORIGIN[next(answer for answer in (RECODED, ABSENT, SAME) if answer in answers)]
+
+
 def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
     stored = [entry.attrs["stored"] for entry in entries]
     key = stored[0]["key"]
-    note_used(entry_name(entry["key"]) for entry in stored)
+    note_used(entry["key"] for entry in stored)
     outcomes = pd.concat([entry.copy() for entry in entries], ignore_index=True)
     outcomes.attrs = {
         "provenance": {
