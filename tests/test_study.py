@@ -91,7 +91,8 @@ def test_encoders_along_pretraining_are_published_by_their_fingerprints(tmp_path
         (folder / f"{step}.parquet").write_text(step)
         monkeypatch.setenv("FAIRLIB_STORE", str(folder))
         monkeypatch.setattr(study_module, "PUBLISHED", tmp_path)
-        publish(pd.DataFrame({"encoder": [f"pocket@{step}", "logmel"], "entries": [[f"{step}.parquet"]] * 2}))
+        rows = {"encoder": [f"pocket@{step}", "logmel"], "corpus": "synthetic", "entries": [[f"{step}.parquet"]] * 2}
+        publish(pd.DataFrame(rows))
     known = json.loads((tmp_path / "checkpoints.json").read_text())
     assert known == {"pocket@100": "weights of pocket@100", "pocket@200": "weights of pocket@200"}
     assert (tmp_path / "100.parquet").read_text() == "100"

@@ -28,6 +28,7 @@ from fairlib.corpora.table import FOLDERS, CorpusError, corpus_fingerprint, find
 from fairlib.folders import cache_folder, replace, write_text
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "corpora.json"
+_CODE = Path(__file__).parents[1]
 SAME, RECODED, ABSENT, OTHER = "same", "recoded", "absent", "other"
 ORIGIN = {
     SAME: "published",
@@ -40,7 +41,7 @@ def published_for(corpus: str) -> str:
     """How a corpus's copy here stands to the one that is published of; asked once a process.
 
     Reading a whole corpus takes seconds, so the answer is kept in the cache for as long as no file in the corpus's
-    folder changes its name, size or time.
+    folder, and none of fairlib's, changes its name, size or time.
 
     Args:
         corpus: a name that `fairlib.load_corpus` knows. Synthetic speech is made by this very code: `SAME`.
@@ -108,14 +109,13 @@ def _fingerprints(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _state(folder: Path) -> str:
-    """Hash of names, sizes and times of all files in a folder; it opens none."""
+    """Hash of names, sizes and times of all files in a folder, none of them opened, and of the code that reads them."""
+    files = [os.path.join(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names]
     told = []
-    for place, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            path = os.path.join(place, name)
-            try:
-                about = os.stat(path)
-            except OSError:  # a link that leads nowhere
-                continue
-            told.append(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ctime_ns}")
+    for path in [*files, *map(str, _CODE.rglob("*.py"))]:
+        try:
+            about = os.stat(path)
+        except OSError:  # a link that leads nowhere
+            continue
+        told.append(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0{about.st_ctime_ns}")
     return hashlib.sha256("\n".join(sorted(told)).encode(errors="surrogateescape")).hexdigest()
