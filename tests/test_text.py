@@ -88,6 +88,8 @@ def test_different_words_stay_different(one, other, language):
         ("ﬁn", "fin", "fr"), ("Ｈｅｌｌｏ", "hello", "en"), ("ｶﾞｷﾞ", "ガギ", "ja"), ("ガ", "カ\u3099", "ja"),
         ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8", "ko"), ("ൻ", "ന്\u200d", "ml"), ("น้ำ", "นํ้า", "th"),
         ("м’ята", "мʼята", "uk"), ("м`ята", "м'ята", "uk"), ("c´hoazh", "cʼhoazh", "br"), ("aşa", "așa", "ro"),
+        ("ինչպե՞ս", "ինչպես", "hy"), ("צה״ל", "צה\"ל", "he"), ("צה״ל", "צהל", "he"), ("EU:n", "EUn", "fi"),
+        ("ג׳ירפה", "ג'ירפה", "he"),
         ("пĕр", "пӗр", "cv"), ("ზ", "Ზ", "ka"), ("ꭰ", "Ꭰ", "chr"), ("ΛΌΓΟΣ", "λόγος", "el"),
         ("col·legi", "coŀlegi", "ca"),
         ("ISTANBUL", "ıstanbul", "tr"), ("İZMİR", "izmir", "tr"), ("a &quot;b&quot; c", "a b c", "en"),

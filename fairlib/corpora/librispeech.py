@@ -52,8 +52,7 @@ def load(
             speaker = chapter.parent.name
             found = audio_by_stem(chapter)
             transcript = chapter / f"{speaker}-{chapter.name}.trans.txt"
-            # A chapter without a transcript file is speech all the same; `require_text` refuses it where text
-            # is needed.
+            # A chapter without a transcript file is speech all the same; it is left out where text is needed.
             texts = KaldiFile(transcript) if transcript.exists() or not found else None
             for utterance in sorted({*found, *(texts.keys() if texts else ())}):
                 with problems.per_utterance():

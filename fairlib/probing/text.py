@@ -11,7 +11,10 @@ aloud but not written in letters is spelled out (whole numbers below a thousand,
   and Hebrew. Yiddish and Kashmiri need theirs, and Thaana's are no option.
 - A zero-width non-joiner (Persian), a soft hyphen, a byte order mark and their like shape the line and are no letters:
   the word stays whole without them. A joiner beside a virama can make another word, and stays.
-- All apostrophes are one ('), also where a letter like ʼ stands for one; the Hawaiian ʻ is a letter of its own.
+- All apostrophes are one ('), also where a letter like ʼ stands for one; the Hawaiian ʻ is a letter of its own. At the
+  edge of a word they cannot be told from quotation marks, and go.
+- Marks that are written within a word do not part it: Armenian's of question and stress, Hebrew's of an acronym, the
+  colon before a Swedish or Finnish ending.
 - Hyphens part words (as in LibriSpeech); a fragment (th-) is what was said of it. The l·l of Catalan is kept.
 - Brackets may hold what nobody said ([noise], <unk>, (laughs)) or what was read: nobody can tell, so they are unusable.
 - Scripts written without spaces (Chinese, Japanese, Thai, ...) have characters, but no words.
@@ -36,7 +39,9 @@ _ORDINAL = re.compile(r"\d\.(?=\s*\w)")  # in most languages "8. Mai" is the eig
 
 _SAID = set("%‰&@+=#*\\°№§×÷±√∞")  # and currencies
 _BRACKETS = set("()[]{}<>")
-_APOSTROPHES = str.maketrans(dict.fromkeys("’‘‛`´′＇", "'"))
+_WITHIN_WORDS = str.maketrans(dict.fromkeys("’‘‛`´′＇՚׳", "'") | dict.fromkeys("՛՜՞"))
+_HEBREW_ACRONYM = re.compile('(?<=[א-ת])["״”](?=[א-ת])')
+_ENDING = re.compile(r"(?<=\w):(?=[^\W\d])")
 _ENTITY = re.compile(r"&(#\d+|#x[0-9a-f]+|[a-z]+\d*);", re.IGNORECASE)
 
 _LATIN_ACCENTS = re.compile("(?<=[A-Za-z\u00c0-\u02af\u1e00-\u1eff])[\u0300-\u036f]+")
@@ -93,7 +98,10 @@ def read_text(text, language: str = "en") -> tuple[str, str]:
     """
     if not isinstance(text, str) or not text.strip():
         return "", NO_TRANSCRIPT
-    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text).translate(_APOSTROPHES)
+    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text).translate(_WITHIN_WORDS)
+    text = _HEBREW_ACRONYM.sub("", text)
+    if base_code(language) in ("fi", "sv"):
+        text = _ENDING.sub("", text)
     text = _spell_numbers(text, language)
     if any(unicodedata.category(c)[0] == "N" and c != "〇" for c in text):
         return "", NUMBER
