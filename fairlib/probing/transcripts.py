@@ -65,7 +65,7 @@ def _languages(table: pd.DataFrame) -> list[str]:
 def _left_out(table: pd.DataFrame, name: str, unusable: np.ndarray, reasons: Counter) -> dict:
     by = {}
     for column in speaker_columns(table):
-        if column != "age" and table[column].nunique() < _MOST_GROUPS:
+        if column != "age" and 0 < table[column].nunique() < _MOST_GROUPS:
             counts = pd.Series(unusable).groupby(table[column].to_numpy()).agg(["sum", "size"])
             by[column] = {str(group): [int(row["sum"]), int(row["size"])] for group, row in counts.iterrows()}
     first = table.iloc[int(np.flatnonzero(unusable)[0])]
