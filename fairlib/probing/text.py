@@ -52,7 +52,7 @@ _POINTED = ("yi", "ks")
 _SAME_LETTERS = {  # one letter to the language's readers, two to Unicode
     "cv": str.maketrans("ăĕçÿĂĔÇŸ", "ӑӗҫӳӐӖҪӲ"),
     "fa": str.maketrans("يك", "یک"),
-    "kab": str.maketrans("γεԑΓΕԐ", "ɣɛɛƔƐƐ"),
+    "kab": str.maketrans("γεԑΓΕΣԐ", "ɣɛɛƔƐƐƐ"),
     "ro": str.maketrans("şţŞŢ", "șțȘȚ"),
     "tr": str.maketrans({"i": "İ"}),
     "az": str.maketrans({"i": "İ"}),

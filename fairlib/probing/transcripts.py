@@ -84,22 +84,21 @@ def _left_out(table: pd.DataFrame, name: str, unusable: np.ndarray, reasons: Cou
 
 
 def _warn_of_alterations(table: pd.DataFrame, name: str, texts: list[str]) -> None:
+    def warn(found: list[str], what: str) -> None:
+        if found:
+            count = f"{len(found)} time{'s' * (len(found) > 1)}, first in {_shown(found[0])}"
+            warnings.warn(f"Transcripts of corpus {name!r}: {what} ({count}).", stacklevel=5)
+
     usable = [(str(text), plain) for text, plain in zip(table["text"], texts) if plain]
-    unknown, of = "language" not in table, f"in the transcripts of corpus {name!r}"
-    spelled = [text for text, _ in usable if re.search(r"\d", text)]
+    unknown = "language" not in table
     how = "spelled out in English" if unknown else "spelled out"
-    _warn_of(spelled, f"utterances with numbers {of}, which are {how} and may have been said otherwise")
+    numbers = [text for text, _ in usable if re.search(r"\d", text)]
+    warn(numbers, f"numbers are {how}, and may have been said otherwise")
     if unknown:
         accented = [text for text, plain in usable if not text.isascii() and plain_text(text, "") not in ("", plain)]
-        why = "for want of a column language (a code such as fr)"
-        _warn_of(accented, f"utterances with accents {of}, which are removed as in English, {why}")
+        warn(accented, "accents are removed, as in English, for want of a column language (a code such as fr)")
     mixed = [word for _, plain in usable for word in plain.split() if len(_alphabets(word)) > 1]
-    _warn_of(mixed, f"words {of} mix Latin, Greek or Cyrillic letters, which look alike and count as different ones")
-
-
-def _warn_of(found: list[str], what: str) -> None:
-    if found:
-        warnings.warn(f"{len(found)} {what} (the first: {_shown(found[0])}).", stacklevel=5)
+    warn(mixed, "words mix Latin, Greek or Cyrillic letters, which look alike and count as different ones")
 
 
 def _alphabets(word: str) -> set[str]:
