@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from fairlib.containers import JOINED, complaint, count_mp3, cut_short, is_joined, with_length
+from fairlib.containers import JOINED, complaint, count_mp3, cut_short, is_joined, more_than_told, with_length
 
 SAMPLE_RATE = 16_000
 EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -175,21 +175,29 @@ def _open(path: str | Path) -> Iterator[tuple[_File, int | None]]:
                     f"{path} has a sampling rate of {file.samplerate:,} Hz, outside {_RATES[0]:,} to {_RATES[1]:,} Hz: "
                     "correct its header, resample it, or leave it out of the corpus."
                 )
-            announced = _announced_by_wav(file.extra_info, file.frames) / file.samplerate
-            if announced - file.frames / file.samplerate > _SLACK_S:
-                raise AudioError(_broken(path, cut_short(announced, file.frames / file.samplerate)))
+            fault = _fault_of_wav(file, path) if file.format in ("WAV", "WAVEX", "RF64") else None
+            if fault:
+                raise AudioError(_broken(path, fault))
             yield file, frames
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(_explain(path, error)) from None
 
 
-def _announced_by_wav(log: str, frames: int) -> float:
-    """The frames that a WAV's header announces: libsndfile tells of what it corrects in its log alone."""
-    told = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if told and int(told[1]) < _STREAMED:
-        return frames * int(told[1]) / int(told[2])
-    told = re.search(r"Calculated frame count \d+ does not match value from 'ds64' chunk of (\d+)", log)
-    return int(told[1]) if told else frames
+def _fault_of_wav(file: _File, path: str | Path) -> str | None:
+    """What libsndfile found wrong with the length of a WAV: it sets it right in silence, and tells its log alone."""
+    log, there = file.extra_info, file.frames / file.samplerate
+    data = re.search(r"^data : (\d+)(?: \(should be (\d+)\))?", log, re.MULTILINE)
+    if data and data[2] and int(data[1]) < _STREAMED:
+        announced = there * int(data[1]) / int(data[2])
+        return cut_short(announced, there) if announced - there > _SLACK_S else None
+    long = re.search(r"Calculated frame count \d+ does not match value from 'ds64' chunk of (\d+)", log)
+    if long and int(long[1]) / file.samplerate - there > _SLACK_S:
+        return cut_short(int(long[1]) / file.samplerate, there)
+    rest = re.search(r"Unknown chunk marker \(\w+\) at position (\d+)\. Exiting parser", log)
+    if data and rest:
+        more = there * (os.path.getsize(path) - int(rest[1])) / int(data[1])
+        return more_than_told(there, more) if more > _SLACK_S else None
+    return None
 
 
 def _unguessed(path: str | Path) -> tuple[str | io.BytesIO, int | None]:

@@ -70,6 +70,16 @@ def cut_short(announced_s: float, found_s: float) -> str:
     return f"is cut short: its header announces {announced_s:.2f} s, and {found_s:.2f} s are there"
 
 
+def more_than_told(announced_s: float, more_s: float) -> str:
+    """The complaint about a file that goes on behind what its header announces, as a recorder leaves it that died.
+
+    Example:
+        >>> more_than_told(3, 2.5)
+        'goes on for another 2.50 s behind the 3.00 s that its header announces, unread'
+    """
+    return f"goes on for another {more_s:.2f} s behind the {announced_s:.2f} s that its header announces, unread"
+
+
 def count_mp3(data: bytes) -> Mp3 | None:
     """Count an mp3's frames; None if this is no mp3 of layer III with bit rates that are told.
 

@@ -144,6 +144,16 @@ def test_a_wav_that_counts_its_own_header_is_whole(tmp_path):
     assert_lasts(path, 2)
 
 
+def test_a_wav_that_holds_more_than_its_header_tells_is_refused(tmp_path):
+    path = written(tmp_path, "wav", 5)
+    streamed_wav(path, 64_000)
+    assert "another 3.00 s behind the 2.00 s" in refusal(path, audio_header)
+    path = written(tmp_path, "wav", 2)
+    for tail in (b"LIST\x10\x27\0\0" + bytes(10_000), b"TAG" + bytes(125), bytes(10_000), b"a few bytes of junk"):
+        path.write_bytes(written(tmp_path, "wav", 2).read_bytes() + tail)
+        assert_lasts(path, 2)
+
+
 def test_a_wav_that_was_never_finished_is_refused(tmp_path):
     path = written(tmp_path, "wav", 2)
     streamed_wav(path, 0)
