@@ -144,6 +144,8 @@ def hold(folder: Path) -> IO:
 def remove_unheld(folder: Path) -> bool:
     """Remove a folder, unless a process holds it: that one will."""
     mark = folder.with_name(folder.name + ".users")
+    if not mark.parent.is_dir():
+        return True  # somebody removed the whole cache
     with mark.open("w") as held:
         try:
             if fcntl is not None:

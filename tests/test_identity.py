@@ -12,6 +12,7 @@ from fairlib.corpora import corpus_fingerprint, identity, load_corpus
 from fairlib.corpora.identity import ABSENT, OTHER, RECODED, SAME, published_for
 from fairlib.outcomes import PUBLISHED, anything_published, published_outcomes, read_published, used_speech
 from fairlib.probing import probe_phones, probe_speakers
+from fairlib.provenance import provenance_box
 from fairlib.recordings import recording_noise
 
 SPEAKERS = {"19": "F", "26": "M"}
@@ -96,6 +97,9 @@ def test_where_no_speech_is_what_is_published_answers_and_says_so(monkeypatch, t
     assert origin == "published (the corpus is not here)"
     mark = identity.known_corpora()["librispeech"]["files"]
     assert any(speech["corpus_fingerprint"] == mark and speech["entries"] > 0 for speech in used_speech())
+    parameters = {"corpus": "librispeech", "group": "sex"}
+    box = provenance_box(published_outcomes("logmel", "librispeech", "phone"), parameters, "speaker-identification")
+    assert "speech of librispeech" in box.data and mark[:12] in box.data
 
 
 def test_a_corpus_that_cannot_be_read_gets_nothing(librispeech):
@@ -115,7 +119,13 @@ def test_a_corpus_is_read_once_and_again_when_a_file_has_changed(librispeech, mo
         _ask_again()
         published_for("librispeech")
     assert reads == [10]
-    next(librispeech.rglob("*.flac")).touch()
+    # Other samples in as many bytes under the same time, as a restored copy has them.
+    path = next(librispeech.rglob("*.flac"))
+    before, samples = path.stat(), bytearray(path.read_bytes())
+    samples[-1] ^= 1
+    path.write_bytes(bytes(samples))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     _ask_again()
     published_for("librispeech")
     assert reads == [10, 10]
