@@ -7,8 +7,8 @@ aloud but not written in letters is spelled out (whole numbers below a thousand,
 
 - Case does not matter: all is upper case, but a letter stays one letter (ß is ẞ, not SS).
 - In English, letters lose their accents (Voilà is VOILA); in every other language they are letters of their own.
-- Vowel points that readers may leave out are left out: of Arabic script (not hamza and madda, which make other letters)
-  and Hebrew. Yiddish and Kashmiri need theirs, and Thaana's are no option.
+- Points that readers may leave out are left out: vowels of Arabic script (not hamza and madda, which make other
+  letters) and of Hebrew, the stress of Cyrillic. Yiddish and Kashmiri need theirs, and Thaana's are no option.
 - A zero-width non-joiner (Persian), a soft hyphen, a byte order mark and their like shape the line and are no letters:
   the word stays whole without them. A joiner beside a virama can make another word, and stays.
 - All apostrophes are one ('), also where a letter like ʼ stands for one; the Hawaiian ʻ is a letter of its own. At the
@@ -48,6 +48,7 @@ _LATIN_ACCENTS = re.compile("(?<=[A-Za-z\u00c0-\u02af\u1e00-\u1eff])[\u0300-\u03
 _OPTIONAL_POINTS = re.compile(  # Arabic and Hebrew; the line that stretches Arabic words
     "[\u064b-\u0652\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4-\u05c7]"
 )
+_STRESS = re.compile("(?<=[\u0400-\u04ff])[\u0300\u0301]")  # what NFC leaves of them; ѝ, ѓ and ќ are letters
 _POINTED = ("yi", "ks")
 _SAME_LETTERS = {  # one letter to the language's readers, two to Unicode
     "cv": str.maketrans("ăĕçÿĂĔÇŸ", "ӑӗҫӳӐӖҪӲ"),
@@ -160,6 +161,7 @@ def _one_spelling(text: str, language: str) -> str:
         text = unicodedata.normalize("NFC", _LATIN_ACCENTS.sub("", unicodedata.normalize("NFD", text)))
     if base not in _POINTED:
         text = _OPTIONAL_POINTS.sub("", text)
+    text = _STRESS.sub("", unicodedata.normalize("NFC", text))
     for typed, letter in _SPELLINGS.items():
         text = text.replace(typed, letter)
     text = _THAI_AM[0].sub("\\1\u0e33", text)
