@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -167,6 +168,26 @@ def note_used(keys: Iterable[dict]) -> None:
 def entry_file(name: str) -> Path | None:
     """Where an entry lies, among the published ones or in the store."""
     return next((folder / name for folder in (PUBLISHED, store_folder()) if (folder / name).is_file()), None)
+
+
+def publish_entry(name: str) -> None:
+    """Copy an entry of the store into the package, in place of any that answered the same question before.
+
+    Two published entries of one encoder, corpus, task, probe and seed would be read as one table.
+    """
+    replace(PUBLISHED / name, lambda path: shutil.copyfile(store_folder() / name, path))
+    question = _question(PUBLISHED / name)
+    for path in PUBLISHED.glob(f"{name.rsplit('-', 1)[0]}-*.parquet"):
+        if path.name != name and question is not None and _question(path) == question:
+            path.unlink()
+
+
+def _question(path: Path) -> tuple | None:
+    try:
+        key = json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])["key"]
+        return tuple(key[name] for name in ("task", "probe", "encoder", "corpus", "seed"))
+    except (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError):
+        return None  # damaged
 
 
 _FINGERPRINTS = ("corpus_fingerprint", "extra_fingerprints")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from fairlib.corpora.identity import publish_corpora
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
 from fairlib.folders import replace
 from fairlib.grids import Job, told_error
-from fairlib.outcomes import PUBLISHED, store_folder, without_published
+from fairlib.outcomes import publish_entry, without_published
 from fairlib.probing import kept_features
 
 ASSETS = Path(__file__).parent / "assets"
@@ -217,7 +216,7 @@ def publish(reproduced: pd.DataFrame) -> None:
     found.
     """
     for name in reproduced["entries"].explode().dropna():
-        replace(PUBLISHED / name, lambda path, name=name: shutil.copyfile(store_folder() / name, path))
+        publish_entry(name)
     done = reproduced[reproduced["entries"].map(len) > 0]
     publish_corpora(done["corpus"].unique())
     along = {name: encoder_fingerprint(name) for name in done["encoder"].unique() if "@" in name}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fairlib import outcomes as store
-from fairlib.outcomes import check_outcomes, entry_name, read_outcomes, read_published, write_outcomes
+from fairlib.outcomes import check_outcomes, entry_name, publish_entry, read_outcomes, read_published, write_outcomes
 
 KEY = {
     "task": "sid", "probe": "linear", "encoder": "random:pocket-hubert", "encoder_fingerprint": "aa", "corpus": "c",
@@ -96,6 +96,17 @@ def test_published_outcomes_are_found_without_the_corpus(table, tmp_path, monkey
     assert read_published(without) is not None
     assert read_published({**without, "settings": {"steps": 6}}) is None
     assert read_published({**without, "encoder_fingerprint": "other weights"}) is None
+
+
+def test_what_is_published_anew_takes_the_place_of_what_answered_before(table, tmp_path):
+    (tmp_path / "published").mkdir()
+    other_probe, other_seed = {**KEY, "probe": "hidden"}, {**KEY, "seed": 1}
+    for key in (KEY, other_probe, other_seed):
+        publish_entry(write_outcomes(table, key, {}).name)
+    again = {**KEY, "settings": {"steps": 6}, "corpus_fingerprint": "cc"}
+    publish_entry(write_outcomes(table, again, {}).name)
+    left = {path.name for path in (tmp_path / "published").iterdir()}
+    assert left == {entry_name(key) for key in (again, other_probe, other_seed)}
 
 
 def test_a_table_that_is_not_outcomes_is_refused(table):

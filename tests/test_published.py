@@ -33,6 +33,12 @@ def test_an_entry_is_what_todays_code_would_look_for(path):
     check_outcomes(pd.read_parquet(path))
 
 
+def test_one_entry_answers_each_question():
+    keys = [json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])["key"] for path in ENTRIES]
+    questions = [tuple(key[name] for name in ("task", "probe", "encoder", "corpus", "seed")) for key in keys]
+    assert len(questions) == len(set(questions)) > 300
+
+
 def test_the_default_chapters_find_every_entry_they_need():
     names = {path.stem.rsplit("-", 1)[0] for path in ENTRIES}
     encoders = ("pocket-hubert", "random-pocket-hubert", "logmel")

@@ -47,7 +47,6 @@ def hums(tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "published").mkdir()
     monkeypatch.setattr(outcomes_module, "PUBLISHED", tmp_path / "published")
-    monkeypatch.setattr(study_module, "PUBLISHED", tmp_path / "published")
     rng, rows = np.random.default_rng(0), []
     for speaker in range(8):
         for take in range(6):
@@ -90,7 +89,7 @@ def test_encoders_along_pretraining_are_published_by_their_fingerprints(tmp_path
         folder.mkdir(exist_ok=True)
         (folder / f"{step}.parquet").write_text(step)
         monkeypatch.setenv("FAIRLIB_STORE", str(folder))
-        monkeypatch.setattr(study_module, "PUBLISHED", tmp_path)
+        monkeypatch.setattr(outcomes_module, "PUBLISHED", tmp_path)
         rows = {"encoder": [f"pocket@{step}", "logmel"], "corpus": "synthetic", "entries": [[f"{step}.parquet"]] * 2}
         publish(pd.DataFrame(rows))
     known = json.loads((tmp_path / "checkpoints.json").read_text())
