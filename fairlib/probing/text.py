@@ -33,8 +33,11 @@ import pandas as pd
 # script, or another language whose code begins alike (Georgian for Kabyle).
 SPELLED_IN = ("ca", "da", "de", "en", "eo", "es", "fa", "fr", "hu", "id", "it", "nl", "no", "pt", "ro", "sv", "vi")
 _NUMBER = re.compile(r"(?<!\w)(\d{1,3})(st|nd|rd|th)?(?!\w)", re.IGNORECASE)
-# Decimals, dates, times, ranges, thousands, signs, leading zeros: said in several ways.
-_MANIFOLD = re.compile(r"\d[^\w\s]+\d|\d\s\d{3}(?!\d)|(?<!\w)[-−–+]\d|(?<!\d)0\d|\d['’]\w")
+# Decimals, dates, times, ranges, thousands, signs, leading zeros, numeros, units: said in other words or several ways.
+_MANIFOLD = re.compile(
+    r"\d[^\w\s]+\d|\d\s\d{3}(?!\d)|(?<!\w)[-−–+]\d|(?<!\d)0\d|\d['’]\w|\b[Nn]o\.\s?\d"
+    r"|\d\s(?:km|cm|mm|kg|mg|ml|mph|lbs?|oz|ft|[kKMG]?Hz|[KMG]B)\b"
+)
 _ORDINAL = re.compile(r"\d\.(?=\s*\w)")  # in most languages "8. Mai" is the eighth; in English a sentence ends
 
 _SAID = set("%‰&@+=#*\\°№§×÷±√∞")  # and currencies
@@ -58,10 +61,12 @@ _SAME_LETTERS = {  # one letter to the language's readers, two to Unicode
     "tr": str.maketrans({"i": "İ"}),
     "az": str.maketrans({"i": "İ"}),
 }
-_SPELLINGS = {  # Malayalam's letters without a vowel as typed before they had codes of their own; Thai and Lao am
+_SPELLINGS = {  # Malayalam's letters without a vowel, as typed before they had codes of their own
     "ണ്\u200d": "ൺ", "ന്\u200d": "ൻ", "ര്\u200d": "ർ", "ല്\u200d": "ൽ", "ള്\u200d": "ൾ", "ക്\u200d": "ൿ",
 }  # fmt: skip
-_THAI_AM = re.compile("\u0e4d([\u0e48-\u0e4b]?)\u0e32"), re.compile("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2")
+_AM = {  # of Thai and Lao: one letter, taken apart by NFKC, or typed so
+    "\u0e33": re.compile("\u0e4d([\u0e48-\u0e4b]?)\u0e32"), "\u0eb3": re.compile("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2"),
+}  # fmt: skip
 # Thai, Lao, Tibetan, Myanmar, Khmer, Tai, Javanese, kana, Bopomofo, Han.
 _UNSPACED = (
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-"
@@ -164,9 +169,9 @@ def _one_spelling(text: str, language: str) -> str:
     text = _STRESS.sub("", unicodedata.normalize("NFC", text))
     for typed, letter in _SPELLINGS.items():
         text = text.replace(typed, letter)
-    text = _THAI_AM[0].sub("\\1\u0e33", text)
-    text = _THAI_AM[1].sub("\\1\u0eb3", text).replace("ß", "ẞ")
-    text = text.translate(_SAME_LETTERS.get(base, {}))
+    for letter, apart in _AM.items():
+        text = apart.sub(rf"\1{letter}", text)
+    text = text.replace("ß", "ẞ").translate(_SAME_LETTERS.get(base, {}))
     return unicodedata.normalize("NFC", "".join(c.upper() if len(c.upper()) == 1 else c for c in text))
 
 
@@ -203,7 +208,7 @@ def letters(text: str) -> list[str]:
     found: list[str] = []
     for c in text:
         mark = unicodedata.combining(c)
-        if found and (mark in (1, 7, 8) or 10 <= mark <= 26 or mark >= 200):
+        if found and (mark in (1, 7, 8) or 10 <= mark <= 26 or mark >= 200 or c == "\u200d"):
             found[-1] += c
         else:
             found.append(c)
