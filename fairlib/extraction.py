@@ -287,7 +287,7 @@ def _forward(
         audio = read(row)
         return audio if alter is None else alter(audio, names[row])
 
-    left = deque(_batches(durations, BATCH_SECONDS[kind]))
+    left = deque(length_batches(durations, BATCH_SECONDS[kind]))
     loading: dict[int, Future] = {}
     with ThreadPoolExecutor(_decoders(kind)) as pool:
         while left:
@@ -330,7 +330,13 @@ def _decoders(kind: str) -> int:
     return 2 if kind == "cpu" else min(8, os.cpu_count() or 2)
 
 
-def _batches(durations: np.ndarray, seconds: float) -> list[list[int]]:
+def length_batches(durations: np.ndarray, seconds: float) -> list[list[int]]:
+    """Rows of utterances of similar length, the shortest first: batches that hold ``seconds`` of speech when padded.
+
+    Example:
+        >>> length_batches(np.array([3.0, 1.0, 2.0, 9.0]), 6.0)
+        [[1, 2], [0], [3]]
+    """
     batches: list[list[int]] = []
     for row in np.argsort(durations, kind="stable"):
         # Sorted by length, so the newest is the longest and tells what the padded batch would hold.

@@ -78,18 +78,20 @@ def train(
     seed: int,
     output: Path,
     keep: Callable[[int], None] = lambda step: None,
+    batches_per_step: int = 1,
 ) -> pd.DataFrame:
     """Train ``model`` on its device, from the last checkpoint in ``output`` if there is one.
 
     Args:
         name: shown where its progress is told.
         model: everything that is trained; a parameter that asks for no gradient stays as it is.
-        loss_of: runs step number n (from 1) and gives its loss, the seconds of speech in it and figures for the log.
+        loss_of: runs batch number n (from 1) and gives its loss, the seconds of speech in it and figures for the log.
         schedule: steps and learning rate.
         seed: torch's random numbers of step n follow from it and from n alone.
         output: keeps ``checkpoint.pt`` and ``training.csv``.
         keep: called with the number of steps done at each of `snapshot_steps`; a resumed run may call it again with
             the same weights.
+        batches_per_step: batches whose gradients are added up in a step.
 
     Returns:
         The log: ``step, loss``, the figures (means over 100 steps), ``hours_heard`` and ``times_real_time``.
@@ -109,6 +111,7 @@ def train(
         fused=True,
     )
     device = next(model.parameters()).device
+    half = half_precision(device.type)
     checkpoint = output / "checkpoint.pt"
     done, log, heard = 0, [], 0.0
     if checkpoint.exists():
@@ -122,28 +125,27 @@ def train(
         keep(done)
     model.train()
     recent, recent_s, since = [], 0.0, time.monotonic()
-    with stage(f"training {name}", schedule.steps, "steps") as told:
-        told(done)
+    with stage(f"training {name}", schedule.steps, "steps") as went_on:
+        went_on(done)
         for step in range(done + 1, schedule.steps + 1):
             torch.manual_seed(seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
-            half = half_precision(device.type)
-            with torch.autocast(device.type, half, enabled=half is not None):
-                loss, seconds, figures = loss_of(step)
-            if not torch.isfinite(loss):
-                intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
-                raise TrainingError(
-                    f"{name}: the loss at step {step} is {loss.item()}: lower the learning rate{intact}."
-                )
             optimizer.zero_grad()
-            loss.backward()
+            for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
+                with torch.autocast(device.type, half, enabled=half is not None):
+                    loss, seconds, figures = loss_of(batch)
+                if not torch.isfinite(loss):
+                    intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
+                    raise TrainingError(
+                        f"{name}: the loss at step {step} is {loss.item()}: lower the learning rate{intact}."
+                    )
+                (loss / batches_per_step).backward()
+                recent.append({"loss": loss.detach(), **figures})
+                recent_s += seconds
+                heard += seconds
             torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
             optimizer.step()
-
-            recent.append({"loss": loss.detach(), **figures})
-            recent_s += seconds
-            heard += seconds
             note = ""
             if step % LOG_EVERY == 0 or step == schedule.steps:
                 means = {key: float(sum(row[key] for row in recent)) / len(recent) for key in recent[0]}
@@ -152,7 +154,7 @@ def train(
                 replace(output / "training.csv", lambda path: pd.DataFrame(log).round(4).to_csv(path, index=False))
                 note = " ".join(f"{key} {value:.3g}" for key, value in log[-1].items() if key != "step")
                 recent, recent_s, since = [], 0.0, time.monotonic()
-            told(1, note)
+            went_on(1, note)
             if step % CHECKPOINT_EVERY == 0 or step == schedule.steps:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 state |= {"step": step, "log": log, "heard_s": heard}

@@ -13,9 +13,10 @@ from fairlib import pretraining, training
 from fairlib.encoders import load_encoder
 from fairlib.pretraining import RecipeError, pretrain, read_recipe
 from fairlib.pretraining import speech as speech_module
-from fairlib.pretraining.batches import batch_plan, mix, span_mask
-from fairlib.pretraining.objectives import MaskedPrediction
-from fairlib.pretraining.recipe import Batches, Data, Mixing
+from fairlib.pretraining.batches import batch_plan, crop, mix, noise_under, span_mask
+from fairlib.pretraining.objectives import MaskedPrediction, SelfDistillation
+from fairlib.pretraining.recipe import Augmentation, Batches, Data, Mixing, Targets
+from fairlib.pretraining.speech import Speech, frame_count
 from fairlib.training import RunError, Schedule, TrainingError, snapshot_steps, train
 
 RECIPE = """
@@ -70,7 +71,14 @@ diversity_weight = 0.1
 gumbel_start = 2.0
 gumbel_end = 0.5
 """
-FAMILIES = {"hubert": TARGETS, "wavlm": TARGETS + MIXING, "wav2vec2": CONTRAST}
+DISTILLATION = """
+[distillation]
+top_blocks = 2
+decay_start = 0.9
+decay_end = 0.99
+decay_rise = 0.5
+"""
+FAMILIES = {"hubert": TARGETS, "wavlm": TARGETS + MIXING, "wav2vec2": CONTRAST, "data2vec": DISTILLATION}
 
 
 @pytest.fixture
@@ -140,6 +148,91 @@ def test_stopping_and_resuming_changes_no_weight(recipe, family, tmp_path, monke
     one, other = weights(whole), weights(pretrain(path, tmp_path / "halves"))
     for name in one:
         torch.testing.assert_close(one[name], other[name], atol=0, rtol=0)
+
+
+def test_a_student_learns_what_its_slow_copy_hears(recipe, tmp_path):
+    folder = pretrain(recipe("data2vec", steps=150), tmp_path / "run")
+    log = pd.read_csv(folder / "pretraining.csv")
+    assert log["explained"].iloc[-1] > 0.2  # of the variance over time; of nothing learnt it would be none
+    assert AutoModel.from_pretrained(folder).config.model_type == "wav2vec2"
+
+
+def test_the_teacher_of_data2vec_follows_its_student_slowly(recipe):
+    torch.manual_seed(0)
+    model = SelfDistillation(read_recipe(recipe("data2vec")))
+    block, copied = model.encoder.encoder.layers[0].attention.q_proj, model.teacher.layers[0].attention.q_proj
+    before = copied.weight.clone()
+    with torch.no_grad():
+        block.weight.add_(1.0)
+    audio, mask = torch.randn(2, 16000), torch.rand(2, 49) < 0.5
+    model(audio, torch.zeros(0), mask, 0.0)
+    torch.testing.assert_close(copied.weight - before, torch.full_like(before, 0.1), atol=1e-5, rtol=0)
+    assert not copied.weight.requires_grad
+    # The target comes from unmasked speech: with everything masked the student knows nothing of it, the loss does.
+    everything = torch.ones_like(mask)
+    one, other = (model(sound, torch.zeros(0), everything, 0.0)[0] for sound in (audio, audio.flip(1)))
+    assert one != other
+
+
+def test_gradients_of_several_batches_make_one_step(tmp_path):
+    """Two batches a step move the weights as their mean would."""
+
+    def trained(folder, losses, batches):
+        folder.mkdir()
+        model = torch.nn.Linear(2, 1, bias=False)
+        torch.nn.init.constant_(model.weight, 0.5)
+        schedule = Schedule(
+            steps=3, learning_rate=0.1, warm_up_steps=0, decay_share=0.0, weight_decay=0.0, gradient_clip=9.0
+        )
+        log = train("sum", model, lambda n: (losses(model, n), 2.0, {}), schedule, 0, folder, batches_per_step=batches)
+        return model.weight.detach(), log
+
+    inputs = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(0))
+    alone = trained(tmp_path / "a", lambda m, n: (m(inputs[n - 1]) - 1).square().mean(), 2)
+    joined = trained(tmp_path / "b", lambda m, n: (m(inputs[2 * n - 2 : 2 * n].flatten(0, 1)) - 1).square().mean(), 1)
+    half = trained(tmp_path / "c", lambda m, n: (m(inputs[2 * n - 2]) - 1).square().mean(), 1)
+    torch.testing.assert_close(alone[0], joined[0], atol=1e-3, rtol=0)  # half precision, where a processor has it
+    assert (half[0] - joined[0]).abs().max() > 1e-2  # as it would be if only the first of the two counted
+    assert alone[1]["hours_heard"].iloc[-1] == 2 * joined[1]["hours_heard"].iloc[-1]
+
+
+def test_targets_move_with_speech_that_is_played_faster_or_slower():
+    """A tone that begins at 1.5 s is heard, and its target found, at 1.5 s over the speed."""
+    samples = 5 * 16000
+    audio = (3000 * np.sin(np.arange(samples) / 3)).astype(np.int16)
+    audio[:24000] = 0
+    frames = int(frame_count(samples))
+    targets = (np.arange(frames) * 320 + 200 >= 24000).astype(np.uint16)
+    speech = Speech(audio, np.array([0, samples]), targets)
+    for speed in (0.9, 1.0, 1.1):
+        augmentation = Augmentation(share=1.0, speeds=(speed,))
+        for seed in range(5):
+            heard, names = crop(speech, 3, np.array([0]), np.random.default_rng(seed), augmentation)
+            assert heard.shape == (1, 48000) and names.shape == (1, 149)
+            loud = np.array([heard[0, 320 * i : 320 * i + 400].square().mean() > 1e-3 for i in range(149)])
+            assert (loud != names[0].numpy().astype(bool)).sum() <= 1
+            if 0 < loud.sum() < 149:
+                crossings = ((heard[0, 1:] > 0) != (heard[0, :-1] > 0)).float()[320 * np.argmax(loud) + 400 :].mean()
+                assert crossings == pytest.approx(speed / 3 / np.pi, rel=0.03)
+
+
+def test_noise_lies_so_far_under_the_speech():
+    audio = np.random.default_rng(1).standard_normal(32000).astype(np.float32)
+    noise = noise_under(audio, 12.0, np.random.default_rng(0))
+    assert 10 * np.log10(np.square(audio).mean() / np.square(noise).mean()) == pytest.approx(12, abs=0.01)
+
+
+def test_targets_from_a_batched_teacher_are_those_of_one_utterance_at_a_time(recipe, files, tmp_path):
+    first = pretrain(recipe(steps=20), tmp_path / "first")
+    teacher = load_encoder(str(first), device="cpu")
+    lengths = [16000, 300, 40000, 24000]  # one is too short for a frame
+    rng = np.random.default_rng(0)
+    audio = (3000 * rng.standard_normal(sum(lengths))).astype(np.int16)
+    speech = Speech(audio, np.cumsum([0, *lengths]), None)
+    targets = Targets(features=str(first), layer="2", clusters=4, unmasked_weight=0.5)
+    together = speech_module._target_features(targets, teacher, speech)
+    alone = [teacher.layers_of([speech.utterance(row)])["2"][0].numpy() for row in (0, 2, 3)]
+    assert np.abs(together - np.concatenate(alone)).max() < 5e-3
 
 
 def test_encoders_along_the_way_are_kept(recipe, tmp_path):

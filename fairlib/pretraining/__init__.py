@@ -1,11 +1,13 @@
-"""Pretraining a pocket encoder of one of three families, small enough for one core of a laptop.
+"""Pretraining a pocket encoder of one of four families, small enough for one core of a laptop.
 
 A recipe (a TOML file) names the speech, the targets and the schedule; `pretrain` does what it says. The families, on
 `transformers`' own model classes:
 
 - **hubert**: masked prediction of clusters (Hsu et al. 2021), of MFCC first, then of an earlier encoder's layer;
 - **wavlm**: the same, with another utterance or noise mixed into part of the input (Chen et al. 2022);
-- **wav2vec2**: a contrastive task against a learnt codebook (Baevski et al. 2020).
+- **wav2vec2**: a contrastive task against a learnt codebook (Baevski et al. 2020);
+- **data2vec**: the features that a slowly moving copy of the encoder makes of unmasked speech (Baevski et al. 2022), in
+  wav2vec 2.0's network.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from fairlib.devices import best_device, exact_grouped_convolutions
 from fairlib.encoders import pretraining_folder
 from fairlib.folders import replace
 from fairlib.pretraining.batches import batch_plan, crop, mix, span_mask
-from fairlib.pretraining.objectives import Contrastive, MaskedPrediction
+from fairlib.pretraining.objectives import OBJECTIVES
 from fairlib.pretraining.recipe import Recipe, RecipeError, read_recipe
 from fairlib.pretraining.speech import Speech, prepare_speech
 from fairlib.training import claim_folder, save_transformers, train, training_hours
@@ -50,7 +52,7 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
         recipe = recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
     output = Path(output) if output else pretraining_folder(recipe.name)
     torch.manual_seed(recipe.seed)
-    model = (Contrastive if recipe.family == "wav2vec2" else MaskedPrediction)(recipe)  # first: it may refuse
+    model = OBJECTIVES[recipe.family](recipe)  # first: it may refuse
     claim_folder(output, recipe.model_dump_json(indent=1))
     return _train_encoder(recipe, model, prepare_speech(recipe, output), output)
 
@@ -63,9 +65,11 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
         exact_grouped_convolutions(model)
     batch = batch_plan(speech.lengths, recipe.batches, recipe.seed)
 
-    def loss_of(step: int):
-        rng = np.random.default_rng([recipe.seed, 1, step])
-        audio, targets = crop(speech, *batch(step), rng)
+    batches = recipe.schedule.steps * recipe.batches.per_step
+
+    def loss_of(number: int):
+        rng = np.random.default_rng([recipe.seed, 1, number])
+        audio, targets = crop(speech, *batch(number), rng, recipe.augmentation)
         mask = span_mask(tuple(targets.shape), recipe.batches.mask_share, recipe.batches.mask_span, rng)
         if recipe.mixing:
             audio = mix(audio, recipe.mixing, rng)
@@ -73,13 +77,13 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
         if device.type == "cuda":
             audio, targets, mask = (tensor.pin_memory() for tensor in (audio, targets, mask))
         audio, targets, mask = (tensor.to(device, non_blocking=True) for tensor in (audio, targets, mask))
-        loss, figures = model(audio, targets, mask, step / recipe.schedule.steps)
+        loss, figures = model(audio, targets, mask, number / batches)
         return loss, seconds, figures
 
     def keep(step: int) -> None:
         save_transformers(model.encoder, output / "steps" / str(step))
 
-    log = train(recipe.name, model, loss_of, recipe.schedule, recipe.seed, output, keep)
+    log = train(recipe.name, model, loss_of, recipe.schedule, recipe.seed, output, keep, recipe.batches.per_step)
     folder = output / "encoder"
     save_transformers(model.encoder, folder)
     record = {

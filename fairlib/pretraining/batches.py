@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.signal import lfilter
+from scipy.signal import lfilter, resample_poly
 
-from fairlib.audio import SAMPLE_RATE
-from fairlib.pretraining.recipe import Batches, Mixing
-from fairlib.pretraining.speech import FRAME_STEP, Speech, frame_count
+from fairlib.audio import SAMPLE_RATE, from_int16
+from fairlib.pretraining.recipe import Augmentation, Batches, Mixing
+from fairlib.pretraining.speech import FRAME_STEP, FRAME_WIDTH, Speech, frame_count
 
 
 def batch_plan(lengths: np.ndarray, batches: Batches, seed: int) -> Callable[[int], tuple[int, np.ndarray]]:
@@ -51,20 +51,47 @@ def batch_plan(lengths: np.ndarray, batches: Batches, seed: int) -> Callable[[in
     return batch
 
 
-def crop(speech: Speech, seconds: int, utterances: np.ndarray, rng: np.random.Generator):
+def crop(
+    speech: Speech, seconds: int, utterances: np.ndarray, rng: np.random.Generator,
+    augmentation: Augmentation | None = None,
+):  # fmt: skip
     """A random stretch of each utterance: audio ``[B, samples]`` and, if there are targets, ``[B, frames]``."""
     samples = seconds * SAMPLE_RATE
     frames = int(frame_count(samples))
+    augmented = augmentation is not None and rng.random() < augmentation.share
+    speed = float(rng.choice(augmentation.speeds)) if augmented and augmentation.speeds else 1.0
+    stretch = int(np.ceil(samples * speed))
+    if speed != 1.0 and speech.lengths[utterances].min() < stretch:
+        speed, stretch = 1.0, samples
+    # The frame of the recording under each frame of what is heard.
+    source = np.round(((FRAME_STEP * np.arange(frames) + FRAME_WIDTH // 2) * speed - FRAME_WIDTH // 2) / FRAME_STEP)
+    source = np.minimum(source.astype(int), frame_count(stretch) - 1)
     audio = np.empty((len(utterances), samples), np.float32)
     targets = np.empty((len(utterances), frames), np.int64)
     for row, utterance in enumerate(utterances):
-        offset = int(rng.integers(0, (speech.lengths[utterance] - samples) // FRAME_STEP + 1))  # in frames
+        offset = int(rng.integers(0, (speech.lengths[utterance] - stretch) // FRAME_STEP + 1))  # in frames
         start = speech.starts[utterance] + offset * FRAME_STEP
-        audio[row] = speech.audio[start : start + samples].astype(np.float32) / 32767
+        heard = from_int16(speech.audio[start : start + stretch])
+        if speed != 1.0:
+            heard = resample_poly(heard, 20, round(20 * speed))[:samples]
+            heard = np.pad(heard, (0, samples - len(heard)))
+        if augmented and augmentation.snr_db:
+            heard = heard + noise_under(heard, rng.uniform(*augmentation.snr_db), rng)
+        audio[row] = heard
         if speech.targets is not None:
-            start = speech.frame_starts[utterance] + offset
-            targets[row] = speech.targets[start : start + frames]
+            targets[row] = speech.targets[speech.frame_starts[utterance] + offset + source]
     return torch.from_numpy(audio), torch.from_numpy(targets)
+
+
+def noise_under(audio: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise, white or falling with frequency, so many decibels under an utterance ``[samples]``."""
+    noise = _noise(len(audio), rng)
+    return noise * np.sqrt(np.square(audio).mean() / (np.square(noise).mean() * 10 ** (snr_db / 10) + 1e-10))
+
+
+def _noise(samples: int, rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_normal(samples)
+    return (lfilter([1.0], [1.0, -0.9], noise) if rng.random() < 0.5 else noise).astype(np.float32)
 
 
 def span_mask(shape: tuple[int, int], share: float, span: int, rng: np.random.Generator) -> torch.Tensor:
@@ -89,10 +116,7 @@ def mix(audio: torch.Tensor, mixing: Mixing, rng: np.random.Generator) -> torch.
         length = int(rng.integers(1, samples // 2 + 1))
         start, other_start = rng.integers(0, samples - length + 1, size=2)
         if len(audio) == 1 or rng.random() < mixing.noise_share:
-            noise = rng.standard_normal(length)
-            if rng.random() < 0.5:
-                noise = lfilter([1.0], [1.0, -0.9], noise)
-            other = torch.from_numpy(noise.astype(np.float32))
+            other = torch.from_numpy(_noise(length, rng))
             ratio = rng.uniform(-5, 20)
         else:
             donor = (row + int(rng.integers(1, len(audio)))) % len(audio)

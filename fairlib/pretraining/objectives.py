@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, normalize
-from transformers import HubertConfig, HubertModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, WavLMConfig, WavLMModel
+from transformers import (
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForPreTraining,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+)
 
 from fairlib.devices import attention
 from fairlib.encoders import encoder_folder
@@ -23,12 +33,12 @@ class MaskedPrediction(torch.nn.Module):
         }[recipe.family]
         self.encoder = model_class(_config(config_class, recipe))
         self.head = torch.nn.Linear(self.encoder.config.hidden_size, recipe.targets.clusters)
-        self.unmasked_weight = recipe.targets.unmasked_weight
+        self.targets = recipe.targets
 
     def forward(self, audio, targets, mask, progress):
         logits = self.head(self.encoder(audio, mask_time_indices=mask).last_hidden_state)
         losses = cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-        weight = torch.where(mask, 1.0, self.unmasked_weight)
+        weight = torch.where(mask, 1.0, self.targets.weight_at(progress))
         guesses = logits.detach().argmax(dim=-1)
         right = (guesses == targets).float()
         return (losses * weight).sum() / weight.sum(), {
@@ -51,16 +61,7 @@ class Contrastive(torch.nn.Module):
         self.model = Wav2Vec2ForPreTraining(_config(Wav2Vec2Config, recipe))
         self.contrast = recipe.contrast
         if self.contrast.convolutions:
-            weights = load_file(encoder_folder(self.contrast.convolutions) / "model.safetensors")
-            part = "feature_extractor."
-            weights = {name.removeprefix(part): tensor for name, tensor in weights.items() if name.startswith(part)}
-            try:
-                self.encoder.feature_extractor.load_state_dict(weights)
-            except RuntimeError:
-                raise RecipeError(
-                    f"The convolutions of {self.contrast.convolutions} are not of the recipe's shape, so it cannot "
-                    "start from them: give both the same conv_dim."
-                ) from None
+            _start_convolutions(self.encoder, self.contrast.convolutions)
 
     @property
     def encoder(self) -> torch.nn.Module:
@@ -100,6 +101,82 @@ class Contrastive(torch.nn.Module):
         }
 
 
+class SelfDistillation(torch.nn.Module):
+    """data2vec (Baevski et al. 2022): what a slowly moving copy of the encoder makes of the whole utterance is the
+    target of its masked frames. Nobody else's features are needed.
+
+    The copy has the transformer alone; both hear through the same convolutions.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.encoder = Wav2Vec2Model(_config(Wav2Vec2Config, recipe))
+        self.task = recipe.distillation
+        if self.task.top_blocks > self.encoder.config.num_hidden_layers:
+            raise RecipeError(
+                f"distillation.top_blocks is {self.task.top_blocks}; the encoder has "
+                f"{self.encoder.config.num_hidden_layers} blocks."
+            )
+        if self.task.convolutions:
+            _start_convolutions(self.encoder, self.task.convolutions)
+        width = self.encoder.config.hidden_size
+        self.head = torch.nn.Sequential(
+            torch.nn.Linear(width, 2 * width), torch.nn.GELU(), torch.nn.Linear(2 * width, width)
+        )
+        self.projection = copy.deepcopy(self.encoder.feature_projection).requires_grad_(False)
+        self.teacher = copy.deepcopy(self.encoder.encoder).requires_grad_(False)
+        self._blocks: list[torch.Tensor] = []
+        for block in self.teacher.layers[-self.task.top_blocks :]:
+            block.register_forward_hook(lambda _block, _given, made: self._blocks.append(_first(made)))
+
+    def forward(self, audio, targets, mask, progress):
+        self._follow(progress)
+        hidden = self.encoder.feature_extractor(audio).transpose(1, 2)
+        with torch.no_grad():
+            self.teacher(self.projection(hidden)[0])
+            wanted = _over_time(sum(_over_time(block.float()) for block in self._blocks))
+            self._blocks.clear()
+        projected = self.encoder.feature_projection(hidden)[0]
+        projected = torch.where(mask[:, :, None], self.encoder.masked_spec_embed.to(projected.dtype), projected)
+        guessed = self.head(self.encoder.encoder(projected).last_hidden_state).float()
+        loss = (guessed - wanted)[mask].square().mean()
+        within = guessed.detach().std(dim=1).mean()
+        # Of the target's variance over time, which is 1: nothing is learnt at 0.
+        return loss, {"explained": 1 - loss.detach(), "spread_of_guesses": within}
+
+    @torch.no_grad()
+    def _follow(self, progress: float) -> None:
+        task = self.task
+        risen = min(1.0, progress / task.decay_rise)
+        decay = task.decay_start + (task.decay_end - task.decay_start) * risen
+        for mine, of in ((self.projection, self.encoder.feature_projection), (self.teacher, self.encoder.encoder)):
+            for one, other in zip(mine.parameters(), of.parameters()):
+                one.lerp_(other, 1 - decay)
+
+
+def _first(made: torch.Tensor | tuple) -> torch.Tensor:
+    return made[0] if isinstance(made, tuple) else made
+
+
+def _over_time(frames: torch.Tensor) -> torch.Tensor:
+    """Each feature of ``[B, T, D]`` at zero mean and unit variance over its utterance."""
+    return (frames - frames.mean(dim=1, keepdim=True)) / (frames.std(dim=1, keepdim=True) + 1e-4)
+
+
+def _start_convolutions(encoder: torch.nn.Module, name: str) -> None:
+    """Begin with another encoder's convolutions."""
+    weights = load_file(encoder_folder(name) / "model.safetensors")
+    part = "feature_extractor."
+    weights = {key.removeprefix(part): tensor for key, tensor in weights.items() if key.startswith(part)}
+    try:
+        encoder.feature_extractor.load_state_dict(weights)
+    except RuntimeError:
+        raise RecipeError(
+            f"The convolutions of {name} are not of the recipe's shape, so it cannot start from them: give both the "
+            "same conv_dim."
+        ) from None
+
+
 def _config(config_class, recipe: Recipe):
     # Dropout and layer drop guard large models against small data; here the model is the small one.
     no_dropout = dict.fromkeys(
@@ -109,3 +186,8 @@ def _config(config_class, recipe: Recipe):
     if attention(recipe.family):
         config._attn_implementation = attention(recipe.family)
     return config
+
+
+OBJECTIVES = {
+    "hubert": MaskedPrediction, "wavlm": MaskedPrediction, "wav2vec2": Contrastive, "data2vec": SelfDistillation
+}  # fmt: skip

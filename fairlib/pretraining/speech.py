@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchaudio
-from tqdm import tqdm
 
-from fairlib.audio import SAMPLE_RATE, read_audio
+from fairlib.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.corpora import halves, load_corpus
 from fairlib.encoders import Encoder, load_encoder
+from fairlib.extraction import BATCH_SECONDS, length_batches
 from fairlib.folders import replace
 from fairlib.pretraining.recipe import Data, Recipe, RecipeError, Targets
+from fairlib.progress import stage, steps
 from fairlib.training import save_array
 
 # All three families convolve alike: one frame every 320 samples, the first one centred on sample 200.
@@ -31,7 +32,7 @@ class Speech:
 
     audio: np.ndarray  # int16 [samples], memory-mapped
     starts: np.ndarray  # int64 [utterances + 1]
-    targets: np.ndarray | None  # uint8 [frames], memory-mapped
+    targets: np.ndarray | None  # small integers [frames], memory-mapped
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -45,10 +46,9 @@ class Speech:
     def hours(self) -> float:
         return len(self.audio) / SAMPLE_RATE / 3600
 
-    def utterances(self) -> Iterator[np.ndarray]:
-        """Each utterance as float samples in [-1, 1]."""
-        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
-            yield self.audio[start:end].astype(np.float32) / 32767
+    def utterance(self, row: int) -> np.ndarray:
+        """One utterance as float samples in [-1, 1]."""
+        return from_int16(self.audio[self.starts[row] : self.starts[row + 1]])
 
 
 def frame_count(samples):
@@ -96,16 +96,15 @@ def _decode(paths: list[str], audio: Path) -> list[int]:
     """Write all audio end to end; the number of samples of each utterance."""
 
     def decode(path: str) -> np.ndarray:
-        # Decoders of lossy formats can overshoot; loudness is left as recorded.
-        return (np.clip(read_audio(path), -1, 1) * 32767).astype(np.int16)
+        return to_int16(read_audio(path))  # loudness is left as recorded
 
     lengths = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, audio.open("wb") as file:
-        bar = {"total": len(paths), "desc": "decode", "mininterval": 5, "unit": "utt", "disable": None}
-        for start in range(0, len(paths), 512):  # a window, so that memory does not grow with the corpus
-            for samples in tqdm(pool.map(decode, paths[start : start + 512]), **bar, initial=start, leave=False):
-                samples.tofile(file)
-                lengths.append(len(samples))
+        windows = [paths[start : start + 512] for start in range(0, len(paths), 512)]  # not all in memory at once
+        decoded = (samples for window in windows for samples in pool.map(decode, window))
+        for samples in steps("decoding speech", decoded, len(paths), "utterances"):
+            samples.tofile(file)
+            lengths.append(len(samples))
     if sum(length >= 2 * SAMPLE_RATE for length in lengths) == 0:
         raise RecipeError("The recipe's corpora hold no utterance of at least two seconds: nothing to train on.")
     return lengths
@@ -121,16 +120,26 @@ def _teacher(targets: Targets) -> Encoder:
 
 
 def _target_features(targets: Targets, teacher: Encoder | None, speech: Speech) -> np.ndarray:
-    bar = {"total": len(speech.lengths), "desc": "targets", "mininterval": 5, "unit": "utt", "disable": None}
+    audible = np.flatnonzero(frame_count(speech.lengths))
     if teacher is None:
-        frames = [frame_mfcc(audio, targets.smoothing_frames) for audio in tqdm(speech.utterances(), **bar)]
-        return np.concatenate(frames)
-    frames = []
-    for audio in tqdm(speech.utterances(), **bar):
-        layer = teacher.layers_of([audio])[targets.layer][0] if frame_count(len(audio)) else torch.zeros(0, 1)
-        if len(layer):
-            frames.append(layer.half().cpu().numpy())
+        batches, features = [[row] for row in range(len(audible))], _mfcc(targets.smoothing_frames)
+    else:
+        most = BATCH_SECONDS[torch.device(teacher.device).type]
+        batches = length_batches(speech.lengths[audible] / SAMPLE_RATE, most)
+        features = _layer(teacher, targets.layer)
+    frames: list[np.ndarray | None] = [None] * len(audible)
+    for batch in steps("making targets", batches, unit="batches"):
+        for row, values in zip(batch, features([speech.utterance(audible[row]) for row in batch])):
+            frames[row] = values
     return np.concatenate(frames)
+
+
+def _layer(teacher: Encoder, layer: str) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    return lambda audio: [frames.half().cpu().numpy() for frames in teacher.layers_of(audio)[layer]]
+
+
+def _mfcc(smoothing: int) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    return lambda audio: [frame_mfcc(one, smoothing) for one in audio]
 
 
 def frame_mfcc(audio: np.ndarray, smoothing: int) -> np.ndarray:
@@ -153,11 +162,12 @@ def frame_mfcc(audio: np.ndarray, smoothing: int) -> np.ndarray:
 
 
 def cluster(frames: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """The k-means cluster of each frame ``[frames, D]``, as uint8, after scaling each dimension to unit variance."""
+    """The k-means cluster of each frame ``[frames, D]``, as small integers; dimensions are scaled to unit variance."""
     from sklearn.cluster import MiniBatchKMeans
 
     rows = np.random.default_rng(seed).permutation(len(frames))[:300_000]
     scale = frames[rows].astype(np.float32).std(axis=0) + 1e-6
-    means = MiniBatchKMeans(clusters, batch_size=10_000, n_init=3, random_state=seed).fit(frames[rows] / scale)
+    with stage(f"clustering {len(rows):,} of {len(frames):,} frames"):
+        means = MiniBatchKMeans(clusters, batch_size=10_000, n_init=3, random_state=seed).fit(frames[rows] / scale)
     parts = np.array_split(frames, max(1, len(frames) // 100_000))
-    return np.concatenate([means.predict(part / scale) for part in parts]).astype(np.uint8)
+    return np.concatenate([means.predict(part / scale) for part in parts]).astype(np.min_scalar_type(clusters - 1))
