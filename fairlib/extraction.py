@@ -100,7 +100,7 @@ def extract(
         kept = "Frames" if frames else "Pooled features"
         what = f"{kept} of all {len(encoder.layers)} layers of {encoder.name} for {rows.sum() / 3600:.2f} h of speech"
         check_space(folder, predicted_bytes(encoder, rows.to_numpy(), frames), what)
-    name = f"encoding {len(corpus):,} utterances with {encoder.name}"
+    name = f"encoding with {encoder.name}"
     if executor is not None:
         place = str(Path(encoder.name).absolute()) if Path(encoder.name).is_dir() else encoder.name
         run_calls(_make_shard_there, [(place, encoder.dtype, *call) for call in pending], executor, name)

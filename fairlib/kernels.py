@@ -5,7 +5,8 @@ Three things are ours, for neither papermill nor nbclient does them:
 - Ctrl-C reaches the kernel, which is in a process group of its own, and is answered when the kernel has gone.
 - A kernel that is idle is not interrupted at its end. `jupyter_client` begins every shutdown with an interrupt; a
   kernel that has only just sent its last reply, and is not back in its loop, prints it as an error.
-- What a kernel writes to its own standard error (not that of its cells) is kept, and names the reason where it dies.
+- What a kernel writes to its own standard error (not that of its cells) is told at its end, and is the reason where it
+  dies.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -79,7 +81,9 @@ def execute_in_kernel(
     for _ in range(KERNEL_STARTS):
         with tempfile.TemporaryFile() as words, _environment():
             try:
-                return _once(notebook, output, values, folder, name, words)
+                done = _once(notebook, output, values, folder, name, words)
+                sys.stderr.write(_all_words(words))
+                return done
             except DeadKernelError:
                 raise KernelError(f"its kernel died, often for want of memory{_last_words(words)}") from None
             except RuntimeError as error:
@@ -191,7 +195,10 @@ def _environment() -> Iterator[None]:
 
 def _last_words(words: IO[bytes]) -> str:
     """The last line that a kernel wrote to its standard error: of a traceback, the error itself."""
-    words.seek(0)
-    lines = words.read().decode(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in _all_words(words).split("\n") if line.strip()]
     return f"; it said last: {said[-1]}" if said else ""
+
+
+def _all_words(words: IO[bytes]) -> str:
+    words.seek(0)
+    return words.read().decode(errors="replace")
