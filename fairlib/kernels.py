@@ -182,6 +182,7 @@ def _environment() -> Iterator[None]:
     before = dict(os.environ)
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as `fairlib.__main__`
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # a package would like to draw bars of its own
     for folder in ("FAIRLIB_DATA", "FAIRLIB_STORE", "FAIRLIB_CACHE"):
         if os.environ.get(folder):
