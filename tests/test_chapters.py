@@ -1,21 +1,29 @@
 """Chapters: parameters are checked before any kernel starts, and runs are complete or absent."""
 
+import errno
 import html
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import soundfile
 
 from fairlib import book, chapters, cli, preflight, provenance, runs
 from fairlib.chapters import ChapterError
+from fairlib.folders import FolderError
 from fairlib.notebooks import read_notebook
 from fairlib.runs import ChapterStopped
 
@@ -272,6 +280,118 @@ def test_a_finished_run_is_reused_until_something_it_follows_from_changes(tiny, 
     assert second != first and len(executed) == 4
     (tmp_path / "library.py").write_text("# changed")
     assert runs.run("speaker-identification", {"seeds": 1}) not in (first, second) and len(executed) == 5
+
+
+def test_two_equal_runs_at_once_are_one(tiny, capsys, monkeypatch):
+    """The second waits for the first and takes its result; in threads here, as the lock is on a file."""
+    executed, begun, go_on = [], threading.Event(), threading.Event()
+    real = runs.execute
+
+    def execute(*args, **kw):
+        executed.append(args)
+        begun.set()
+        assert go_on.wait(60)
+        return real(*args, **kw)
+
+    monkeypatch.setattr(runs, "execute", execute)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(runs.run, "speaker-identification", {"seeds": 1})
+        assert begun.wait(60)
+        second = pool.submit(runs.run, "speaker-identification", {"seeds": 1})
+        while "another process is running" not in (said := capsys.readouterr().err):
+            assert not said and not second.done()
+            time.sleep(0.05)
+        go_on.set()
+        assert first.result() == second.result() and len(executed) == 1
+    assert "is finished; it is reused" in capsys.readouterr().err
+    assert runs.read_run(first.result())["parameters"]["seeds"] == 1
+
+
+def test_who_died_while_running_a_chapter_does_not_block_it(tiny):
+    folder, _ = runs.plan("speaker-identification", {"seeds": 1})
+    code = (
+        "import os, sys; from pathlib import Path; from fairlib import runs; runs.RUNS = Path(sys.argv[1])\n"
+        "with runs._alone(Path(sys.argv[2])): os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(runs.RUNS), str(folder)])
+    assert done.returncode == -9 and list(runs.RUNS.glob("locks/*.lock"))
+    assert runs.run("speaker-identification", {"seeds": 1}) == folder
+
+
+def test_runs_with_long_paths_have_names_that_tell_them_apart(tmp_path):
+    names = []
+    for folder in ("a/very/long/way/to/the/place/of/it", "another/very/long/way/to/the/place/of/it"):
+        path = tmp_path / folder / "Our voices.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("path,speaker_id,sex\n1.wav,a,female\n2.wav,b,male\n")
+        chosen = chapters.check("speaker-identification", {"corpus": str(path), "group": "sex"})
+        names.append(runs.run_name("speaker-identification", chosen).rpartition("__")[0])
+    assert names[0] != names[1] and len({len(name) for name in names}) == 1
+    assert all("corpus-Our-voices.csv-" in name and len(name) < 100 for name in names)
+
+
+def test_changed_audio_under_an_unchanged_list_is_another_run(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["path,speaker_id,sex"] + [f"{n}.wav,{'ab'[n % 2]},{['female', 'male'][n % 2]}" for n in range(4)]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    chosen = chapters.check("speaker-identification", {"corpus": str(tmp_path / "mine.csv")})
+    before = runs.made_from("speaker-identification", chosen)
+    assert runs.made_from("speaker-identification", chosen) == before
+    soundfile.write(tmp_path / "2.wav", 0.1 * rng.standard_normal(16000), 16000)  # as long as it was
+    after = runs.made_from("speaker-identification", chosen)
+    assert runs.changes(before, after) == ["the corpus's files"]
+
+
+@pytest.mark.parametrize("variable", ["FAIRLIB_CACHE", "FAIRLIB_STORE"])
+def test_a_folder_that_cannot_be_written_is_named_before_a_kernel_starts(variable, no_kernel, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    with pytest.raises(FolderError, match=rf"file/below cannot be written: .* name another folder by {variable}\."):
+        runs.run("speaker-identification", {"corpus": "synthetic"})
+
+
+def test_runs_that_cannot_be_kept_are_told_in_one_sentence(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "library.py" / "runs")
+    with pytest.raises(FolderError, match="library.py/runs/.* cannot be written"):
+        runs.plan("speaker-identification")
+
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(FolderError, match="the disk of .*runs.* is full: free some space there"):
+        runs.run("speaker-identification")
+    monkeypatch.undo()
+
+
+def test_a_disk_that_becomes_full_on_the_way_is_told_in_one_sentence(tiny, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    with pytest.raises(FolderError, match="the disk of .*_runs/speaker-identification__.* is full") as caught:
+        runs.run("speaker-identification")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_group_that_the_corpus_at_hand_does_not_divide_by_is_refused_before_a_kernel_starts(monkeypatch, no_kernel):
+    """What Common Voice could record, a sample of it need not."""
+    table = pd.DataFrame({"speaker_id": ["a", "b"], "sex": "female", "age_group": ["teens", "twenties"]})
+    monkeypatch.setattr("fairlib.corpora.load_corpus", lambda *_: table)
+    monkeypatch.setattr("fairlib.corpora.require_corpus", lambda *_: None)
+    for group, words in (("sex", "only one group by 'sex'"), ("accent", "no groups by 'accent'")):
+        with pytest.raises(ChapterError, match=f"{words}; it has groups by age_group"):
+            runs.run("speaker-identification", {"corpus": "commonvoice", "group": group, "seeds": 7})
+
+
+def test_a_hub_id_that_is_not_there_is_refused_before_a_kernel_starts(monkeypatch, no_kernel):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    asked = {"corpus": "synthetic", "encoder": "nobody/has-this-one"}
+    with pytest.raises(ChapterError, match="nobody/has-this-one cannot be fetched from the model hub") as caught:
+        runs.plan("speaker-identification", asked)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_plan_says_why_a_chapter_would_be_executed(tiny, tmp_path):
