@@ -17,10 +17,10 @@ from fairlib.encoders import (
     shipped_encoders,
     started_from,
 )
-from fairlib.findings import Finding, fares, gaps, mean_error
+from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.layers import layer_errors
 from fairlib.published import INSTRUMENTS, published, published_twin
-from fairlib.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, sides
+from fairlib.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, percent, sides
 
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
@@ -30,7 +30,7 @@ WHEN_CRITERION = (
     " biased to the same side before the first step; it opened if the layer is not biased then and the gap's log odds"
     " ratio has moved to that side since, in pairs, with Holm's p below 0.05 over all layers. Supported if the gap of"
     " at least one layer opened and none was there already; contradicted if all were there already; inconclusive"
-    " otherwise."
+    " otherwise." + FEWEST_RULE
 )
 CAUSE_CLAIM = (
     "An encoder that hears such speakers in pretraining, the disadvantaged ones among them, has a smaller gap."
@@ -41,7 +41,7 @@ CAUSE_CRITERION = (
     " seed too, the same holds, to the same side, for the second pair. Among the layers at which the encoder that did"
     " not hear them is biased: supported if at one or more the gap became smaller and at none larger; contradicted if"
     " at one or more it became larger and at none smaller; inconclusive otherwise. People whom an encoder heard in"
-    " pretraining are left out."
+    " pretraining are left out." + FEWEST_RULE
 )
 
 
@@ -195,7 +195,8 @@ def when_it_opens(
     ]  # fmt: skip
 
     def finding(verdict: str, sentence: str) -> Finding:
-        return Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
+        found = Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
+        return of_people(found, along, str(along["by"].iloc[0]), contrast)
 
     name, (first, second) = encoder_label(encoder), sides(str(along["by"].iloc[0]), contrast)
     if not open_:
@@ -228,6 +229,11 @@ def when_it_opens(
         and np.sign(signal["estimate"]) == np.sign(end.loc[open_, "estimate"].sum())
     ):
         sentence += f" Log-mel, which is not trained, has it too ({interval(*signal[['estimate', 'low', 'high']])})."
+    at_first = start["error"].min() if "error" in start else 0.0
+    if opened and at_first > SATURATED:
+        sentence += (
+            f" Beware: before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
+        )
     verdict = "contradicted" if len(there) == len(open_) else "supported" if opened and not there else "inconclusive"
     return finding(verdict, sentence)
 
@@ -283,7 +289,8 @@ def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contra
     name = encoder_label(encoder)
 
     def finding(verdict: str, sentence: str) -> Finding:
-        return Finding(CAUSE_CLAIM, CAUSE_CRITERION, verdict, sentence, apart[columns].to_dict("records"))
+        found = Finding(CAUSE_CLAIM, CAUSE_CRITERION, verdict, sentence, apart[columns].to_dict("records"))
+        return of_people(found, before, str(before["by"].iloc[0]), contrast)
 
     if not biased:
         return finding("inconclusive", f"{name} shows no gap between {first} and {second} that could become smaller.")

@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, holm, link, pool, speaker_sums
-from fairlib.findings import Finding
+from fairlib.findings import FEWEST_RULE, Finding, of_people
 from fairlib.simulation import constant_odds
 from fairlib.words import SCALE_WORDS, encoder_label, interval, listing
 
@@ -33,7 +33,7 @@ RULE = (
     "Bias goes with error in an encoder, task and scale when Spearman's rank correlation over layers between the error"
     " and the size of the gap lies outside the central 95 % of what one odds ratio for all layers gives (p below 0.05)"
     " on the far side of zero, and its 95 % interval excludes zero. C2 is supported where that is the direction it"
-    " claims, contradicted where it is the other one, inconclusive otherwise."
+    " claims, contradicted where it is the other one, inconclusive otherwise." + FEWEST_RULE
 )
 
 
@@ -141,7 +141,8 @@ def c2_finding(associations: pd.DataFrame, task: str, contrast: str, scale: str 
         f" compare with ({known}).",
         "not shown": f"In {name} no association between gap and error is shown ({known}).",
     }
-    return Finding(C2_CLAIMS[task], RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
+    found = Finding(C2_CLAIMS[task], RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
+    return of_people(found, chosen, str(row["by"]), contrast)
 
 
 def scales_title(associations: pd.DataFrame) -> str:

@@ -26,13 +26,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.contrasts import BETWEEN, WORST, contrast_name
 from fairlib.corpora import speaker_columns
 from fairlib.corpora.labels import as_text, is_measure, two_answers
 
 SCALES = ("difference", "ratio", "log_odds")
-
-# Contrasts over all groups at once, given where there are more than two.
-WORST, BETWEEN = "worst vs best", "between groups"
+FEWEST_SHOWN = 5  # people; of fewer a group is not shown, and is in no comparison of the chapters
 
 # The group that the other one is set against, where there are two. Fixed beforehand: an order that followed the
 # results would turn every gap positive.
@@ -410,8 +409,8 @@ def contrasts_of(sums: SpeakerSums) -> list[tuple[str, str, list[str]]]:
     """Name, group and other groups of each contrast: two groups once, more of them each against all others."""
     names = sorted(sums.groups, key=lambda name: (name == REFERENCE.get(sums.by), name))
     if len(names) == 2:
-        return [(f"{names[0]} vs {names[1]}", names[0], [names[1]])]
-    return [(f"{name} vs all others", name, [other for other in names if other != name]) for name in names]
+        return [(contrast_name(*names), names[0], [names[1]])]
+    return [(contrast_name(name), name, [other for other in names if other != name]) for name in names]
 
 
 @functools.lru_cache(maxsize=8)

@@ -21,13 +21,14 @@ from sklearn.isotonic import isotonic_regression
 from fairlib.bias import layer_order
 from fairlib.findings import SATURATED
 from fairlib.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
-from fairlib.words import SCALE_WORDS, encoder_label, people, percent
+from fairlib.words import SCALE_WORDS, encoder_label, percent, sides
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.rendering.DARK`); a test simulates colour-vision deficiencies in both.
 PALETTE = ("#0072B2", "#D55E00", "#00805E", "#A8458A", "#7A6400", "#3D3D3D", "#3E8FC4", "#B8860B")
 # The recorded groups that we know always keep their place in the palette, whichever others stand beside them.
 GROUP_PLACES = {"adult": 0, "child": 1, "female": 3, "male": 2}
+DASHES = ([1, 0], [10, 4], [5, 2, 1, 2])  # of lines whose colour comes a second or third time
 SHAPES = (
     "circle",
     "square",
@@ -99,7 +100,7 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
     rows, reference = _encoder_and_reference(rows, encoder)
     rows = _finite(rows).assign(hollow=_saturated(rows))
     places = _places(rows["line"])
-    looks = {name: (PALETTE[at % len(PALETTE)], [1, 0], SHAPES[at % len(SHAPES)]) for name, at in places.items()}
+    looks = {name: _look(PALETTE, at) for name, at in places.items()}
     bottom, top = span = _error_span(pd.concat([rows, reference]))
     axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
     y = _vertical(alt.Scale(domain=span, nice=False, zero=False), axis)
@@ -162,15 +163,15 @@ def bias_by_layer(
     numbers = ["value", "low", "high", *(name for name in ("null_low", "null_high") if name in rows)]
     rows[numbers] *= look["factor"]
     rows["hollow"] = _saturated(rows)
-    first, _, second = str(rows["contrast"].iloc[0]).partition(" vs ")
+    contrast = str(rows["contrast"].iloc[0])
 
     values = np.r_[rows[numbers].to_numpy(float).ravel(), look["neutral"]]
     values = values[np.isfinite(values) & ((values > 0) | (look["axis"] != "log"))]
     y_scale, span = _gap_scale(values, look["axis"])
-    y = _vertical(y_scale, _level_axis(f"{look['title']}, {first} vs {second}", format=look["format"]))
+    y = _vertical(y_scale, _level_axis(f"{look['title']}, {contrast}", format=look["format"]))
     parts = [_chart([{"value": look["neutral"]}]).mark_rule(color=INK, strokeWidth=1.2).encode(y=y())]
     parts += _encoder_lines(rows, y, span, ".2f", height, look["axis"])
-    worse = people(str(rows["by"].iloc[0]), first)
+    worse, _ = sides(str(rows["by"].iloc[0]), contrast)
     notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
     if "null_low" in numbers:
         notes.append("Grey: where 95 % of gaps would lie if speakers were dealt to the groups at random.")
@@ -286,7 +287,7 @@ def curves(
     x_axis = alt.Axis(title=x_title, grid=False, labelAngle=0, format=x_format, **ticks)
     x_scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=14, zero=False)
     names = dict.fromkeys(rows["line"])
-    looks = {name: ((INK, *PALETTE)[at % 9], [1, 0], SHAPES[at % len(SHAPES)]) for at, name in enumerate(names)}
+    looks = {name: _look((INK, *PALETTE), at) for at, name in enumerate(names)}
     parts: list[alt.Chart] = []
     if reference:
         rule = _chart([{"value": reference[0], "name": reference[1]}])
@@ -728,7 +729,13 @@ def _encoder_looks(encoders: Sequence[str]) -> dict[str, tuple[str, list[int], s
     trained = [name for name in encoders if not name.startswith("random:")]
     looks = {name: (TWIN, [6, 3], "diamond") for name in encoders if name.startswith("random:")}
     colours = (INK, *PALETTE[:2], *PALETTE[3:])
-    return looks | {name: (colours[at % len(colours)], [1, 0], "circle") for at, name in enumerate(trained)}
+    return looks | {name: (*_look(colours, at)[:2], "circle") for at, name in enumerate(trained)}
+
+
+def _look(colours: Sequence[str], place: int) -> tuple[str, list[int], str]:
+    """Colour, dash and marker of a line. Where the colours are used up they begin anew, with another dash and marker."""
+    turn, at = divmod(place, len(colours))
+    return colours[at], DASHES[turn % len(DASHES)], SHAPES[(at + turn) % len(SHAPES)]
 
 
 def _ends(rows: pd.DataFrame) -> pd.Series:
@@ -741,8 +748,7 @@ def _end_labels(ends, span, y, looks, height=HEIGHT, kind="linear", names: Calla
     """Names at the right end of the lines, moved apart where they would touch."""
     low, high = span
     to, back = (np.log, np.exp) if kind == "log" else (float, float)
-    # Names are broken after ten letters or so: on a phone, what they take is lost to the drawing.
-    lines = {name: textwrap.wrap(names(name), 11, break_long_words=False) for name in ends.index}
+    lines = {name: _broken(names(name)) for name in ends.index}
     pixel = (to(high) - to(low)) / height
     order = sorted(ends.index, key=lambda name: ends[name])
     halves = np.array([LINE * len(lines[name]) / 2 + 2 for name in order]) * pixel
@@ -764,6 +770,18 @@ def _end_labels(ends, span, y, looks, height=HEIGHT, kind="linear", names: Calla
     look = dict(align="left", baseline="middle", dx=4, fontSize=13, fontWeight=600)
     text = _chart(values).mark_text(**look, lineBreak="\n", lineHeight=LINE)
     return text.encode(x=alt.value("width"), y=y("at"), text="name:N", color=alt.Color("colour:N", scale=None))
+
+
+def _broken(name: str) -> list[str]:
+    """A name in lines of ten letters or so: on a phone, what they take is lost to the drawing.
+
+    Example:
+        >>> _broken("untrained twin"), _broken("a" * 60)
+        (['untrained', 'twin'], ['aaaaaaaaaaa', 'aaaaaaaaaaa', 'aaaaaaaaaa…'])
+    """
+    endless = max(map(len, name.split()), default=0) > 22
+    short = f"{name[:32]}…" if endless and len(name) > 33 else name
+    return textwrap.wrap(short, 11, break_long_words=endless) or [name]
 
 
 def _strokes(rows: pd.DataFrame) -> alt.Chart:

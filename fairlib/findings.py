@@ -8,15 +8,18 @@ words out.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from fairlib.bias import BETWEEN, WORST, bias_differences, layer_order
+from fairlib.bias import bias_differences, layer_order
+from fairlib.contrasts import BETWEEN, WORST
 from fairlib.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
 
 SATURATED = 0.6
+FEWEST_JUDGED = 10  # people on either side; of fewer nothing is judged
+FEWEST_RULE = f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
 FIRST_LAYERS = ("cnn", "0")
 
 BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
@@ -25,7 +28,7 @@ BEGINS_CRITERION = (
     " of error excludes zero and its p, family-wise over all layers and contrasts of the encoder (speakers'"
     " labels permuted, largest statistic), is below 0.05. The claim is supported if both of the first layers,"
     " cnn and 0, are biased; contradicted if a later layer is biased but not both of these; inconclusive"
-    " otherwise."
+    " otherwise." + FEWEST_RULE
 )
 WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
 WHOSE_CRITERION = (
@@ -33,7 +36,7 @@ WHOSE_CRITERION = (
     " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers,"
     " contrasts and both controls. The claim is supported if at one biased layer or more the gap is larger than"
     " log-mel's and larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the"
-    " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
+    " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise." + FEWEST_RULE
 )
 
 TUNED_CLAIM = "Fine-tuning for speech recognition leaves the gaps of the pretrained encoder as they were."
@@ -42,7 +45,7 @@ TUNED_CRITERION = (
     " in pairs, has Holm's p below 0.05 over all layers and contrasts. Among the layers at which the pretrained encoder"
     " is biased: the claim is supported if at each of them the fine-tuned encoder is biased to the same side and at"
     " none the gap became smaller; contradicted if at one or more it became smaller and at none larger; inconclusive"
-    " otherwise."
+    " otherwise." + FEWEST_RULE
 )
 
 
@@ -106,7 +109,8 @@ def mean_error(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = SATURATED) -> pd.DataFrame:
-    """The table with a column `saturated`: true where the layer's error over all speakers is above the limit.
+    """The table with the error of each layer over all speakers (``overall``), and whether that is above the limit
+    (``saturated``).
 
     Where nearly everything is wrong for everybody, a gap between groups means little. That is said of characters and
     words; a phone or a speaker named at random would be wrong far more often than that.
@@ -114,7 +118,8 @@ def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = S
     error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
     keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])
     written = table["unit"].isin(["char", "word"]).to_numpy()
-    return table.assign(saturated=written & (error.reindex(keys) > limit).to_numpy())
+    overall = error.reindex(keys).to_numpy()
+    return table.assign(overall=overall, saturated=written & (overall > limit))
 
 
 def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
@@ -180,6 +185,33 @@ def _two_lines(estimate: str, low: str, high: str) -> str:
 # ---- judgements ----
 
 
+def of_people(finding: Finding, rows: pd.DataFrame, by: str, contrast: str) -> Finding:
+    """The finding with the number of people it stands on; where they are fewer than `FEWEST_JUDGED`, not judged.
+
+    Args:
+        rows: with ``n_speakers_a, n_speakers_b``, the smallest of which count; without them the finding stays as it is.
+
+    Example:
+        >>> few = pd.DataFrame({"n_speakers_a": [8], "n_speakers_b": [30]})
+        >>> finding = of_people(Finding("c", "r", "supported", "s"), few, "sex", "female vs male")
+        >>> finding.verdict, finding.sentence.partition(":")[0]
+        ('inconclusive', 'Not judged')
+    """
+    if not {"n_speakers_a", "n_speakers_b"} <= set(rows) or rows.empty:
+        return finding
+    sizes = [int(rows[column].min()) for column in ("n_speakers_a", "n_speakers_b")]
+    people = listing([f"{side} ({size} people)" for side, size in zip(sides(by, contrast), sizes)])
+    if min(sizes) < FEWEST_JUDGED:
+        sentence = f"Not judged: {people} are too few, a verdict needs {FEWEST_JUDGED} people on either side."
+        return replace(finding, verdict="inconclusive", sentence=sentence)
+    return replace(finding, sentence=f"{finding.sentence} Compared are {people}.")
+
+
+def not_asked(claim: str, criterion: str, why: str) -> Finding:
+    """The finding where a corpus does not allow the question."""
+    return Finding(claim, criterion, "inconclusive", f"Not asked: {why}")
+
+
 def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
     """Judge claim C1, "biased from the very first layers on", for one encoder, task and contrast by
     `BEGINS_CRITERION`.
@@ -206,7 +238,8 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Findin
 
     def finding(verdict: str, sentence: str) -> Finding:
         evidence = rows[["encoder", "layer", "contrast", "estimate", "low", "high", "biased"]].to_dict("records")
-        return Finding(BEGINS_CLAIM, BEGINS_CRITERION, verdict, sentence + _saturation_note(rows), evidence)
+        found = Finding(BEGINS_CLAIM, BEGINS_CRITERION, verdict, sentence + _saturation_note(rows), evidence)
+        return of_people(found, rows, by, contrast)
 
     missing = [layer for layer in FIRST_LAYERS if layer not in known]
     if missing:
@@ -256,7 +289,8 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     def finding(verdict: str, sentence: str, evidence: pd.DataFrame = rows) -> Finding:
         columns = ["encoder", "layer", "contrast", "estimate", "low", "high", "encoder_b", "p_holm"]
         records = evidence[[column for column in columns if column in evidence]].to_dict("records")
-        return Finding(WHOSE_CLAIM, WHOSE_CRITERION, verdict, sentence, records)
+        found = Finding(WHOSE_CLAIM, WHOSE_CRITERION, verdict, sentence + _control_note(bias, encoder, contrast), records)
+        return of_people(found, rows, str(rows["by"].iloc[0]), contrast)
 
     here = set(bias.loc[bias["contrast"] == contrast, "encoder"])
     twin_name = f"random:{encoder}"
@@ -345,11 +379,12 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     ]
     columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     evidence = apart.reset_index()[columns].to_dict("records")
-    first, second = sides(str(before["by"].iloc[0]), contrast)
+    by = str(before["by"].iloc[0])
+    first, second = sides(by, contrast)
     name, base = encoder_label(tuned), encoder_label(pretrained)
 
     def finding(verdict: str, sentence: str) -> Finding:
-        return Finding(TUNED_CLAIM, TUNED_CRITERION, verdict, sentence, evidence)
+        return of_people(Finding(TUNED_CLAIM, TUNED_CRITERION, verdict, sentence, evidence), before, by, contrast)
 
     if not biased:
         return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
@@ -385,6 +420,18 @@ def _saturation_note(rows: pd.DataFrame) -> str:
         f" (Beware: at {layers_named(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
         f" speakers, and a gap there means little{'; the verdict rests on it in part' if rests else ''}.)"
     )
+
+
+def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """Which controls err so often that hardly a gap could show in them; what is said of them rests on little."""
+    if "overall" not in bias:
+        return ""
+    chosen = bias[bias["encoder"].isin(controls(encoder)) & (bias["contrast"] == contrast)]
+    lowest = chosen.groupby("encoder", sort=False)["overall"].min()
+    said = [f"{encoder_label(name)} {percent(error)}" for name, error in lowest.items() if error > SATURATED]
+    if not said:
+        return ""
+    return f" (Beware: at their best layer these controls err so often that hardly a gap can show in them: {listing(said)}.)"
 
 
 # ---- choices and summaries ----

@@ -15,7 +15,7 @@ from fairlib.adjustment import adjusted_gaps
 from fairlib.along import second_seed
 from fairlib.bias import BiasError, group_bias, group_columns
 from fairlib.encoders import heard, shipped_encoders
-from fairlib.findings import SATURATED, Finding, mean_error
+from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
 from fairlib.outcomes import published_outcomes
 from fairlib.probing import probe_characters, probe_phones, probe_speakers
 from fairlib.published import published, strangers
@@ -29,7 +29,8 @@ ROBUST_CRITERION = (
     "Each way of asking says of its own best layer, by the 95 % interval of the log odds ratio, that the first group"
     " has more errors, that it has fewer, or that this cannot be told. Supported if every way says what the book's own"
     " way says; contradicted if one way or more finds a gap to the other side, or finds one where the book's way finds"
-    " none; inconclusive otherwise. The intervals are each choice's own, not adjusted for there being many."
+    " none; inconclusive otherwise, and where no way can tell. The intervals are each choice's own, not adjusted for there"
+    " being many." + FEWEST_RULE
 )
 
 
@@ -106,7 +107,8 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
     Choices that leave too few speakers of a group are left out.
 
     Returns:
-        ``name, at`` ("best" or "cnn"), ``layer, error, saturated``, ``estimate, low, high`` of the log odds ratio.
+        ``name, at`` ("best" or "cnn"), ``layer, error, saturated``, ``estimate, low, high`` of the log odds ratio,
+        ``n_speakers_a, n_speakers_b``.
     """
     rows = []
     for name, outcomes in choices.items():
@@ -120,7 +122,7 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
         bias = bias[(bias["contrast"] == contrast) & (bias["scale"] == "log_odds")].set_index("layer")
         for at, layer in places.items():
             if layer in bias.index and np.isfinite(bias.loc[layer, "estimate"]):
-                gap = bias.loc[layer, ["estimate", "low", "high"]].astype(float).to_dict()
+                gap = bias.loc[layer, ["estimate", "low", "high", "n_speakers_a", "n_speakers_b"]].to_dict()
                 saturated = bool(error[layer] > SATURATED and outcomes["task"].iloc[0] == "asr")
                 rows.append(
                     {"name": name, "at": at, "layer": layer, "error": error[layer], "saturated": saturated} | gap
@@ -142,7 +144,7 @@ def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str)
     table = table[(table["contrast"] == contrast) & (table["problem"] == "")].set_index("layer")
     rows = [
         {"name": "adjusted for what else differs", "at": at, "layer": layer, "error": error[layer], "saturated": False}
-        | table.loc[layer, ["estimate", "low", "high"]].astype(float).to_dict()
+        | table.loc[layer, ["estimate", "low", "high", "n_speakers_a", "n_speakers_b"]].to_dict()
         for at, layer in places.items()
         if layer in table.index
     ]
@@ -158,7 +160,8 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
     same = list(others.index[others == book])
     turned = list(others.index[(others != book) & (others != 0)])
     silent = list(others.index[(others != book) & (others == 0)])
-    verdict = "contradicted" if turned else "inconclusive" if silent or not len(others) else "supported"
+    undecided = silent or not len(others) or not book  # where nothing shows in any way, nothing has been shown to hold
+    verdict = "contradicted" if turned else "inconclusive" if undecided else "supported"
     means = {1: f"{first} have more errors than {second}", -1: f"{first} have fewer errors than {second}"}
     found = means.get(book, f"no gap between {first} and {second} shows")
     row = best.set_index("name").loc[BOOK]
@@ -177,7 +180,8 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
         sentence += f"; {len(turned)} find that {first} have {sides_found}"
     if silent:
         sentence += f"; {len(silent)} cannot tell ({_few(silent)})"
-    return Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
+    finding = Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
+    return of_people(finding, best[best["name"] == BOOK], by, contrast)
 
 
 def _few(names: list[str]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order
+from fairlib.contrasts import contrast_groups
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.words import (
     SCALE_WORDS,
@@ -59,7 +60,7 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     mine = errors[errors["encoder"] == encoder]
     table = mine.set_index(["layer", "group"])["error"]
     best = (mine["error"] * mine["n_utterances"]).groupby(mine["layer"]).sum().idxmin()
-    one, other = contrast.partition(" vs ")[::2]
+    one, other = contrast_groups(contrast)
     what = {"speaker": "of their utterances", "char": "of their characters", "phone": "of their sounds"}
     unit = what.get(str(rows["unit"].iloc[0]), "of their words")
     said = f"{capital(first)} are misheard"
@@ -111,8 +112,8 @@ def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = 
         else:
             clear = layers_named(layers, list(rows.loc[rows["biased"], "layer"]))
             parts.append(
-                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, interval excludes no"
-                f" gap at {clear}"
+                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, a gap is shown at"
+                f" {clear}"
             )
     return (
         f"Line chart of the gap {contrast} by layer, {scale.replace('_', ' ')} of error with 95 percent"
@@ -125,8 +126,10 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
     same."""
     rows = gaps(bias, encoder, contrast)
     first, second = sides(str(rows["by"].iloc[0]), contrast)
-    state = np.where(~rows["biased"], 0, np.sign(rows["estimate"])).astype(int)
-    one, other = contrast.partition(" vs ")[::2]
+    beyond = (rows["low"] > 0) | (rows["high"] < 0)
+    unknown = rows[["low", "high"]].isna().any(axis=1)
+    state = np.select([rows["biased"], beyond, unknown], [np.sign(rows["estimate"]), _BY_CHANCE, _UNKNOWN], 0).astype(int)
+    one, other = contrast_groups(contrast)
     table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
     sentences = []
     for _, run in rows.groupby((pd.Series(state).diff() != 0).cumsum().to_numpy()):
@@ -142,14 +145,21 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
             _range(table, run["layer"], group) for group in (one, other) if (run["layer"].iloc[0], group) in table.index
         )
         errs = f" ({errs})" if errs else ""
-        if kind == 0:
-            sentences.append(
-                f"{where} the interval includes zero: a gap between {first} and {second} is not shown{errs}; {odds}."
-            )
+        if why := _NOT_SHOWN.get(kind):
+            sentences.append(f"{where} {why}: a gap between {first} and {second} is not shown{errs}; {odds}.")
         else:
             more = "higher" if kind > 0 else "lower"
             sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, the interval excluding zero.")
     return sentences
+
+
+# Why no gap is shown at a layer, where none is.
+_BY_CHANCE, _UNKNOWN = 2, 3
+_NOT_SHOWN = {
+    0: "the interval includes zero",
+    _BY_CHANCE: "the interval excludes zero, but the gap is not significant after correction for all layers and groups",
+    _UNKNOWN: "no interval can be given, for the people on one side do not differ in their errors",
+}
 
 
 def _range(table: pd.Series, layers: pd.Series, group: str) -> str:

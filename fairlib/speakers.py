@@ -10,8 +10,9 @@ from scipy import stats
 
 from fairlib.audio import audio_header
 from fairlib.bias import BiasError, group_columns
+from fairlib.contrasts import contrast_groups
 from fairlib.corpora import CORPUS_NAMES, load_corpus, speaker_columns
-from fairlib.findings import Finding, mean_error
+from fairlib.findings import FEWEST_RULE, Finding, mean_error, of_people
 from fairlib.power import smallest_gaps
 from fairlib.probing import description_length, probe_characters
 from fairlib.recordings import recording_noise
@@ -23,7 +24,7 @@ ALIKE_CRITERION = (
     "For everything else that is recorded of the speakers or can be measured of their recordings, the groups' means"
     " over speakers are set apart in units of their pooled deviation. Contradicted if for one thing or more the 95 %"
     f" interval of that distance lies wholly beyond {NEGLIGIBLE}, to either side; supported if every interval lies"
-    f" within {LARGE}; inconclusive otherwise."
+    f" within {LARGE}; inconclusive otherwise." + FEWEST_RULE
 )
 _MEASURED = {
     "seconds": ("utterance length", "{:.1f}", "s"),
@@ -97,7 +98,7 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         >>> differences(speakers, "age_group", "child vs adult")["estimate"].tolist()
         [-3.0]
     """
-    group = contrast.partition(" vs ")[0]
+    group, other_group = contrast_groups(contrast)
     same = {"age", "age_group"} if by in ("age", "age_group") else {by}  # one thing recorded twice
     values = {
         name: (speakers[column], form.format, f"\N{NO-BREAK SPACE}{unit}")
@@ -134,7 +135,10 @@ def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
     """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
     first, second = sides(by, contrast)
     beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
-    if len(beyond):
+    if apart.empty:
+        verdict = "inconclusive"
+        sentence = f"Nothing else is recorded or measured here in which {first} and {second} could be compared."
+    elif len(beyond):
         verdict = "contradicted"
         told = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
         sentence = f"{capital(first)} and {second} also differ in {told}."
@@ -144,7 +148,8 @@ def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
     else:
         verdict = "inconclusive"
         sentence = f"Whether {first} and {second} differ in anything else that is recorded, these few cannot tell."
-    return Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
+    finding = Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
+    return of_people(finding, apart.nlargest(1, "n_speakers_a"), by, contrast)
 
 
 def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:

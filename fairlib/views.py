@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
-from fairlib.findings import Finding, gaps, mean_error
+from fairlib.findings import FEWEST_RULE, Finding, gaps, mean_error, of_people
 from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
 
@@ -16,7 +16,7 @@ BEST = "the layer that tells speakers best"
 VIEWS_CRITERION = (
     f"Looked at is {BEST}. Supported if it is biased as it is, and to the same side with the"
     " channel perturbed, with equal shares of each group, and among a few candidates; contradicted if it is biased as"
-    " it is and in none of these; inconclusive otherwise, or where the corpus does not allow all of them."
+    " it is and in none of these; inconclusive otherwise, or where the corpus does not allow all of them." + FEWEST_RULE
 )
 _EXPLAINED = {
     PLAIN: "all speakers, all their utterances, as recorded",
@@ -118,7 +118,8 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
     chosen = f"layer {layer}, as asked" if layer else BEST
     criterion = VIEWS_CRITERION.replace(BEST, chosen)
     columns = ["view", "encoder", "layer", "contrast", "error", "estimate", "low", "high", "p_familywise", "biased"]
-    return Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
+    finding = Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
+    return of_people(finding, pd.DataFrame(rows[:1]), str(rows[0]["by"]), contrast)
 
 
 def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> pd.DataFrame:

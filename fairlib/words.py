@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fairlib.contrasts import contrast_groups
+
 SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
 SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
 
@@ -41,11 +43,9 @@ def people(by: str, group: str) -> str:
     """What to call the speakers of a group: people, named by what the corpus records.
 
     Example:
-        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "others")
-        ('children', 'speakers with accent “scottish”', 'all other speakers')
+        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "other")
+        ('children', 'speakers with accent “scottish”', 'speakers with sex “other”')
     """
-    if group in ("others", "other", "rest", "all others"):
-        return "all other speakers"
     if by == "group":  # only in the synthetic corpus
         return f"voices of group “{group}”"
     return PEOPLE.get((by, group), f"speakers with {by.replace('_', ' ')} “{group}”")
@@ -145,8 +145,14 @@ def listing(words: Sequence[str]) -> str:
 
 
 def sides(by: str, contrast: str) -> tuple[str, str]:
-    first, _, second = contrast.partition(" vs ")
-    return people(by, first), people(by, second or "others")
+    """What to call the people on either side of a contrast.
+
+    Example:
+        >>> sides("age_group", "child vs adult"), sides("sex", "other vs all others")
+        (('children', 'adults'), ('speakers with sex “other”', 'all other speakers'))
+    """
+    first, second = contrast_groups(contrast)
+    return people(by, first), "all other speakers" if second is None else people(by, second)
 
 
 def capital(words: str) -> str:
