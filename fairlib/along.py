@@ -19,6 +19,7 @@ from fairlib.encoders import (
 )
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.layers import layer_errors
+from fairlib.probing import ProbeError
 from fairlib.published import INSTRUMENTS, published, published_twin
 from fairlib.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, percent, sides
 
@@ -323,7 +324,7 @@ def at_hand(ask: Callable[[str], pd.DataFrame], name: str) -> pd.DataFrame | Non
     """Outcomes of an encoder, or None where nothing is published of it and weights or speech are not here."""
     try:
         return ask(name)
-    except (EncoderError, CorpusError):
+    except (EncoderError, CorpusError, ProbeError):
         return None
 
 

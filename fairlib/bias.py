@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -407,10 +407,38 @@ def speaker_sums(
 
 def contrasts_of(sums: SpeakerSums) -> list[tuple[str, str, list[str]]]:
     """Name, group and other groups of each contrast: two groups once, more of them each against all others."""
-    names = sorted(sums.groups, key=lambda name: (name == REFERENCE.get(sums.by), name))
+    return contrasts_between(sums.groups, sums.by)
+
+
+def contrasts_between(groups: Iterable[str], by: str) -> list[tuple[str, str, list[str]]]:
+    """As `contrasts_of`, of groups by name.
+
+    Example:
+        >>> contrasts_between(["male", "female"], "sex")
+        [('female vs male', 'female', ['male'])]
+    """
+    names = sorted(groups, key=lambda name: (name == REFERENCE.get(by), name))
     if len(names) == 2:
         return [(contrast_name(*names), names[0], [names[1]])]
     return [(contrast_name(name), name, [other for other in names if other != name]) for name in names]
+
+
+def groups_of_speakers(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.Series:
+    """Each speaker's group, as contrasts name it; missing where it is not recorded.
+
+    Example:
+        >>> rows = pd.DataFrame({"speaker_id": ["a", "a", "b"], "sex": ["male", None, None]})
+        >>> groups_of_speakers(rows, "sex").to_list()
+        ['male', nan]
+    """
+    return _labels(outcomes, [by] if isinstance(by, str) else list(by))
+
+
+def only_groups(outcomes: pd.DataFrame, by: str, groups: Iterable[str]) -> pd.DataFrame:
+    """The same outcomes, in which people of other groups belong to none."""
+    of_speakers = groups_of_speakers(outcomes, by)
+    kept = of_speakers.where(of_speakers.isin(list(groups)))
+    return outcomes.assign(**{by: outcomes["speaker_id"].map(kept)})
 
 
 @functools.lru_cache(maxsize=8)

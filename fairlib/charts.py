@@ -733,7 +733,7 @@ def _encoder_looks(encoders: Sequence[str]) -> dict[str, tuple[str, list[int], s
 
 
 def _look(colours: Sequence[str], place: int) -> tuple[str, list[int], str]:
-    """Colour, dash and marker of a line. Where the colours are used up they begin anew, with another dash and marker."""
+    """Colour, dash and marker of a line. Where the colours are used up they begin anew, dashed, with other markers."""
     turn, at = divmod(place, len(colours))
     return colours[at], DASHES[turn % len(DASHES)], SHAPES[(at + turn) % len(SHAPES)]
 

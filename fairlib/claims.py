@@ -13,6 +13,7 @@ from fairlib.findings import (
     after_fine_tuning,
     control_differences,
     controls,
+    every_column,
     gaps,
     main_contrast,
     mark_saturated,
@@ -103,7 +104,9 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
         outcomes = pd.concat(own.values(), ignore_index=True)
         if by not in outcomes or own[encoder].empty:
             continue
-        bias = group_bias(outcomes, by=by)
+        bias = every_column(outcomes, [by]).get(by)
+        if bias is None:
+            continue
         contrast = main_contrast(bias, encoder)
         for name in (name for name, mine in own.items() if len(mine)):
             error = mean_error(own[name]).set_index("layer")["error"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order, random_numbers
-from fairlib.findings import Finding
+from fairlib.findings import Finding, not_asked
 from fairlib.words import encoder_label, listing, percent
 
 BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
@@ -70,6 +70,8 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         outcomes: of phones, with the encoder and both controls.
     """
     phones = outcomes[outcomes["task"] == "phone"]
+    if phones.empty:
+        return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "there are no phones of this corpus.")
     errors = layer_errors(phones, resamples=200)
     best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
     against = {"logmel": BELOW_LOGMEL, f"random:{encoder}": BELOW_TWIN}
@@ -99,6 +101,8 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
         outcomes: of speakers and of phones.
     """
     own = outcomes[outcomes["encoder"] == encoder]
+    if not {"sid", "phone"} <= set(own["task"]):
+        return not_asked(DEPTH_CLAIM, DEPTH_CRITERION, "this corpus does not have both speakers and phones to ask of.")
     layers, drawn, whole = {}, {}, {}
     for task in ("sid", "phone"):
         layers[task], drawn[task], whole[task] = _drawn(own[own["task"] == task], resamples)
@@ -142,6 +146,7 @@ def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -
 
 
 QUESTIONS = {"phone": "Which phone sounds", "speaker": "Who speaks", "char": "What is said", "word": "What is said"}
+QUESTIONS["target"] = "Whether one person speaks"  # in verification
 
 
 def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:

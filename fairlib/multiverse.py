@@ -6,31 +6,35 @@ Science 11:702-712): every defensible way through the data is gone, and all resu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from fairlib import findings
 from fairlib.adjustment import adjusted_gaps
 from fairlib.along import second_seed
-from fairlib.bias import BiasError, group_bias, group_columns
+from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
+from fairlib.corpora import CorpusError
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
 from fairlib.outcomes import published_outcomes
-from fairlib.probing import probe_characters, probe_phones, probe_speakers
+from fairlib.probing import ProbeError, probe_characters, probe_phones, probe_speakers
 from fairlib.published import published, strangers
 from fairlib.recordings import recording_noise
 from fairlib.views import PLAIN, speaker_views
 from fairlib.words import encoder_label, interval, listing, percent, sides
 
 BOOK = "as in the book"
+PHONES = "phones instead of characters"
 ROBUST_CLAIM = "What the book concludes of the best layer's gap does not rest on one choice of method."
 ROBUST_CRITERION = (
     "Each way of asking says of its own best layer, by the 95 % interval of the log odds ratio, that the first group"
     " has more errors, that it has fewer, or that this cannot be told. Supported if every way says what the book's own"
     " way says; contradicted if one way or more finds a gap to the other side, or finds one where the book's way finds"
-    " none; inconclusive otherwise, and where no way can tell. The intervals are each choice's own, not adjusted for there"
-    " being many." + FEWEST_RULE
+    " none; inconclusive otherwise, and where no way can tell. The intervals are each choice's own, not adjusted"
+    " for there being many." + FEWEST_RULE
 )
 
 
@@ -46,7 +50,8 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
     plain = views.pop(PLAIN)
     choices = {BOOK: plain}
     choices |= {f"seed {seed} alone": plain[plain["seed"] == seed] for seed in sorted(plain["seed"].unique())}
-    choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
+    with contextlib.suppress(ProbeError):  # too few utterances to identify anybody by
+        choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
     choices |= views
     for name in _others(encoder):
         theirs = published(name, corpus, "sid", "speaker", "linear")
@@ -63,10 +68,11 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
     choices = {
         BOOK: written[written["unit"] == "char"],
         "counted in words": written[written["unit"] == "word"],
-        "phones instead of characters": probe_phones(encoder, corpus, force=force),
     }
     if choices["counted in words"].empty:  # a script without spaces
         del choices["counted in words"]
+    with contextlib.suppress(CorpusError, ProbeError):  # no phones of this language
+        choices[PHONES] = probe_phones(encoder, corpus, force=force)
     for kind, rows in phone_probes(encoder, corpus).items():
         if kind == "hidden":
             choices["phones, a probe with a hidden layer"] = rows
@@ -104,7 +110,7 @@ def _others(encoder: str) -> list[str]:
 def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:
     """Gap of each choice at its own best layer and, where it has one, at layer cnn.
 
-    Choices that leave too few speakers of a group are left out.
+    Choices that leave too few people of a group to be shown are left out.
 
     Returns:
         ``name, at`` ("best" or "cnn"), ``layer, error, saturated``, ``estimate, low, high`` of the log odds ratio,
@@ -119,6 +125,8 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
             bias = group_bias(kept, by=by, permutations=50)
         except BiasError:
             continue
+        if (groups_of_speakers(outcomes, by).value_counts() < FEWEST_SHOWN).any():
+            continue
         bias = bias[(bias["contrast"] == contrast) & (bias["scale"] == "log_odds")].set_index("layer")
         for at, layer in places.items():
             if layer in bias.index and np.isfinite(bias.loc[layer, "estimate"]):
@@ -127,7 +135,8 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
                 rows.append(
                     {"name": name, "at": at, "layer": layer, "error": error[layer], "saturated": saturated} | gap
                 )
-    return pd.DataFrame(rows)
+    columns = ["name", "at", "layer", "error", "saturated", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str) -> pd.DataFrame:
@@ -139,7 +148,7 @@ def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str)
     places = {"best": error.idxmin()} | ({"cnn": "cnn"} if "cnn" in error.index else {})
     kept = outcomes[outcomes["layer"].isin(list(places.values()))]
     kept = kept.assign(snr_db=kept["utterance_id"].map(recording_noise(corpus)))
-    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(kept) if column != by]
+    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(kept, FEWEST_SHOWN) if column != by]
     table = adjusted_gaps(kept, by=by, covariates=covariates)
     table = table[(table["contrast"] == contrast) & (table["problem"] == "")].set_index("layer")
     rows = [
@@ -154,6 +163,8 @@ def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str)
 def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Finding:
     """Judge by `ROBUST_CRITERION`; ``table`` is from `gaps_of`, ``what`` the task in words."""
     best = table[table["at"] == "best"]
+    if BOOK not in set(best["name"]):
+        return not_asked("one side has no errors, or nothing but errors, so that there is no gap to speak of.")
     says = pd.Series(np.where(best["low"] > 0, 1, np.where(best["high"] < 0, -1, 0)), index=best["name"])
     book, others = int(says[BOOK]), says.drop(BOOK)
     first, second = sides(by, contrast)
@@ -182,6 +193,10 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
         sentence += f"; {len(silent)} cannot tell ({_few(silent)})"
     finding = Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
     return of_people(finding, best[best["name"] == BOOK], by, contrast)
+
+
+def not_asked(why: str) -> Finding:
+    return findings.not_asked(ROBUST_CLAIM, ROBUST_CRITERION, why)
 
 
 def _few(names: list[str]) -> str:

@@ -128,7 +128,8 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
     first, second = sides(str(rows["by"].iloc[0]), contrast)
     beyond = (rows["low"] > 0) | (rows["high"] < 0)
     unknown = rows[["low", "high"]].isna().any(axis=1)
-    state = np.select([rows["biased"], beyond, unknown], [np.sign(rows["estimate"]), _BY_CHANCE, _UNKNOWN], 0).astype(int)
+    kinds = [np.sign(rows["estimate"]), _BY_CHANCE, _UNKNOWN]
+    state = np.select([rows["biased"], beyond, unknown], kinds, 0).astype(int)
     one, other = contrast_groups(contrast)
     table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
     sentences = []

@@ -9,14 +9,16 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.audio import audio_header
-from fairlib.bias import BiasError, group_columns
+from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
 from fairlib.contrasts import contrast_groups
-from fairlib.corpora import CORPUS_NAMES, load_corpus, speaker_columns
-from fairlib.findings import FEWEST_RULE, Finding, mean_error, of_people
+from fairlib.corpora import load_corpus, speaker_columns
+from fairlib.findings import FEWEST_RULE, Finding, mean_error, not_asked, of_people
+from fairlib.outcomes import anything_published
 from fairlib.power import smallest_gaps
 from fairlib.probing import description_length, probe_characters
+from fairlib.questions import group_sizes, leading, left_out
 from fairlib.recordings import recording_noise
-from fairlib.words import SCALE_WORDS, capital, encoder_label, listing, number, people, percent, sides
+from fairlib.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
 
 NEGLIGIBLE, LARGE = 0.1, 0.25  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
 ALIKE_CLAIM = "The compared groups of speakers are alike in everything recorded but what they are compared by."
@@ -37,15 +39,15 @@ _MEASURED = {
 
 
 def speakers_of(corpus: str) -> pd.DataFrame:
-    """`speaker_table` of a corpus, from outcomes of log-mel: published ones, or computed; of one's own, from its list.
+    """`speaker_table` of a corpus, from published outcomes of log-mel; where there are none, from the corpus itself.
 
-    Where the audio of one's own has several sampling rates, ``khz`` holds each speaker's mean.
+    Where its audio has several sampling rates, ``khz`` holds each speaker's mean.
     """
-    if corpus not in CORPUS_NAMES:
+    if not all(anything_published("logmel", corpus, task, 0) for task in ("sid", "asr")):
         table = load_corpus(corpus)
         texts = table[table["text"].notna()]
         speakers = speaker_table(table, texts.assign(length=texts["text"].str.len()), recording_noise(table))
-        if len(table.attrs["sample_rates"]) > 1:
+        if len(table.attrs.get("sample_rates", {})) > 1:
             rates = pd.Series([audio_header(path)[1] / 1000 for path in table["path"]])
             speakers["khz"] = rates.groupby(table["speaker_id"]).mean()
         return speakers
@@ -98,7 +100,13 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         >>> differences(speakers, "age_group", "child vs adult")["estimate"].tolist()
         [-3.0]
     """
-    group, other_group = contrast_groups(contrast)
+    columns = ["name", "first", "second", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    if by not in speakers or not contrast:
+        return pd.DataFrame(columns=columns)
+    group, rival = contrast_groups(contrast)
+    of_speakers = speakers[by].map(str, na_action="ignore")
+    belongs = of_speakers == group
+    beside = (of_speakers == rival) if rival is not None else of_speakers.notna() & ~belongs
     same = {"age", "age_group"} if by in ("age", "age_group") else {by}  # one thing recorded twice
     values = {
         name: (speakers[column], form.format, f"\N{NO-BREAK SPACE}{unit}")
@@ -112,8 +120,7 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
             values[f"share recorded as {common}"] = (share, percent, "")
     rows = []
     for name, (column, text, unit) in values.items():
-        known = column.notna() & speakers[by].notna()
-        one, other = column[known & (speakers[by] == group)], column[known & (speakers[by] != group)]
+        one, other = column[column.notna() & belongs], column[column.notna() & beside]
         pooled = np.sqrt((one.var() + other.var()) / 2)
         if min(len(one), len(other)) < 2 or not pooled > 0:
             continue
@@ -126,13 +133,25 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
                 "n_speakers_a": len(one), "n_speakers_b": len(other),
             }
         )  # fmt: skip
-    columns = ["name", "first", "second", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("estimate", key=lambda column: -column.abs(), ignore_index=True)
 
 
+def main_contrast_of(speakers: pd.DataFrame, by: str) -> str:
+    """The contrast that a chapter leads with, by the number of people alone; empty where no two groups have enough.
+
+    Args:
+        speakers: from `speaker_table`.
+    """
+    sizes = group_sizes(speakers.rename_axis("speaker_id").reset_index(), by)
+    return leading({group: size for group, size in sizes.items() if size >= FEWEST_SHOWN}, by)
+
+
 def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
     """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
+    if not contrast:
+        why = f"no two groups by {by.replace('_', ' ')} have {FEWEST_SHOWN} people or more."
+        return not_asked(ALIKE_CLAIM, ALIKE_CRITERION, why)
     first, second = sides(by, contrast)
     beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
     if apart.empty:
@@ -164,22 +183,27 @@ def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
             shown = [f"{value} ({count})" for value, count in counts.head(8).items()]
             values = ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
         rows.append({"recorded": column.replace("_", " "), "of": f"{len(known)} people", "as": values})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["recorded", "of", "as"])
 
 
-def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = 5) -> pd.DataFrame:
+def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = FEWEST_SHOWN) -> pd.DataFrame:
     """People and speech in each group of the columns, of their intersections and of bands of ten years, as text."""
     groupings = {column.replace("_", " "): speakers[column] for column in columns}
     if len(columns) > 1:
         known = speakers[list(columns)].dropna().astype(str)
         groupings[" × ".join(column.replace("_", " ") for column in columns)] = known.agg(" × ".join, axis=1)
-    if "age" in speakers:
+    if "age" in speakers and pd.api.types.is_numeric_dtype(speakers["age"]):
         decade = speakers["age"].dropna() // 10 * 10
         groupings["age"] = decade.map(lambda start: f"{start:.0f} to {start + 9:.0f} years")
     rows = []
     for name, groups in groupings.items():
-        order = groups.loc[speakers["age"].sort_values().index].unique() if name == "age" else sorted(groups.unique())
-        for group in (value for value in order if pd.notna(value)):
+        groups = groups.dropna()
+        if name == "age":
+            order = groups.loc[speakers.loc[groups.index, "age"].sort_values().index].unique()
+        else:
+            groups = groups.map(str)
+            order = sorted(groups.unique())
+        for group in order:
             mine = speakers.loc[groups.index[groups == group]]
             few = len(mine) < min_speakers
             rows.append(
@@ -191,7 +215,7 @@ def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: in
                     "minutes": round((mine["utterances"] * mine["seconds"]).sum() / 60),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["by", "group", "people", "utterances", "minutes"])
 
 
 def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str | None = None) -> pd.DataFrame:
@@ -210,10 +234,10 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
         best = error.loc[error["error"].idxmin()]
         layer = "" if encoder == "logmel" else f"\nlayer {best['layer']}"
         mine = mine[mine["layer"] == best["layer"]]
-        columns = [by] if by else group_columns(mine)
+        columns = [by] if by else group_columns(mine, FEWEST_SHOWN)
         for column in [*columns, *([columns] if len(columns) > 1 else [])]:
             try:
-                gaps = smallest_gaps(mine, column, speakers=[]).set_index(["contrast", "scale"])
+                gaps = smallest_gaps(_large_enough(mine, column), column, speakers=[]).set_index(["contrast", "scale"])
             except BiasError:  # too finely divided: groups of one speaker each
                 continue
             for contrast in gaps.index.unique(0):
@@ -228,21 +252,61 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
                         "log_odds": gaps.loc[(contrast, "log_odds"), "smallest"],
                     }
                 )
-    table = pd.DataFrame(rows)
+    about = f"error of {encoder_label(encoder)}"
+    table = pd.DataFrame(rows, columns=["contrast", "task", "people", about, "points", "log_odds"])
     order = list(dict.fromkeys(table["contrast"]))
     return table.sort_values("contrast", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+def _large_enough(outcomes: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """Outcomes of the people whose group, or whose intersection of groups, has enough of them."""
+    groups = groups_of_speakers(outcomes, by)
+    sizes = groups.value_counts()
+    kept = groups.index[groups.isin(sizes.index[sizes >= FEWEST_SHOWN])]
+    return outcomes[outcomes["speaker_id"].isin(kept)]
+
+
+def in_points(points: float) -> str:
+    """A smallest gap, given in points, in words that say where there can be none so large.
+
+    Example:
+        >>> in_points(4.24), in_points(290.7), in_points(float("nan"))
+        ('4.2', 'none (it would have to be over 100)', 'unknown')
+    """
+    if points > 100:
+        return "none (it would have to be over 100)"
+    return number(points, 1).lstrip("+")
+
+
+def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
+    """How large a gap would have to be to show, for one contrast of `smallest_table` and each of its tasks."""
+    if not contrast or smallest.empty:
+        return ""
+    mine = smallest[smallest["contrast"] == contrast].set_index("task")["points"]
+    shown = [f"{in_points(value)} in {task}" for task, value in mine.items() if value <= 100]
+    none = [str(task) for task in mine.index[mine > 100]]
+    first, second = sides(by, contrast)
+    told = []
+    if shown:
+        told.append(
+            f"Among so many people a gap between {first} and {second} would show, in four studies of five, if it were"
+            f" at least this many points: {listing(shown)}."
+        )
+    if none:
+        told.append(f"In {listing(none)} these people are too few for any gap between {first} and {second} to show.")
+    return " ".join(told)
 
 
 def written(smallest: pd.DataFrame) -> pd.DataFrame:
     """`smallest_table` with its numbers as text."""
     numbers = {
-        "smallest difference, points": smallest["points"].map(lambda value: number(value, 1).lstrip("+")),
+        "smallest difference, points": smallest["points"].map(in_points),
         f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: number(value, 2).lstrip("+")),
     }
     return smallest.drop(columns=["points", "log_odds"]).assign(**numbers)
 
 
-def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int, min_speakers: int = 5) -> list[str]:
+def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> list[str]:
     """What these speakers cannot tell about groups of theirs, one sentence each; empty if nothing stands out.
 
     Args:
@@ -253,26 +317,14 @@ def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int, min_s
     Example:
         >>> speakers = pd.DataFrame({"region": ["north", "north", None], "utterances": [2, 9, 9]})
         >>> cannot_be_told(speakers, "region", least_utterances=4)[1]
-        'Of 1 of 3 people it is not recorded what they are compared by; they are in no comparison.'
+        'Of 1 of 3 people region is not recorded; they are in no comparison.'
     """
-    sizes = speakers[by].value_counts().sort_index()
-    told = []
-    if (sizes < min_speakers).any():
-        few = listing([f"{people(by, name)} ({count})" for name, count in sizes[sizes < min_speakers].items()])
-        told.append(
-            f"Fewer than {min_speakers} people: {few}. Intervals of so few are not to be trusted, and one person is no"
-            " group."
-        )
-    unknown, few = speakers[by].isna(), speakers["utterances"] < least_utterances
-    if unknown.any():
-        told.append(
-            f"Of {unknown.sum()} of {len(speakers)} people it is not recorded what they are compared by; they are in no"
-            " comparison."
-        )
+    told = left_out(speakers.rename_axis("speaker_id").reset_index(), by)
+    few = speakers["utterances"] < least_utterances
     if few.any():
         told.append(
             f"{few.sum()} of {len(speakers)} people have fewer than {least_utterances} utterances and are left out of"
-            " telling speakers."
+            " speaker identification."
         )
     if "khz" in speakers:
         told.append("The recordings have several sampling rates; what a lower one cut off is missing for its speakers.")

@@ -6,7 +6,6 @@ Both are made from the provenance boxes of the executed chapters, as Markdown fo
 from __future__ import annotations
 
 import platform
-import re
 import time
 from collections.abc import Mapping
 from html import escape
@@ -18,7 +17,7 @@ import pandas as pd
 from fairlib.chapters import Chapter
 from fairlib.folders import write_text
 from fairlib.provenance import code_version, package_versions
-from fairlib.words import capital, listing
+from fairlib.words import capital, listing, plain
 
 VERDICTS = ("supported", "contradicted", "inconclusive")
 TASKS = {"sid": "speakers", "asr": "characters", "phone": "phones"}
@@ -117,16 +116,6 @@ def verdict_mark(verdict: str) -> str:
         '<span class="verdict supported">supported</span>'
     """
     return f'<span class="verdict {verdict}">{verdict}</span>'
-
-
-def plain(text: str) -> str:
-    """Text in which Markdown finds nothing to mark up.
-
-    Example:
-        >>> plain("a *b* [c], d_e")
-        'a \\\\*b\\\\* \\\\[c\\\\], d\\\\_e'
-    """
-    return re.sub(r"([\\`*_\[\]<>{}$|#~])", r"\\\1", text)
 
 
 def _told(parameters: Mapping[str, Any]) -> str:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from fairlib.bias import BiasError, group_bias, group_columns, group_errors, layer_order
+from fairlib.bias import (
+    FEWEST_SHOWN,
+    BiasError,
+    group_bias,
+    group_columns,
+    group_errors,
+    groups_of_speakers,
+    layer_order,
+    only_groups,
+)
 from fairlib.findings import FEWEST_RULE, Finding, gaps, mean_error, of_people
 from fairlib.probing import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
 from fairlib.words import encoder_label, interval, listing, people, percent
@@ -28,6 +39,26 @@ _EXPLAINED = {
 }
 
 
+def identify_or_verify(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> pd.DataFrame:
+    """Speaker identification; where fewer than two people have utterances enough, verification's misses instead.
+
+    Args: as `speaker_views`.
+
+    Raises:
+        ProbeError: neither can be asked of this corpus.
+    """
+    try:
+        return probe_speakers(encoder, corpus, seeds=seeds, force=force)
+    except ProbeError as error:
+        try:
+            trials = verify_speakers(encoder, corpus, by=[by], force=force)
+        except ProbeError:
+            raise error from None
+    kept = trials[trials["unit"] == "target"].reset_index(drop=True)
+    kept.attrs = trials.attrs
+    return kept
+
+
 def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:
     """Outcomes of one encoder in each view that the corpus allows, named as the book names them.
 
@@ -35,7 +66,7 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         encoder, corpus, seeds, force: as `fairlib.probe_speakers`.
         by: the speaker column whose groups are compared.
     """
-    plain = probe_speakers(encoder, corpus, seeds=seeds, force=force)
+    plain = identify_or_verify(encoder, corpus, by, seeds, force)
     balance = [column for column in ("sex", "age_group") if column in group_columns(plain)] or [by]
     views = {PLAIN: plain}
     asked = {
@@ -55,6 +86,22 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         for name, unit in (("missed", "target"), ("own group", "impostor of own group")):
             views[f"verification: {name}"] = trials[trials["unit"] == unit]
     return views
+
+
+def of_groups(views: list[dict[str, pd.DataFrame]], by: str, groups: Sequence[str]) -> list[dict[str, pd.DataFrame]]:
+    """The views in which each of these groups has people enough to be shown, and nobody else a group.
+
+    Args:
+        views: of each encoder, from `speaker_views`.
+    """
+    kept = [{name: only_groups(outcomes, by, groups) for name, outcomes in one.items()} for one in views]
+    return [
+        {
+            name: outcomes for name, outcomes in one.items()
+            if (groups_of_speakers(outcomes, by).value_counts().reindex(list(groups)) >= FEWEST_SHOWN).all()
+        }
+        for one in kept
+    ]  # fmt: skip
 
 
 def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
@@ -93,7 +140,7 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
         raise ValueError(f"{encoder} has no layer {best!r}: it has {listing(there)}.")
     rows = []
     for view in (PLAIN, *FAIRER):
-        mine = bias[bias["view"] == view]
+        mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast)]
         if len(mine):
             rows.append(gaps(mine, encoder, contrast).set_index("layer").loc[best].to_dict() | {"layer": best})
     found = {row["view"]: row for row in rows}
@@ -129,6 +176,8 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = ""
     rows = []
     for view in dict.fromkeys(bias["view"]):
         mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast) & (bias["scale"] == "log_odds")]
+        if mine.empty:
+            continue
         row = {"view": f"{view}\n{mine['explained'].iloc[0]}"}
         for name in dict.fromkeys(bias["encoder"]):
             at = "logmel" if name == "logmel" else best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,9 +79,11 @@ def p_value(p: float) -> str:
     """A p value for a table: zero of so many resamples is not zero.
 
     Example:
-        >>> p_value(0.03125), p_value(0.0)
-        ('0.031', '< 0.001')
+        >>> p_value(0.03125), p_value(0.0), p_value(float("nan"))
+        ('0.031', '< 0.001', 'unknown')
     """
+    if np.isnan(p):
+        return "unknown"
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
@@ -157,3 +160,25 @@ def sides(by: str, contrast: str) -> tuple[str, str]:
 
 def capital(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown finds nothing to mark up.
+
+    Example:
+        >>> plain("a *b* [c], d_e")
+        'a \\\\*b\\\\* \\\\[c\\\\], d\\\\_e'
+    """
+    return re.sub(r"([\\`*_\[\]<>{}$|#~])", r"\\\1", text)
+
+
+def bullets(lines: Sequence[str | tuple[str, str]]) -> str:
+    """Sentences as a Markdown list, in which the names of groups are no markup; a pair begins with its first in bold.
+
+    Example:
+        >>> print(bullets(["the group *b*", ("Who", "all")]))
+        - the group \\*b\\*
+        - **Who.** all
+    """
+    told = [plain(line) if isinstance(line, str) else f"**{plain(line[0])}.** {plain(line[1])}" for line in lines]
+    return "\n".join(f"- {line}" for line in told)

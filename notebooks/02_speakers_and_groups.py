@@ -59,46 +59,46 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
+from fairlib import charts, questions, sentences, words
 from fairlib.bias import group_columns
 from fairlib.provenance import provenance_box, rerun
 from fairlib.speakers import (
     NEGLIGIBLE,
     are_they_alike,
     differences,
+    main_contrast_of,
     recorded_table,
     sizes_table,
+    smallest_sentence,
     smallest_table,
     speakers_of,
     written,
 )
+from fairlib.views import identify_or_verify
 
 charts.use_book_renderer()
 
 speakers = speakers_of(corpus)
-runs = {
-    "telling speakers": fairlib.probe_speakers(encoder, corpus, seeds=seeds, force=force),
-    "writing characters": fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'"),
-    "telling phones": fairlib.probe_phones(encoder, corpus, force=force),
-}
-columns = group_columns(runs["telling speakers"])
-contrast = findings.main_contrast(fairlib.group_bias(runs["telling speakers"], by=group, permutations=50), encoder)
+asked = questions.ask(
+    {
+        "sid": lambda: [identify_or_verify(encoder, corpus, group, seeds, force)],
+        "asr": lambda: [fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'")],
+        "phone": lambda: [fairlib.probe_phones(encoder, corpus, force=force)],
+    }
+)
+columns = group_columns(speakers.reset_index())
+contrast = main_contrast_of(speakers, group)
 first, second = words.sides(group, contrast)
 apart = differences(speakers, group, contrast)
 alike = are_they_alike(apart, group, contrast)
-smallest = smallest_table(runs, encoder)
+smallest = smallest_table({questions.TASKS[task]: rows for task, rows in asked.outcomes.items()}, encoder)
+limits = [*questions.left_out(speakers.reset_index(), group), *asked.said]
 
 # %% tags=["remove-input", "remove-output"]
 glue("alike", alike.sentence)
 glue("alike_verdict", alike.verdict)
 glue("alike_criterion", alike.criterion)
-mine = smallest[smallest["contrast"] == contrast].set_index("task")["points"]
-shown = words.listing([f"{value:.1f} in {task}" for task, value in mine.items()])
-glue(
-    "smallest",
-    f"Among so many people a gap between {first} and {second} would show, in four studies of five, if it were at least "
-    f"this many points: {shown}.",
-)
+glue("smallest", smallest_sentence(smallest, group, contrast))
 glue("n_people", str(len(speakers)))
 glue("n_utterances", f"{speakers['utterances'].sum():,}")
 glue("n_hours", f"{(speakers['utterances'] * speakers['seconds']).sum() / 3600:.1f}")
@@ -117,9 +117,10 @@ charts.table(recorded_table(speakers), "What the corpus records of its speakers"
 # for.
 
 # %% tags=["hide-input"]
-if "age" in speakers and speakers["age"].notna().any():
+if "age" in speakers and speakers["age"].nunique() > 1:
     other = next((column for column in columns if column != "age_group"), "age_group")
-    people = speakers.dropna(subset=["age", other])
+    people = speakers.dropna(subset=["age"]).assign(**{other: lambda table: table.get(other, "people")})
+    people = people.dropna(subset=[other])
     ages = people.assign(group=people[other].astype(str), value=people["age"])
     common = ages.groupby("group")["value"].agg(["min", "max"])
     # The widest gap in age with one person in ten or more on either side.
@@ -152,18 +153,23 @@ if "age" in speakers and speakers["age"].notna().any():
 
 # %% tags=["hide-input"]
 rows = apart.assign(name=apart["name"] + ": " + apart["first"] + " vs " + apart["second"])
-charts.forest(
-    rows,
-    x_title=f"{contrast}, in deviations between people",
-    within=NEGLIGIBLE,
-    title=f"{words.capital(first)} and {second} differ most in {apart['name'].iloc[0]}"
-    if alike.verdict == "contradicted"
-    else f"{words.capital(first)} and {second} are not shown to differ in anything else",
-    description="; ".join(
-        f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples(index=False)
-    ),
-    notes="Strokes: 95 % intervals over speakers. Grey: differences too small to mind.",
-)
+if rows.empty:
+    display(Markdown(words.plain(alike.sentence)))
+else:
+    display(
+        charts.forest(
+            rows,
+            x_title=f"{contrast}, in deviations between people",
+            within=NEGLIGIBLE,
+            title=f"{words.capital(first)} and {second} differ most in {apart['name'].iloc[0]}"
+            if alike.verdict == "contradicted"
+            else f"{words.capital(first)} and {second} are not shown to differ in anything else",
+            description="; ".join(
+                f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples(index=False)
+            ),
+            notes="Strokes: 95 % intervals over speakers. Grey: differences too small to mind.",
+        )
+    )
 
 # %% [markdown]
 # What differs and was recorded can be adjusted for, and later chapters do so beside every raw gap.
@@ -176,28 +182,37 @@ charts.forest(
 # The length of what is said deserves a look of its own, for it is the one thing that enters every probe.
 
 # %% tags=["hide-input"]
-lengths = speakers.dropna(subset=[group]).assign(
-    group=lambda table: table[group].astype(str), value=lambda table: table["seconds"]
-)
+lengths = speakers.assign(group=lambda table: table.get(group), value=speakers["seconds"]).dropna(subset=["group"])
+lengths["group"] = lengths["group"].map(str)
 middle = lengths.groupby("group")["value"].mean()
-charts.strips(
-    lengths,
-    value_title="seconds an utterance, mean of each person",
-    format="~f",
-    title=f"An utterance lasts {words.listing([f'{value:.1f} s with {words.people(group, name)}' for name, value in middle.items()])}",
-    description="One dot for each speaker by the mean length of their utterances, in a row for each group. "
-    + "; ".join(f"{words.people(group, name)} {value:.1f} seconds" for name, value in middle.items()),
-    notes="Every dot is a person. The bar is the group's mean.",
-)
+if len(middle):
+    spans = [f"{value:.1f} s with {words.people(group, name)}" for name, value in middle.items()]
+    if len(spans) > 6:
+        spans = [f"{middle.min():.1f} to {middle.max():.1f} s in the mean of a group"]
+    display(
+        charts.strips(
+            lengths,
+            value_title="seconds an utterance, mean of each person",
+            format="~f",
+            title=f"An utterance lasts {words.listing(spans)}",
+            description="One dot for each speaker by the mean length of their utterances, in a row for each group. "
+            + "; ".join(f"{words.people(group, name)} {value:.1f} seconds" for name, value in middle.items()),
+            notes="Every dot is a person. The bar is the group's mean.",
+        )
+    )
 
 # %% [markdown]
 # ## How many people stand behind a group
 #
 # People are the sample, not their utterances: a thousand utterances of four people tell about four people.
-# Groups of fewer than five are flagged wherever they appear in this book, and left out of comparisons over all groups.
+# Groups of fewer than five are named here and left out of every comparison; between groups of fewer than ten nothing is
+# judged.
 
 # %% tags=["remove-input"]
 charts.table(sizes_table(speakers, columns), "People, utterances and minutes in each group")
+
+# %% tags=["remove-input"]
+display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # ## The smallest gap that could show
@@ -205,7 +220,7 @@ charts.table(sizes_table(speakers, columns), "People, utterances and minutes in 
 # A gap that was not found may be absent, or too small for the people there are.
 # So before any gap is looked at, here is how large one would have to be to show in four studies of five, at the encoder's
 # best layer for each task: the more people, the smaller; and the more people differ among themselves, the larger.
-# Probes that write characters or tell phones are tested on the half of the people that they were not trained with.
+# Probes of speech recognition and of phones are tested on the half of the people that they were not trained with.
 
 # %% tags=["remove-input"]
 charts.table(
@@ -251,12 +266,9 @@ rerun("speakers-and-groups", parameters)
 # The code shows the means behind the strokes.
 
 # %% tags=["solution"]
-import fairlib
-from fairlib.findings import main_contrast
-from fairlib.speakers import differences, speakers_of
+from fairlib.speakers import differences, main_contrast_of, speakers_of
 
-outcomes = fairlib.probe_speakers("logmel", corpus, seeds=1)
-contrast = main_contrast(fairlib.group_bias(outcomes, by=group, permutations=50), "logmel")
+contrast = main_contrast_of(speakers_of(corpus), group)
 differences(speakers_of(corpus), group, contrast)[["name", "first", "second", "estimate"]].round(2)
 
 # %% [markdown]
@@ -314,14 +326,12 @@ print("with one seed instead of all:", (100 * one["smallest"]).round(2).tolist()
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-import fairlib
-from fairlib.findings import main_contrast
-from fairlib.speakers import differences, speakers_of
+from fairlib.contrasts import contrast_groups
+from fairlib.speakers import differences, main_contrast_of, speakers_of
 
-outcomes = fairlib.probe_speakers("logmel", corpus, seeds=1)
-contrast = main_contrast(fairlib.group_bias(outcomes, by=group, permutations=50), "logmel")
+contrast = main_contrast_of(speakers_of(corpus), group)
 everybody = speakers_of(corpus).dropna(subset=[group])
-belongs = everybody[group] == contrast.split(" vs ")[0]
+belongs = everybody[group] == contrast_groups(contrast)[0]
 one, other = everybody[belongs], everybody[~belongs]
 distance = np.abs(one["seconds"].to_numpy()[:, None] - other["seconds"].to_numpy())
 left, right = linear_sum_assignment(np.where(distance <= 0.2, distance, 1e3))
@@ -343,4 +353,4 @@ differences(matched, group, contrast)[["name", "first", "second", "estimate", "l
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(list(runs.values()), parameters, chapter="speakers-and-groups", findings=[alike])
+provenance_box(asked.runs, parameters, chapter="speakers-and-groups", findings=[alike])

@@ -69,7 +69,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import along, charts, corpora, findings, sentences, words
+from fairlib import along, charts, corpora, findings, questions, sentences, words
 from fairlib.encoders import pretraining_log
 from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
 from fairlib.provenance import provenance_box, rerun
@@ -77,16 +77,18 @@ from fairlib.published import WRONG, encoders_table, every_encoder, layers_table
 
 charts.use_book_renderer()
 
-runs = []
-for name in [encoder, *findings.controls(encoder)]:
-    anew = force and name == encoder
-    runs.append(fairlib.probe_phones(name, corpus, force=anew))
-    runs.append(fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew))
-    runs.append(fairlib.probe_characters(name, corpus, force=anew))
-outcomes = pd.concat(runs, ignore_index=True)
+names = [encoder, *findings.controls(encoder)]
+asked = questions.ask(
+    {
+        "phone": lambda: [fairlib.probe_phones(name, corpus, force=force and name == encoder) for name in names],
+        "sid": lambda: [fairlib.probe_speakers(name, corpus, seeds, force and name == encoder) for name in names],
+        "asr": lambda: [fairlib.probe_characters(name, corpus, force=force and name == encoder) for name in names],
+    }
+).or_stop()
+outcomes = pd.concat(asked.outcomes.values(), ignore_index=True)
 errors = layer_errors(outcomes[outcomes["unit"] != "word"])
-learnt = what_was_learnt(outcomes, encoder)
-depths = which_depths(outcomes, encoder)
+learnt, depths = what_was_learnt(outcomes, encoder), which_depths(outcomes, encoder)
+display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input", "remove-output"]
 for name, finding in {"learnt": learnt, "depths": depths}.items():
@@ -103,7 +105,7 @@ for name, finding in {"learnt": learnt, "depths": depths}.items():
 # Only what lies below both has been learnt.
 
 # %% tags=["hide-input"]
-for unit in ("phone", "speaker", "char"):
+for unit in [unit for unit in ("phone", "speaker", "char") if unit in set(errors["unit"])]:
     rows = errors[errors["unit"] == unit]
     display(charts.encoders_by_layer(rows, **told(rows, encoder)))
 
@@ -351,4 +353,4 @@ how_often_best(fairlib.probe_phones(encoder, corpus)).to_frame()
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(runs, parameters, chapter="encoders-and-layers", findings=[learnt, depths])
+provenance_box(asked.runs, parameters, chapter="encoders-and-layers", findings=[learnt, depths])

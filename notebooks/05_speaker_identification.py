@@ -64,14 +64,17 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
+from fairlib import charts, findings, questions, sentences, words
 from fairlib.adjustment import adjusted_gaps
-from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
+from fairlib.probing import ProbeError
 from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
 from fairlib.views import (
     controls_table,
+    identify_or_verify,
     is_it_the_voice,
+    of_groups,
     own_group_table,
     speaker_views,
     verification_table,
@@ -81,16 +84,17 @@ from fairlib.views import (
 
 charts.use_book_renderer()
 
-runs = [
-    fairlib.probe_speakers(name, corpus, seeds=seeds, force=force and name == encoder)
-    for name in [encoder, *findings.controls(encoder)]
-]
-outcomes = pd.concat(runs, ignore_index=True)
+names = [encoder, *findings.controls(encoder)]
+asked = questions.ask(
+    {"sid": lambda: [identify_or_verify(name, corpus, group, seeds, force and name == encoder) for name in names]},
+    by=group,
+).or_stop()
+outcomes, contrast = asked.outcomes["sid"], asked.contrast
 errors = group_errors(outcomes, by=group)
-bias = group_bias(outcomes, by=group)
+bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
+display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
-contrast = findings.main_contrast(bias, encoder)
 begins = findings.where_bias_begins(bias, encoder, contrast)
 differences = findings.control_differences(outcomes, group, encoder)
 whose = findings.whose_gap(bias, differences, encoder, contrast)
@@ -135,7 +139,7 @@ charts.error_by_layer(
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
 lines.append(sentences.best_layer_sentence(outcomes, encoder))
-display(Markdown("\n".join(f"- {line}" for line in lines)))
+display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
 # Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never
@@ -174,8 +178,7 @@ Markdown(sentences.scales_sentence(bias, encoder, contrast))
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-every = {column: group_bias(own, by=column) for column in group_columns(own)}
-charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words.encoder_label(encoder)}")
+charts.table(findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}")
 
 # %% [markdown]
 # ### Adjusted for what else differs
@@ -189,7 +192,7 @@ charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words
 # %% tags=["hide-input"]
 own = outcomes[outcomes["encoder"] == encoder]
 own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own) if column != group]
+covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
@@ -208,11 +211,10 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 # *How it was judged.* {glue:text}`sid_voice_criterion`
 
 # %% tags=["hide-input"]
-asked = [
-    speaker_views(name, corpus, group, seeds, force and name == encoder)
-    for name in [encoder, *findings.controls(encoder)]
-]
-fair = views_bias(asked, group)
+views = of_groups(
+    [speaker_views(name, corpus, group, seeds, force and name == encoder) for name in names], group, asked.groups
+)
+fair = views_bias(views, group)
 voice = is_it_the_voice(fair, encoder, contrast, layer)
 charts.table(
     views_table(fair, encoder, contrast, layer),
@@ -235,9 +237,9 @@ glue("sid_voice_criterion", voice.criterion)
 # for a threshold that was set for all.
 
 # %% tags=["hide-input"]
-doors = verification_table(asked, group)
+doors = verification_table(views, group)
 if doors.empty:
-    display(Markdown("This corpus has too few speakers for such comparisons."))
+    display(Markdown("This corpus has too few people in the compared groups for such comparisons."))
 else:
     display(charts.table(doors, "Errors of verification at one threshold for all, with 95 % intervals over speakers"))
 
@@ -248,7 +250,11 @@ else:
 # among the others.
 
 # %% tags=["hide-input"]
-charts.table(own_group_table(outcomes, group, encoder), "How many of a group's errors name another of the same group")
+if (outcomes["predicted"] != "").all():
+    whom = own_group_table(outcomes, group, encoder)
+    display(charts.table(whom, "How many of a group's errors name another of the same group"))
+else:
+    display(Markdown("Verification names nobody, so this cannot be asked here."))
 
 # %% [markdown]
 # ### Is it the layer, or the probe?
@@ -260,20 +266,20 @@ charts.table(own_group_table(outcomes, group, encoder), "How many of a group's e
 # the fewer, the plainer the layer shows who speaks {cite}`voita2020`.
 
 # %% tags=["hide-input"]
-names = [encoder, *findings.controls(encoder)]
-
-
 def every_encoder(ask, **settings):
     return pd.concat([ask(name, corpus, seeds=1, **settings) for name in names], ignore_index=True)
 
 
-kinds = {
-    "errors of the linear probe": outcomes,
-    "of one with a hidden layer": every_encoder(fairlib.probe_speakers, probe="hidden"),
-    "of one taught shuffled names": every_encoder(fairlib.probe_speakers, shuffled=True),
-}
-code = every_encoder(fairlib.description_length, task="sid")
-charts.table(controls_table(kinds, code), "Four probes of the same layers")
+try:
+    kinds = {
+        "errors of the linear probe": outcomes,
+        "of one with a hidden layer": every_encoder(fairlib.probe_speakers, probe="hidden"),
+        "of one taught shuffled names": every_encoder(fairlib.probe_speakers, shuffled=True),
+    }
+    code = every_encoder(fairlib.description_length, task="sid")
+    display(charts.table(controls_table(kinds, code), "Four probes of the same layers"))
+except ProbeError as error:
+    display(Markdown(f"This cannot be asked here: {words.plain(str(error))}"))
 
 # %% [markdown]
 # ## What could be wrong
@@ -379,11 +385,12 @@ wide.assign(
 import pandas as pd
 
 import fairlib
+from fairlib.contrasts import contrast_groups
 from fairlib.findings import main_contrast, mean_error
 
 outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
 contrast = main_contrast(fairlib.group_bias(outcomes, by=group), encoder)
-first = contrast.split(" vs ")[0]
+first = contrast_groups(contrast)[0]
 error = mean_error(outcomes)
 layer = outcomes[outcomes["layer"] == error.loc[error["error"].idxmin(), "layer"]]
 people = layer.loc[layer[group] == first, "speaker_id"].drop_duplicates().sample(frac=1, random_state=0)
@@ -409,4 +416,4 @@ pd.DataFrame(rows, columns=[f"speakers: {first}", "log odds ratio", "from", "to"
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(runs, parameters, findings=[begins, whose, voice])
+provenance_box(asked.runs, parameters, findings=[begins, whose, voice])

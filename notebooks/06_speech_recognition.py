@@ -72,9 +72,9 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
+from fairlib import charts, findings, questions, sentences, words
 from fairlib.adjustment import adjusted_gaps
-from fairlib.bias import group_bias, group_columns, group_errors
+from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
 from fairlib.multiverse import phone_probes
 from fairlib.provenance import provenance_box, rerun
 from fairlib.recordings import recording_noise
@@ -82,17 +82,18 @@ from fairlib.views import controls_table
 
 charts.use_book_renderer()
 
-runs = [
-    fairlib.probe_characters(name, corpus, probe, seeds=seeds, force=force and name == encoder)
-    for name in [encoder, *findings.controls(encoder)]
-]
-everything = pd.concat(runs, ignore_index=True)
+names = [encoder, *findings.controls(encoder)]
+asked = questions.ask(
+    {"asr": lambda: [fairlib.probe_characters(name, corpus, probe, seeds, force and name == encoder) for name in names]},
+    by=group,
+).or_stop()
+everything, contrast = asked.outcomes["asr"], asked.contrast
 outcomes = everything[everything["unit"] == "char"]
 errors = findings.mark_saturated(group_errors(outcomes, by=group), outcomes)
 bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
+display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
-contrast = findings.main_contrast(bias, encoder)
 begins = findings.where_bias_begins(bias, encoder, contrast)
 differences = findings.control_differences(outcomes, group, encoder)
 whose = findings.whose_gap(bias, differences, encoder, contrast)
@@ -136,7 +137,7 @@ charts.error_by_layer(
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
 lines.append(sentences.best_layer_sentence(outcomes, encoder))
-display(Markdown("\n".join(f"- {line}" for line in lines)))
+display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
 # Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never
@@ -185,7 +186,7 @@ charts.error_by_layer(
 )
 
 # %% tags=["remove-input"]
-Markdown(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
+Markdown(words.plain(findings.where_bias_begins(word_bias, encoder, contrast).sentence))
 
 # %% [markdown]
 # ### Every contrast that the corpus records
@@ -195,8 +196,7 @@ Markdown(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-every = {column: group_bias(own, by=column) for column in group_columns(own)}
-charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words.encoder_label(encoder)}")
+charts.table(findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}")
 
 # %% [markdown]
 # ### Adjusted for what else differs
@@ -210,7 +210,7 @@ charts.table(findings.all_contrasts(every, encoder), f"Every contrast for {words
 # %% tags=["hide-input"]
 own = outcomes[outcomes["encoder"] == encoder]
 own = own.assign(rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own) if column != group]
+covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
@@ -230,38 +230,53 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 # The rules are those from the top of the page.
 
 # %% tags=["hide-input"]
-phone_runs = [
-    fairlib.probe_phones(name, corpus, force=force and name == encoder)
-    for name in [encoder, *findings.controls(encoder)]
-]
-phones = pd.concat(phone_runs, ignore_index=True)
-phone_errors, phone_bias = group_errors(phones, by=group), group_bias(phones, by=group)
-phone_begins = findings.where_bias_begins(phone_bias, encoder, contrast)
-phone_differences = findings.control_differences(phones, group, encoder)
-phone_whose = findings.whose_gap(phone_bias, phone_differences, encoder, contrast)
-
-charts.bias_by_layer(
-    phone_bias,
-    contrast=contrast,
-    title=f"In phones, {sentences.gap_title(phone_bias, encoder, contrast)[0].lower()}{sentences.gap_title(phone_bias, encoder, contrast)[1:]}",
-    description=sentences.describe_gaps(phone_bias, encoder, contrast),
+in_phones = questions.ask(
+    {"phone": lambda: [fairlib.probe_phones(name, corpus, force=force and name == encoder) for name in names]}, by=group
 )
+# The same groups as in characters, or none: what is compared must not change within a page.
+phones = in_phones.outcomes.get("phone")
+if phones is not None and set(asked.groups) <= set(in_phones.groups):
+    phones = only_groups(phones, group, asked.groups)
+    phone_errors = group_errors(phones, by=group)
+    phone_bias = findings.mark_saturated(group_bias(phones, by=group), phones)
+    phone_begins = findings.where_bias_begins(phone_bias, encoder, contrast)
+    phone_differences = findings.control_differences(phones, group, encoder)
+    phone_whose = findings.whose_gap(phone_bias, phone_differences, encoder, contrast)
+    display(
+        charts.bias_by_layer(
+            phone_bias,
+            contrast=contrast,
+            title=f"In phones, {sentences.gap_title(phone_bias, encoder, contrast)[0].lower()}{sentences.gap_title(phone_bias, encoder, contrast)[1:]}",
+            description=sentences.describe_gaps(phone_bias, encoder, contrast),
+        )
+    )
+else:
+    phones = None
+    why = in_phones.refused.get("phone", "too few people of some group have phones.")
+    phone_begins = findings.not_asked(findings.BEGINS_CLAIM, findings.BEGINS_CRITERION, why)
+    phone_whose = findings.not_asked(findings.WHOSE_CLAIM, findings.WHOSE_CRITERION, why)
+    display(Markdown(words.plain(phone_begins.sentence)))
 
 # %% tags=["hide-input"]
-charts.error_by_layer(
-    phone_errors,
-    encoder=encoder,
-    title=sentences.errors_title(phone_bias, encoder, contrast) + ", counted in phones",
-    description=sentences.describe_errors(phone_errors, encoder),
-)
+if phones is not None:
+    display(
+        charts.error_by_layer(
+            phone_errors,
+            encoder=encoder,
+            title=sentences.errors_title(phone_bias, encoder, contrast) + ", counted in phones",
+            description=sentences.describe_errors(phone_errors, encoder),
+        )
+    )
 
 # %% tags=["remove-input"]
-display(
-    Markdown("\n".join(f"- {line}" for line in sentences.layer_sentences(phone_errors, phone_bias, encoder, contrast)))
-)
+if phones is not None:
+    display(Markdown(words.bullets(sentences.layer_sentences(phone_errors, phone_bias, encoder, contrast))))
 
 # %% tags=["remove-input", "remove-output"]
-glue("phone_plain", sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_whose))
+phone_plain = phone_begins.sentence
+if phones is not None:
+    phone_plain = sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_whose)
+glue("phone_plain", phone_plain)
 for name, finding in {"begins": phone_begins, "whose": phone_whose}.items():
     glue(f"phone_{name}", finding.sentence)
     glue(f"phone_{name}_verdict", finding.verdict)
@@ -273,14 +288,17 @@ for name, finding in {"begins": phone_begins, "whose": phone_whose}.items():
 # So here, too, the gap at equal length of the utterance, noise of the recording and other recorded columns:
 
 # %% tags=["hide-input"]
-own = phones[phones["encoder"] == encoder]
-own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own) if column != group]
-phone_adjusted = adjusted_gaps(own, by=group, covariates=covariates)
-charts.table(
-    findings.adjusted_table(phone_adjusted, contrast),
-    "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
-)
+if phones is not None:
+    own = phones[phones["encoder"] == encoder]
+    own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
+    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
+    phone_adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+    display(
+        charts.table(
+            findings.adjusted_table(phone_adjusted, contrast),
+            "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
+        )
+    )
 
 # %% [markdown]
 # And three more probes of phones.
@@ -291,7 +309,7 @@ charts.table(
 # The lower the probe's own error stands below that, the more is the layer's and not the probe's.
 
 # %% tags=["hide-input"]
-of_each = [phone_probes(name, corpus) for name in phones["encoder"].unique()]
+of_each = [phone_probes(name, corpus) for name in names]
 kinds = {
     f"errors, {kind}": pd.concat(each[kind] for each in of_each)
     for kind in of_each[0]
@@ -422,4 +440,4 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 # %% tags=["remove-input"]
 judged = {"Characters": (begins, whose), "Phones": (phone_begins, phone_whose)}
 named = [replace(finding, claim=f"{unit}: {finding.claim}") for unit, found in judged.items() for finding in found]
-provenance_box([*runs, *phone_runs], parameters, "speech-recognition", findings=named)
+provenance_box([*asked.runs, *in_phones.runs], parameters, "speech-recognition", findings=named)

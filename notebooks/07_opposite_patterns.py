@@ -68,25 +68,38 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
-from fairlib.association import RULE, bias_error_association, c2_finding, scales_title
-from fairlib.bias import group_bias
+from fairlib import charts, findings, questions, sentences, words
+from fairlib.association import C2_CLAIMS, RULE, bias_error_association, c2_finding, scales_title
+from fairlib.bias import BiasError, group_bias
 from fairlib.provenance import provenance_box, rerun
+from fairlib.views import identify_or_verify
 
 charts.use_book_renderer()
 
-runs = {
-    "sid": fairlib.probe_speakers(encoder, corpus, seeds=seeds, force=force),
-    "asr": fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'"),
-}
+asked = questions.ask(
+    {
+        "sid": lambda: [identify_or_verify(encoder, corpus, group, seeds, force)],
+        "asr": lambda: [fairlib.probe_characters(encoder, corpus, force=force).query("unit == 'char'")],
+    },
+    by=group,
+).or_stop()
 tasks = {"sid": "telling speakers", "asr": "writing down speech"}
+contrast, why_not, runs = asked.contrast, dict(asked.refused), {}
 bias, associations, found = {}, {}, {}
-for task, outcomes in runs.items():
+for task, outcomes in asked.outcomes.items():
+    try:
+        every = bias_error_association(outcomes, by=group)
+    except BiasError as error:  # an encoder of too few layers
+        why_not[task] = str(error)
+        continue
+    runs[task] = outcomes
     bias[task] = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
-    contrast = findings.main_contrast(bias[task], encoder)
-    every = bias_error_association(outcomes, by=group)
     associations[task] = every[every["contrast"] == contrast]
     found[task] = c2_finding(every, task, contrast)
+for task, why in why_not.items():
+    found[task] = findings.not_asked(C2_CLAIMS[task], RULE, why)
+said = [*asked.said, *(f"{tasks[task].capitalize()}: {why}" for task, why in why_not.items() if task not in asked.refused)]
+display(Markdown(words.bullets(said)))
 
 # %% tags=["remove-input", "remove-output"]
 for task, finding in found.items():
@@ -137,9 +150,9 @@ for task, table in associations.items():
     )
 
 # %% tags=["remove-input"]
-shown = pd.concat(associations.values())
-charts.table(
-    pd.DataFrame(
+if associations:
+    shown = pd.concat(associations.values())
+    table = pd.DataFrame(
         {
             "task": shown["task"].map(tasks),
             "scale": shown["scale"].map(words.SCALE_WORDS),
@@ -151,9 +164,9 @@ charts.table(
             "pattern": shown["association"],
             "the paper's claim": shown["verdict"],
         }
-    ),
-    "Rank correlation over layers between error and size of the gap, on three scales",
-)
+    )
+    caption = "Rank correlation over layers between error and size of the gap, on three scales"
+    display(charts.table(table, caption))
 
 # %% [markdown]
 # ## What could be wrong
@@ -277,4 +290,4 @@ pd.Series(correlations).describe()[["min", "50%", "max"]].round(2).to_frame("ove
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(list(runs.values()), parameters, chapter="opposite-patterns", findings=list(found.values()))
+provenance_box(asked.runs, parameters, chapter="opposite-patterns", findings=list(found.values()))

@@ -63,31 +63,35 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
+from fairlib import charts, findings, questions, sentences, words
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.encoders import finetuned_from
 from fairlib.layers import layer_errors, told
 from fairlib.provenance import provenance_box, rerun
+from fairlib.views import identify_or_verify
 
 charts.use_book_renderer()
 
 before = pretrained or finetuned_from(encoder)[0]
 probes = {
     "asr": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
-    "sid": lambda name, anew: fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew),
+    "sid": lambda name, anew: identify_or_verify(name, corpus, group, seeds, anew),
 }
 tasks = {"asr": "Writing down speech", "sid": "Telling speakers"}
-outcomes, runs, bias, found = {}, [], {}, {}
-for task, probe in probes.items():
-    tables = [probe(name, force and name == encoder) for name in (encoder, before, "logmel")]
-    runs += tables
-    outcomes[task] = pd.concat(tables, ignore_index=True)
-    bias[task] = findings.mark_saturated(group_bias(outcomes[task], by=group), outcomes[task])
-    contrast = findings.main_contrast(bias[task], encoder)
-    layers = layer_order(tables[0]["layer"].unique())
-    pairs = [((encoder, layer), (before, layer)) for layer in layers]
-    differences = bias_differences(outcomes[task], group, pairs)
+three = (encoder, before, "logmel")
+asked = questions.ask(
+    {task: lambda ask=ask: [ask(name, force and name == encoder) for name in three] for task, ask in probes.items()},
+    by=group,
+).or_stop()
+outcomes, contrast, bias, found = asked.outcomes, asked.contrast, {}, {}
+for task, rows in outcomes.items():
+    bias[task] = findings.mark_saturated(group_bias(rows, by=group), rows)
+    layers = layer_order(rows.loc[rows["encoder"] == encoder, "layer"].unique())
+    differences = bias_differences(rows, group, [((encoder, layer), (before, layer)) for layer in layers])
     found[task] = findings.after_fine_tuning(bias[task], differences, encoder, contrast)
+for task, why in asked.refused.items():
+    found[task] = findings.not_asked(findings.TUNED_CLAIM, findings.TUNED_CRITERION, why)
+display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input", "remove-output"]
 for task, finding in found.items():
@@ -102,7 +106,7 @@ glue("tuned_criterion", findings.TUNED_CRITERION)
 # bands.
 
 # %% tags=["hide-input"]
-for task in tasks:
+for task in outcomes:
     display(
         charts.bias_by_layer(
             bias[task],
@@ -118,7 +122,7 @@ for task in tasks:
 # A gap can only be understood beside the errors that it is a gap between.
 
 # %% tags=["hide-input"]
-for task in tasks:
+for task in outcomes:
     errors = layer_errors(outcomes[task])
     display(charts.encoders_by_layer(errors, **told(errors, encoder)))
 
@@ -273,4 +277,4 @@ pd.DataFrame({
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()})
+provenance_box(asked.runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()})

@@ -70,31 +70,43 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import along, charts, encoders, findings, sentences, words
-from fairlib.bias import group_bias
+from fairlib import along, charts, encoders, findings, questions, sentences, words
+from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.provenance import provenance_box, rerun
+from fairlib.published import strangers
+from fairlib.views import identify_or_verify
 
 charts.use_book_renderer()
 
 tasks = {"sid": "Telling speakers", "phone": "Telling phones"}
 probes = {
-    "sid": lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds, force=force and name == encoder),
+    "sid": lambda name: identify_or_verify(name, corpus, group, seeds, force and name == encoder),
     "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
 }
-outcomes, maps, changes, signal, found, runs = {}, {}, {}, {}, {}, []
-for task, ask in probes.items():
-    outcomes[task] = along.outcomes_along(encoder, ask)
-    runs += outcomes[task].values()
-    contrast = findings.main_contrast(group_bias(runs[-1], by=group, permutations=50), encoder)
+everything = {}
+
+
+def at_every_step(task):
+    everything[task] = along.outcomes_along(encoder, probes[task])
+    return [*everything[task].values(), probes[task]("logmel")]
+
+
+asked = questions.ask({task: lambda task=task: at_every_step(task) for task in tasks}, by=group).or_stop()
+contrast, runs = asked.contrast, list(asked.runs)
+outcomes, maps, changes, signal, found = {}, {}, {}, {}, {}
+for task, rows in asked.outcomes.items():
+    outcomes[task] = {step: only_groups(table, group, asked.groups) for step, table in everything[task].items()}
     maps[task] = along.map_along(outcomes[task], group, contrast)
     changes[task] = along.since_the_start(outcomes[task], group)
-    mel = ask("logmel")
-    runs.append(mel)
+    mel = rows[rows["encoder"] == "logmel"]
     signal[task] = findings.gaps(group_bias(mel, by=group), "logmel", contrast).iloc[0]
     opens = along.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
     found[f"{task}_when"] = replace(opens, claim=f"{tasks[task]}: {opens.claim}")
-steps = sorted(outcomes["sid"])
+for task, why in asked.refused.items():
+    found[f"{task}_when"] = findings.not_asked(f"{tasks[task]}: {along.WHEN_CLAIM}", along.WHEN_CRITERION, why)
+steps = sorted(next(iter(outcomes.values())))
 hours = along.hours_at(encoder, steps)
+display(Markdown(words.bullets(asked.said)))
 
 # %% [markdown]
 # ## The gap, layer by layer and hour by hour
@@ -209,7 +221,7 @@ for task, table in maps.items():
 
 # %% tags=["remove-input"]
 rows = []
-for task in tasks:
+for task in outcomes:
     change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
         "layer"
     )
@@ -239,7 +251,8 @@ charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pret
 told = []
 for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.items():
     rows = []
-    for name, mine in along.published_along(corpus, instrument).items():
+    for name, mine in (along.published_along(corpus, instrument) if task in outcomes else {}).items():
+        mine = {step: only_groups(table, group, asked.groups) for step, table in mine.items()}
         table = along.map_along(mine, group, contrast)
         end = mine[max(mine)]
         layer = along.best_layer(end, end["encoder"].iloc[0])
@@ -249,7 +262,7 @@ for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.i
         rows.append(at_best.assign(line=label, x=x, value=at_best["estimate"]))
         if name != encoder:
             opens = along.when_it_opens(table, along.since_the_start(mine, group), name, contrast)
-            told.append(f"- **{tasks[task]}:** *{opens.verdict}*. {opens.sentence}")
+            told.append((f"{tasks[task]}, {opens.verdict}", opens.sentence))
     if len(rows) > 1:
         ends = pd.concat(rows).groupby("line", sort=False)["value"].last()
         display(
@@ -265,7 +278,7 @@ for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.i
                 notes="Bands: 95 % intervals over speakers.",
             )
         )
-Markdown("\n".join(told) or "Of no other family outcomes along its training are published on this corpus.")
+Markdown(words.bullets(told) or "Of no other family outcomes along its training are published on this corpus.")
 
 # %% [markdown]
 # ## Would it be smaller, had the encoder heard such people?
@@ -285,27 +298,38 @@ if all(others.values()):
     pairs["heard such speakers, second seed"] = (others[counterpart], others[encoder])
     pairs["only another seed"] = (others[encoder], encoder)
     pairs["only another seed, having heard them"] = (others[counterpart], counterpart)
-strangers = set(outcomes["phone"][steps[-1]]["speaker_id"])  # the half that transcribed tests are made on
+unheard = strangers(corpus) if corpus in encoders.heard(counterpart) else None  # the half that is tested on transcripts
 compared, effects = {}, {}
 cause_tasks = tasks | {"asr": "Writing characters"}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
 names = dict.fromkeys(name for pair in pairs.values() for name in pair)
 for task, ask in cause_probes.items():
+    if why := asked.refused.get(task):
+        found[f"{task}_cause"] = findings.not_asked(f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why)
+        continue
     tables = {name: table for name in names if (table := along.at_hand(ask, name)) is not None}
     lacking = [words.encoder_label(name) for name in (encoder, counterpart) if name not in tables]
     if lacking:
         display(
             Markdown(
-                f"*{cause_tasks[task]}: nothing is published of {words.listing(lacking)}, and the corpus is not here.*"
+                f"*{cause_tasks[task]}: there are no outcomes of {words.listing(lacking)}, published or computed here.*"
             )
         )
         found[f"{task}_cause"] = along.unknown(counterpart)
         continue
     runs += tables.values()
     asked = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
-    everybody = pd.concat(tables.values(), ignore_index=True)
-    kept = everybody[everybody["speaker_id"].isin(strangers)] if corpus in encoders.heard(counterpart) else everybody
-    bias = findings.mark_saturated(group_bias(kept, by=group), kept)
+    kept = pd.concat(tables.values(), ignore_index=True)
+    if unheard is not None:
+        kept = kept[kept["speaker_id"].isin(unheard)]
+    kept = only_groups(kept, group, asked.groups)
+    try:
+        bias = findings.mark_saturated(group_bias(kept, by=group), kept)
+        findings.gaps(bias, encoder, contrast)
+    except (BiasError, ValueError):
+        why = "too few people of some group are left whom neither encoder has heard."
+        found[f"{task}_cause"] = findings.not_asked(f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why)
+        continue
     effects[task] = along.changes_by_speech(kept, group, asked)
     helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
     found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")

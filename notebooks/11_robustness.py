@@ -63,27 +63,39 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from fairlib import charts, claims, findings, multiverse, sentences, words
-from fairlib.bias import group_bias
+from fairlib import charts, claims, multiverse, questions, sentences, words
+from fairlib.bias import only_groups
 from fairlib.provenance import provenance_box, rerun
 
 charts.use_book_renderer()
 
-choices = {
-    "sid": multiverse.speaker_choices(encoder, corpus, group, seeds, force),
-    "asr": multiverse.speech_choices(encoder, corpus, force),
+ways = {
+    "sid": lambda: multiverse.speaker_choices(encoder, corpus, group, seeds, force),
+    "asr": lambda: multiverse.speech_choices(encoder, corpus, force),
 }
+every = {}
+
+
+def book_of(task):
+    every[task] = ways[task]()
+    return [every[task][multiverse.BOOK]]
+
+
+asked = questions.ask({task: lambda task=task: book_of(task) for task in ways}, by=group).or_stop()
 tasks = {"sid": "Telling speakers", "asr": "Telling what is said"}
-book = {task: ways[multiverse.BOOK] for task, ways in choices.items()}
-contrast = findings.main_contrast(group_bias(book["sid"], by=group, permutations=50), encoder)
+book, contrast = asked.outcomes, asked.contrast
+choices = {
+    task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book
+}
 first, second = words.sides(group, contrast)
-tables = {task: multiverse.gaps_of(ways, group, contrast) for task, ways in choices.items()}
-tables["sid"] = pd.concat(
-    [tables["sid"], multiverse.adjusted_choice(book["sid"], group, contrast, corpus)], ignore_index=True
-)
+tables = {task: multiverse.gaps_of(made, group, contrast) for task, made in choices.items()}
+if "sid" in tables:
+    adjusted = multiverse.adjusted_choice(book["sid"], group, contrast, corpus)
+    tables["sid"] = pd.concat([tables["sid"], adjusted], ignore_index=True)
+display(Markdown(words.bullets(asked.said)))
 found = {
     task: multiverse.does_it_hold(table, group, contrast, f"In {tasks[task].lower()}") for task, table in tables.items()
-}
+} | {task: multiverse.not_asked(why) for task, why in asked.refused.items()}
 
 # %% tags=["hide-input"]
 for task, table in tables.items():
@@ -145,10 +157,11 @@ for task, table in tables.items():
 
 # %% tags=["remove-input"]
 units = {
-    "telling speakers": book["sid"],
-    "writing characters": book["asr"],
-    "telling phones": choices["asr"]["phones instead of characters"],
+    "telling speakers": book.get("sid"),
+    "writing characters": book.get("asr"),
+    "telling phones": choices.get("asr", {}).get(multiverse.PHONES),
 }
+units = {task: rows for task, rows in units.items() if rows is not None}
 charts.table(
     multiverse.scales_at_best(units, group, contrast),
     f"The gap {contrast} at the best layer on three scales, with 95 % intervals",
@@ -199,8 +212,12 @@ else:
 lines = []
 for task, table in tables.items():
     best = table[table["at"] == "best"].set_index("name")
+    if multiverse.BOOK not in best.index:
+        continue
     usual = best.loc[multiverse.BOOK, "estimate"]
     away = (best["estimate"] - usual).drop(multiverse.BOOK).sort_values(key=lambda column: -column.abs())
+    if away.empty:
+        continue
     lines.append(
         f"- **{tasks[task]}.** The farthest from the book’s own way lie "
         + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
@@ -321,6 +338,7 @@ print(f"one seed's interval goes from {gaps[0][1]:+.2f} to {gaps[0][2]:+.2f}")
 import numpy as np
 
 import fairlib
+from fairlib.contrasts import contrast_groups
 from fairlib.findings import main_contrast, mean_error
 
 outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
@@ -328,7 +346,7 @@ contrast = main_contrast(fairlib.group_bias(outcomes, by=group, permutations=50)
 error = mean_error(outcomes)
 layer = outcomes[outcomes["layer"] == error.loc[error["error"].idxmin(), "layer"]]
 sums = layer.dropna(subset=[group]).groupby(["speaker_id", group])[["errors", "length"]].sum().reset_index(group)
-member = (sums[group] == contrast.split(" vs ")[0]).to_numpy()
+member = (sums[group] == contrast_groups(contrast)[0]).to_numpy()
 
 
 def log_odds_ratio(kept):
@@ -358,4 +376,4 @@ print(f"with all {len(sums)} people {whole:+.2f}; without speaker {sums.index[fa
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(list(book.values()), parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()})
+provenance_box(asked.runs, parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()})

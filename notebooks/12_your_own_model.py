@@ -61,41 +61,33 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, sentences, words
-from fairlib.bias import BiasError, group_bias, group_columns, group_errors
-from fairlib.corpora import CorpusError
-from fairlib.probing import ProbeError
+from fairlib import charts, findings, questions, sentences, words
+from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.provenance import provenance_box, rerun
 from fairlib.speakers import (
     are_they_alike,
     cannot_be_told,
     differences,
+    main_contrast_of,
     recorded_table,
     sizes_table,
     smallest_table,
     speakers_of,
     written,
 )
+from fairlib.views import identify_or_verify
 
 charts.use_book_renderer()
 
 people = speakers_of(corpus)
 asks = {
-    "telling speakers": lambda name, anew: fairlib.probe_speakers(name, corpus, seeds=seeds, force=anew),
-    "writing characters": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
+    "sid": lambda name, anew: identify_or_verify(name, corpus, group, seeds, anew),
+    "asr": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
 }
-signal, contrasts, refused = {}, {}, {}
-for task, ask in asks.items():
-    try:
-        table = ask("logmel", False)
-        contrasts[task] = findings.main_contrast(group_bias(table, by=group, permutations=50), "logmel")
-        signal[task] = table
-    except (CorpusError, ProbeError, BiasError) as error:
-        if task == "telling speakers":  # without it there is nothing to report
-            raise
-        refused[task] = str(error)
-smallest = smallest_table(signal, "logmel", by=group)
-leading = contrasts["telling speakers"]
+asked = questions.ask({task: lambda ask=ask: [ask("logmel", False)] for task, ask in asks.items()}, by=group)
+signal = dict(zip(asked.outcomes, asked.runs))
+smallest = smallest_table({questions.TASKS[task]: rows for task, rows in asked.outcomes.items()}, "logmel", by=group)
+leading = asked.contrast or main_contrast_of(people, group)
 alike = are_they_alike(differences(people, group, leading), group, leading)
 
 # %% tags=["remove-input"]
@@ -116,13 +108,13 @@ charts.table(written(smallest), "The smallest gap that would show, judged by log
 
 # %% tags=["remove-input"]
 limits = cannot_be_told(people, group, least_utterances=4)
-limits += [f"Nothing is said about {task}. {why}" for task, why in refused.items()]
+limits += [line for line in asked.said if line not in limits]
 limits += [
     f"In {task} log-mel makes too few errors to say how large a gap would have to be; with so few, none can be judged."
     for task in smallest.loc[smallest["points"].isna(), "task"].unique()
 ]
 limits.append(f"{alike.sentence} What differs beside the group may lie behind a gap between the groups.")
-display(Markdown("\n".join(f"- {limit}" for limit in limits)))
+display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # ## Then, the model, layer by layer
@@ -132,34 +124,37 @@ display(Markdown("\n".join(f"- {limit}" for limit in limits)))
 
 # %% tags=["hide-input"]
 outcomes, bias, found, runs = {}, {}, {}, []
-for task, contrast in contrasts.items():
+for task in signal:
     tables = [
         signal[task] if name == "logmel" else asks[task](name, force and name == encoder)
         for name in [encoder, *findings.controls(encoder)]
     ]
     runs += tables
-    outcomes[task] = pd.concat(tables, ignore_index=True)
+    outcomes[task] = only_groups(pd.concat(tables, ignore_index=True), group, asked.groups)
     bias[task] = findings.mark_saturated(group_bias(outcomes[task], by=group), outcomes[task])
     beside = findings.control_differences(outcomes[task], group, encoder)
     found[task] = {
-        "begins": findings.where_bias_begins(bias[task], encoder, contrast),
-        "whose": findings.whose_gap(bias[task], beside, encoder, contrast),
+        "begins": findings.where_bias_begins(bias[task], encoder, leading),
+        "whose": findings.whose_gap(bias[task], beside, encoder, leading),
     }
 
 # %% tags=["hide-input"]
-told = bias["telling speakers"]
-charts.bias_by_layer(
-    told,
-    contrast=leading,
-    title=sentences.gap_title(told, encoder, leading),
-    description=sentences.describe_gaps(told, encoder, leading),
-)
+if bias:
+    told = next(iter(bias.values()))
+    display(
+        charts.bias_by_layer(
+            told,
+            contrast=leading,
+            title=sentences.gap_title(told, encoder, leading),
+            description=sentences.describe_gaps(told, encoder, leading),
+        )
+    )
 
 # %% tags=["remove-input", "remove-output"]
-for short, task in {"sid": "telling speakers", "asr": "writing characters"}.items():
+for task in asks:
     judged = found.get(task)
-    glue(f"own_{short}", judged["begins"].sentence if judged else "This corpus does not allow that it is asked.")
-    glue(f"own_{short}_verdict", judged["begins"].verdict if judged else "not asked")
+    glue(f"own_{task}", judged["begins"].sentence if judged else "This corpus does not allow that it is asked.")
+    glue(f"own_{task}_verdict", judged["begins"].verdict if judged else "not asked")
 glue("own_criterion", findings.BEGINS_CRITERION)
 minutes = (people["utterances"] * people["seconds"]).sum() / 60
 size = f"{len(people)} speakers, {people['utterances'].sum():,} utterances and {minutes:.0f} minutes"
@@ -176,9 +171,10 @@ glue(
 # The error of each group, what each layer says, and every number behind it.
 
 # %% tags=["remove-input"]
-for task, contrast in contrasts.items():
+for task in outcomes:
+    contrast, name = leading, words.capital(questions.TASKS[task])
     errors = group_errors(outcomes[task], by=group)
-    display(Markdown(f"**{words.capital(task)}.** {found[task]['whose'].sentence}"))
+    display(Markdown(f"**{name}.** {words.plain(found[task]['whose'].sentence)}"))
     display(
         charts.error_by_layer(
             errors,
@@ -189,9 +185,9 @@ for task, contrast in contrasts.items():
     )
     lines = sentences.layer_sentences(errors, bias[task], encoder, contrast)
     lines.append(sentences.best_layer_sentence(outcomes[task], encoder))
-    display(Markdown("\n".join(f"- {line}" for line in lines)))
+    display(Markdown(words.bullets(lines)))
     table = findings.layer_table(errors, bias[task], contrast)
-    display(charts.table(table, f"{words.capital(task)}: errors and gaps at every layer, with 95 % intervals"))
+    display(charts.table(table, f"{name}: errors and gaps at every layer, with 95 % intervals"))
 
 # %% [markdown]
 # The same rule, applied to everything that is recorded and can be compared.
@@ -201,9 +197,9 @@ for task, contrast in contrasts.items():
 rows = []
 for task in outcomes:
     own = outcomes[task][outcomes[task]["encoder"] == encoder]
-    every = {column: group_bias(own, by=column) for column in group_columns(own)}
-    rows.append(findings.all_contrasts(every, encoder).assign(task=task))
-charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)}")
+    rows.append(findings.all_contrasts(findings.every_column(own), encoder).assign(task=questions.TASKS[task]))
+if rows:
+    display(charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)}"))
 
 # %% [markdown]
 # ## What could be wrong
@@ -215,7 +211,7 @@ charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)
 # - **What was not recorded** cannot be adjusted for, and may be what a gap is really about.
 
 # %% tags=["remove-input"]
-Markdown(sentences.cautions("asr" if "writing characters" in outcomes else "sid", encoder, corpus, group))
+Markdown(sentences.cautions("asr" if "asr" in outcomes else "sid", encoder, corpus, group))
 
 # %% [markdown]
 # ## Rerun it
@@ -232,7 +228,7 @@ rerun("your-own-model", parameters)
 #
 # :::{exercise} Look
 # :label: own-look
-# Find the smallest gap that would show in telling speakers, for the contrast that this page leads with.
+# Find the smallest gap that would show in speaker identification, for the contrast that this page leads with.
 # How many people would each group need for a gap of five points to show?
 # :::
 #
@@ -345,7 +341,7 @@ recorded_table(speakers_of(str(folder / "voices.csv")))
 
 # %% tags=["remove-input"]
 judged = {
-    task if name == "begins" else f"{task}, against the controls": finding
+    questions.TASKS[task] + ("" if name == "begins" else ", against the controls"): finding
     for task, both in found.items()
     for name, finding in both.items()
 }

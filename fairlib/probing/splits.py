@@ -96,7 +96,7 @@ def enough(table: pd.DataFrame, least: int, usable: pd.Series | None = None) -> 
 def group_of(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     """The group of each row, "female, adult" by two columns; empty where one of them is missing."""
     known = rows[list(by)].notna().all(axis=1)
-    names = rows[list(by)].astype("str").agg(", ".join, axis=1)
+    names = rows[list(by)].astype("object").where(known, "").astype("str").agg(", ".join, axis=1)
     return names.where(known, "").to_numpy()
 
 
