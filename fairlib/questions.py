@@ -229,16 +229,19 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", publi
         published: ask the published outcomes, which the chapter will be made from, and not the corpus.
 
     Example:
-        >>> refusal("robustness", ["sid"], "commonvoice", "accent", published=True).partition(";")[0]
-        'comparing accent needs two groups of 5 people or more'
+        >>> refusal("speech-recognition", ["asr"], "librispeech", "sex", published=True)
+        'comparing sex needs two groups of 5 people or more; there are female (4) and male (3).'
     """
     if chapter in DESCRIBES or corpus in ("synthetic", "planted"):
         return ""
-    if published:
-        people = {task: published_outcomes("logmel", corpus, task) for task in tasks} if by else {}
-        _, sizes, lacking = _comparable(people, by)
-        whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in people]
-    else:
-        reasons = reasons_against(load_corpus(corpus), by)
-        whys = [reasons[task] for task in tasks]
+    try:
+        if published:
+            people = {task: published_outcomes("logmel", corpus, task) for task in tasks} if by else {}
+            _, sizes, lacking = _comparable(people, by)
+            whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in people]
+        else:
+            reasons = reasons_against(load_corpus(corpus), by)
+            whys = [reasons[task] for task in tasks]
+    except BiasError as error:
+        return str(error)
     return " ".join(dict.fromkeys(whys)) if whys and all(whys) else ""
