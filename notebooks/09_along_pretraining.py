@@ -318,7 +318,7 @@ for task, ask in cause_probes.items():
         found[f"{task}_cause"] = along.unknown(counterpart)
         continue
     runs += tables.values()
-    asked = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
+    paired = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
     kept = pd.concat(tables.values(), ignore_index=True)
     if unheard is not None:
         kept = kept[kept["speaker_id"].isin(unheard)]
@@ -330,7 +330,7 @@ for task, ask in cause_probes.items():
         why = "too few people of some group are left whom neither encoder has heard."
         found[f"{task}_cause"] = findings.not_asked(f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why)
         continue
-    effects[task] = along.changes_by_speech(kept, group, asked)
+    effects[task] = along.changes_by_speech(kept, group, paired)
     helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
     found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")
     display(

@@ -2,20 +2,19 @@
 
 import functools
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from cells import run_cells
-from transformers import HubertConfig, HubertModel
 
 import fairlib
 from fairlib import alignment, bias, chapters, questions, runs
 from fairlib.bias import FEWEST_SHOWN
 from fairlib.chapters import ChapterError
-from fairlib.probing import characters
+from fairlib.probing import characters, classifiers, codes, stored
 from fairlib.words import people
 
 ASKED = [name for name in chapters.chapters() if name != "measuring-bias"]
@@ -42,18 +41,15 @@ COLUMNS = {
 OTHER = {"sex": lambda at: ["female", "male"][at % 2], "accent": lambda at: f"accent {at % 9}", "age": lambda at: 20 + at}
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A random encoder of five layers; what is slow in a chapter is made quick, and what needs speech invented."""
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    shape = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, conv_dim=(8,) * 7)
-    HubertModel(HubertConfig(**shape, num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2)).save_pretrained(folder)
-    return folder
+@pytest.fixture
+def instruments(tmp_path, monkeypatch):
+    """What needs an encoder, real speech or long training is invented; who is asked, tested and compared is not.
 
-
-@pytest.fixture(autouse=True)
-def quick(tmp_path, monkeypatch):
+    Returns the folder of an encoder, whose weights nobody reads.
+    """
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text('{"model_type": "hubert", "num_hidden_layers": 3}')
+    (tmp_path / "encoder" / "model.safetensors").write_bytes(b"")
     for name in ("FAIRLIB_CACHE", "FAIRLIB_STORE"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(runs, "RUNS", tmp_path / "_runs")
@@ -63,6 +59,17 @@ def quick(tmp_path, monkeypatch):
         monkeypatch.setattr(ask, "__defaults__", few)
     rng = np.random.default_rng(0)
 
+    def features(work, table, *_, **__):
+        rows = len(table)
+        return SimpleNamespace(
+            layers=work.encoder.layers,
+            matrix=lambda layer: rng.standard_normal((rows, 8)),
+            utterances=lambda layer: [np.zeros((int(50 * seconds), 4), np.float16) for seconds in table["duration_s"]],
+        )
+
+    def guessed(matrix, labels, train, **_):
+        return rng.standard_normal((len(labels), labels.max() + 1)) + 2 * np.eye(labels.max() + 1)[labels]
+
     def written(frames, texts, training, **_):
         return [["".join(c for c in text if rng.random() > 0.3) for text in texts[training:]] for _ in frames]
 
@@ -70,8 +77,16 @@ def quick(tmp_path, monkeypatch):
         spoken = table[table["text"].notna()]
         return {row.utterance_id: [("AA", 0.0, 0.15), ("T", 0.15, 0.3)] for row in spoken.itertuples()}
 
+    layers = {"logmel": ["logmel"]}
+    loaded = lambda name, *_: SimpleNamespace(name=name, device="cpu", layers=layers.get(name, ["cnn", *"0123"]))  # noqa: E731
+    monkeypatch.setattr(stored, "load_encoder", loaded)
+    monkeypatch.setattr(stored.Work, "features", features)
+    for module in (classifiers, codes):
+        monkeypatch.setattr(module, "fit_softmax", guessed)
+    monkeypatch.setattr(classifiers, "fit_hidden", guessed)
     monkeypatch.setattr(characters, "fit_ctc", written)
     monkeypatch.setattr(alignment, "align", aligned)
+    return tmp_path / "encoder"
 
 
 def corpus(folder, column, utterances=4, text="good morning", split=False, seed=0):
@@ -137,10 +152,10 @@ DRAWN = {int(place) for place in np.random.default_rng(7).permutation(len(EVERY)
     [pytest.param(*case, marks=[] if place in DRAWN else pytest.mark.slow) for place, case in enumerate(EVERY)],
 )
 def test_a_chapter_runs_and_says_what_it_leaves_out_or_refuses(
-    chapter, name, utterances, text, split, tiny, tmp_path, monkeypatch
+    chapter, name, utterances, text, split, instruments, tmp_path, monkeypatch
 ):
     path = corpus(tmp_path, COLUMNS[name], utterances, text, split)
-    page = run(monkeypatch, chapter, values_for(chapter, path, tiny))
+    page = run(monkeypatch, chapter, values_for(chapter, path, instruments))
     if not isinstance(page, str):
         holds(page, COLUMNS[name])
     elif chapter in questions.DESCRIBES:
