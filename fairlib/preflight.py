@@ -44,6 +44,7 @@ def require(chapter: str, chosen: Parameters) -> None:
         for encoder in dict.fromkeys([chosen.encoder, *(encoder for encoder, _ in lacking)]):
             _require_encoder(chapter, encoder)
         _require_groups(chapter, chosen, corpus)
+    _require_a_question(about, chosen, corpus if lacking or chosen.force else None)
     layer, there = getattr(chosen, "layer", ""), encoder_layers(chosen.encoder)
     if layer and there and layer not in there:  # of a hub id it may be known only now
         raise ChapterError(
@@ -107,6 +108,16 @@ def _require_groups(chapter: str, chosen: EncoderParameters, corpus: pd.DataFram
             f"{chapter}: group: the {chosen.corpus} that is there has {has} by {chosen.group!r}; it has groups by"
             f" {', '.join(usable) or 'nothing'}."
         )
+
+
+def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.DataFrame | None) -> None:
+    """People, transcripts and groups enough for one of the chapter's tasks."""
+    from fairlib.questions import refusal
+
+    tasks = [about.task] if about.task else about.tasks
+    why = refusal(about.name, tasks, chosen.corpus, getattr(chosen, "group", ""), corpus)
+    if why:
+        raise ChapterError(f"{about.name} has nothing to ask of {chosen.corpus}: {why}")
 
 
 def _require_encoder(chapter: str, encoder: str) -> None:

@@ -39,7 +39,7 @@ def provenance_box(
     from fairlib.outcomes import used_entries, used_speech
 
     tables = outcomes if isinstance(outcomes, Sequence) else [outcomes]
-    if not tables:
+    if not tables and chapter is None:
         raise ChapterError("provenance_box needs at least one outcomes table: give it those of the chapter.")
     tasks = {str(task) for table in tables for task in table["task"].unique()}
     chapter = chapter or next((chapter.name for chapter in chapters().values() if chapter.task in tasks), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
-from fairlib.corpora import CorpusError, halves, load_corpus
+from fairlib.corpora import CorpusError, halves
 from fairlib.outcomes import published_outcomes
 from fairlib.words import capital, listing, people
 
@@ -219,28 +219,29 @@ def reasons_against(table: pd.DataFrame, by: str = "") -> dict[str, str]:
     return whys | {"phone": whys["asr"]}
 
 
-def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", published: bool = False) -> str:
+def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table: pd.DataFrame | None = None) -> str:
     """Why a chapter would come to nothing on a corpus; empty where it would not.
 
     Args:
         tasks: those without all of which it has nothing to say.
         corpus: its name, or where one's own lies.
         by: the speaker column whose groups are to be compared.
-        published: ask the published outcomes, which the chapter will be made from, and not the corpus.
+        table: the corpus; without it the published outcomes are looked at, which the chapter will be made from.
 
     Example:
-        >>> refusal("speech-recognition", ["asr"], "librispeech", "sex", published=True)
+        >>> refusal("speech-recognition", ["asr"], "librispeech", "sex")
         'comparing sex needs two groups of 5 people or more; there are female (4) and male (3).'
     """
     if chapter in DESCRIBES or corpus in ("synthetic", "planted"):
         return ""
     try:
-        if published:
-            people = {task: published_outcomes("logmel", corpus, task) for task in tasks} if by else {}
-            _, sizes, lacking = _comparable(people, by)
-            whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in people]
+        if table is None:
+            probes = {"sid": "linear", "asr": "context", "phone": "linear"}
+            tested = {task: published_outcomes("logmel", corpus, task, probes[task]) for task in tasks} if by else {}
+            _, sizes, lacking = _comparable(tested, by)
+            whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in tested]
         else:
-            reasons = reasons_against(load_corpus(corpus), by)
+            reasons = reasons_against(table, by)
             whys = [reasons[task] for task in tasks]
     except BiasError as error:
         return str(error)

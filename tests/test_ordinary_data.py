@@ -11,7 +11,7 @@ import soundfile
 from cells import run_cells
 
 import fairlib
-from fairlib import alignment, bias, chapters, questions, runs
+from fairlib import alignment, bias, chapters, preflight, questions, runs
 from fairlib.bias import FEWEST_SHOWN
 from fairlib.chapters import ChapterError
 from fairlib.probing import characters, classifiers, codes, stored
@@ -38,7 +38,8 @@ COLUMNS = {
     "nobody's known": [None] * 12,
     "too few": ["north"] * 4 + ["south"] * 4,
 }
-OTHER = {"sex": lambda at: ["female", "male"][at % 2], "accent": lambda at: f"accent {at % 9}", "age": lambda at: 20 + at}
+OTHER = {"sex": lambda at: "female" if at % 2 else "male", "accent": lambda at: f"accent {at % 9}"}
+OTHER["age"] = lambda at: 20 + at
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def run(monkeypatch, chapter, values):
     """The chapter's page, or the sentence that refuses it before anything is computed."""
     try:
         chosen = chapters.check(chapter, {name: value for name, value in values.items() if name in fields(chapter)})
-        runs.require_speech(chapter, chosen)
+        preflight.require(chapter, chosen)
     except ChapterError as error:
         assert "\n" not in str(error) and str(error).endswith(".")
         return str(error)
