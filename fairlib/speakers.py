@@ -168,7 +168,7 @@ def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
         verdict = "inconclusive"
         sentence = f"Whether {first} and {second} differ in anything else that is recorded, these few cannot tell."
     finding = Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
-    return of_people(finding, apart.nlargest(1, "n_speakers_a"), by, contrast)
+    return of_people(finding, apart if apart.empty else apart.nlargest(1, "n_speakers_a"), by, contrast)
 
 
 def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
