@@ -8,17 +8,17 @@ follow from these models. Nothing heavy is imported before it is needed, so a ty
 from __future__ import annotations
 
 import difflib
-import re
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from fairlib.encoders import encoder_layers, finetuned_from, model_family, shipped_encoders
+from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +51,6 @@ _CORPUS = (
     f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of your own: a CSV"
     " file, or a folder that datasets saved"
 )
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class ChapterError(ValueError):
@@ -94,23 +93,25 @@ class EncoderParameters(Parameters):
         allowed = f"one of {', '.join(GROUPS)}, or a CSV file or a folder of your own that is there"
         raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, GROUPS)}")
 
-    @field_validator("encoder")
+    @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
     @classmethod
-    def _encoder_can_be_found(cls, encoder: str) -> str:
+    def _encoder_can_be_found(cls, encoder: str, field: ValidationInfo) -> str:
         name, known = encoder.removeprefix("random:"), known_encoders()
+        if name in known or (name == "" and field.field_name == "pretrained"):
+            return encoder
         if name == "logmel":
             raise ValueError("logmel is the control beside every encoder: choose the encoder")
-        if name in known:
-            return encoder
-        if Path(name).is_dir():
-            model_family(Path(name))
+        folder = Path(os.path.expanduser(name))
+        if name and folder.is_dir():
+            check_folder(folder, untrained=name != encoder)
             # The notebook runs in the repository's root, which need not be where the command was given.
-            return encoder.removesuffix(name) + str(Path(name).resolve())
+            return encoder.removesuffix(name) + str(folder.resolve())
         if HUB_ID.fullmatch(name) and not name.startswith("."):
             return encoder
+        beside = [str(other.parent) for other in folder.parent.glob("*/config.json")] if folder.name != name else []
         raise ValueError(
             f"{encoder!r} is no shipped encoder ({', '.join(known)}), no hub id (owner/name) "
-            f"and no folder{_nearest(name, known)}"
+            f"and no folder{_nearest(str(folder), [*known, *beside])}"
         )
 
     @model_validator(mode="after")

@@ -3,7 +3,11 @@
 An `Encoder` takes utterances and gives every layer's frames. Layers are named as the book names them: ``cnn`` (output
 of the convolutional feature encoder), ``0`` (what enters the transformer), ``1`` to ``L`` (output of each block). Layer
 ``L`` is `transformers`' ``last_hidden_state``: after the final layer norm where an encoder has one, which
-``hidden_states[-1]`` is not in transformers 5.
+``hidden_states[-1]`` is not in transformers 5, and before the downsampling that ``add_adapter`` puts behind it.
+
+How a checkpoint wants its waveforms, which files hold its weights, and whether it may be padded, its own files say and
+not its family's name. Its features are those of transformers' own forward pass of one utterance; a setting that cannot
+be obeyed is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,12 +40,14 @@ RANDOM_SEED = 0
 LOGMEL = {"mels": 80, "window_s": 0.025, "step_s": 0.010, "stacked": 2, "floor": 1e-6}
 
 # Padding reaches these encoders' transformers only through a mask that they obey everywhere, so that a batch gives the
-# features of one utterance at a time. The other families are run utterance by utterance: data2vec stacks positional
-# convolutions that leak across the mask, SEW pools over time, w2v-BERT convolves inside its blocks.
+# features of one utterance at a time (but see `_batches`). The other families are run utterance by utterance: data2vec
+# stacks positional convolutions that leak across the mask, SEW pools over time, w2v-BERT convolves inside its blocks.
 _BATCHED = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
-_CONVOLUTIONAL = _BATCHED | {"data2vec-audio", "sew"}
+_CONVOLUTIONAL = _BATCHED | {"data2vec-audio", "sew", "wav2vec2-conformer"}
 _SUPPORTED = _CONVOLUTIONAL | {"wav2vec2-bert", "whisper"}
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "adapter_config.json"]
 
 # Seconds of speech, padding counted, that pass the convolutions at once: their values take most of the memory.
 CONVOLVED_SECONDS = {"cpu": 20.0, "gpu": 120.0}
@@ -81,8 +89,8 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
         >>> finetuned_from("pocket-hubert") is None
         True
     """
-    record = encoder_folder(name) / "finetuning.json"
-    if not record.is_file():
+    record = None if name.startswith("random:") else encoder_folder(name) / "finetuning.json"
+    if record is None or not record.is_file():
         return None
     written = json.loads(record.read_text())
     return written["finetuned_from"], written["corpus"]
@@ -141,15 +149,15 @@ def configuration(name: str) -> dict | None:
     """What an encoder's config.json says, if it is shipped, a folder, or a hub id that was fetched before."""
     # Along its pretraining, and from another seed, an encoder keeps its shape.
     name = re.sub(r"(-seed\d+)?@\d+$", "", name.removeprefix("random:"))
-    file = next((f / "config.json" for f in (SHIPPED / name, Path(name)) if (f / "config.json").is_file()), None)
-    if file is None and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    file = _place(name) / "config.json"
+    if not file.is_file() and HUB_ID.fullmatch(name):
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(name, "config.json")
-        file = Path(cached) if isinstance(cached, str) else None
+        file = Path(cached) if isinstance(cached, str) else file
     try:
-        return json.loads(file.read_text()) if file else None
-    except (OSError, ValueError):
+        return _read(file) or None
+    except EncoderError:
         return None
 
 
@@ -186,13 +194,18 @@ def load_encoder(
     Args:
         name: a shipped encoder (``pocket-hubert``), a folder in the `transformers` format, a hub id
             (``facebook/hubert-base-ls960``), ``random:<any of these>`` (same architecture, untrained) or ``logmel``.
+            Of a checkpoint with adapters for many languages (``facebook/mms-1b-all``) the adapter inside its weights is
+            used, and no other is fetched. For another language, load it with transformers
+            (``Wav2Vec2ForCTC.from_pretrained(..., target_lang="fra", ignore_mismatched_sizes=True)``), save it with
+            ``save_pretrained``, and give that folder.
         device: ``cuda``, ``mps``, ``cpu``; the best there is by default.
         dtype: ``float32``, ``bfloat16`` or ``float16``; half precision on CUDA by default, else float32.
         compiled: have `torch.compile` write kernels for the transformer's blocks: a minute or so at the first batch,
             worth it on a GPU before many hours of speech. Needs a C++ compiler.
 
     Raises:
-        EncoderError: the encoder is not found, is of a family without speech layers, or its weights do not fit it.
+        EncoderError: the encoder is not found, is of a family without speech layers, its weights do not fit it or are
+            more than tensors, or it wants what cannot be given (another sampling rate, say).
 
     Example:
         >>> encoder = load_encoder("logmel")
@@ -209,12 +222,14 @@ def load_encoder(
         dtype = str(half_precision(device)).removeprefix("torch.") if device.startswith("cuda") else "float32"
     if dtype not in ("float32", "bfloat16", "float16"):
         raise EncoderError(f"Unknown precision {dtype!r}: choose float32, bfloat16 or float16.")
-    fingerprint = encoder_fingerprint(name)
     if name == "logmel":
-        return Encoder(name, ("logmel",), fingerprint, device, "float32", _logmel(device))
+        return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", _logmel(device))
 
-    folder = encoder_folder(name.removeprefix("random:"))
-    model = _load_model(folder, untrained=name.startswith("random:")).to(device, getattr(torch, dtype)).eval()
+    untrained = name.startswith("random:")
+    folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)
+    check_folder(folder, untrained)
+    fingerprint = encoder_fingerprint(name)
+    model = _load_model(folder, untrained).to(device, getattr(torch, dtype)).eval()
     if torch.device(device).type == "cpu" and dtype != "float32":
         exact_grouped_convolutions(model)
     family = model.config.model_type
@@ -233,23 +248,34 @@ def load_encoder(
     def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
         return run(utterances)
 
-    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model, pads=family in _BATCHED)
+    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model, pads=_batches(model.config))
 
 
-def encoder_folder(name: str) -> Path:
+def _place(name: str) -> Path:
+    """Where a name's files lie on this machine, if they do: among the shipped encoders, else the folder it spells."""
+    shipped = SHIPPED / name
+    if Path(name).name == name and (shipped / "config.json").is_file():  # ./pocket-hubert is a folder of one's own
+        return shipped
+    return Path(os.path.expanduser(name))
+
+
+def encoder_folder(name: str, weights: bool = True) -> Path:
     """The folder that holds an encoder's files; downloads a hub id's configuration and weights on first use.
+
+    Args:
+        name: as for `load_encoder`, without ``random:``.
+        weights: fetch them too; the configuration alone is a few kilobytes.
 
     Raises:
         EncoderError: no such encoder, or the hub does not answer.
     """
     if re.fullmatch(r"[^/@]+@\d+", name):
         return _checkpoint_folder(name)
-    for folder in (SHIPPED / name, Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    if Path(name).is_dir():
-        raise EncoderError(f"{name} holds no config.json: give a folder in the transformers format.")
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    folder = _place(name)
+    if folder.is_dir():
+        model_family(folder)
+        return folder
+    if not HUB_ID.fullmatch(name) or name.startswith("."):
         known = [*shipped_encoders(), "logmel"]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -257,47 +283,84 @@ def encoder_folder(name: str) -> Path:
             f"There is no encoder {name!r}.{hint} Shipped: {', '.join(known)}; or give a folder, a hub id such as "
             "facebook/hubert-base-ls960, or random:<encoder>."
         )
+    return _fetched(name, weights)
+
+
+def _fetched(name: str, weights: bool) -> Path:
+    """A hub id's files in the hub's own cache: what transformers would load, and nothing beside it."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         # The configuration first: it is small, and says whether the rest is worth fetching.
-        folder = Path(snapshot_download(name, allow_patterns=["*config.json"]))
-        if (folder / "config.json").is_file():
-            model_family(folder)
-        wanted = ["*config.json", "*.safetensors", "*.safetensors.index.json"]
-        folder = Path(snapshot_download(name, allow_patterns=wanted))
-        if not any(folder.glob("*.safetensors")):
-            # Older checkpoints: a pickle, of which torch reads tensors only (weights_only).
-            folder = Path(snapshot_download(name, allow_patterns=["*config.json", "pytorch_model*"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        folder = Path(snapshot_download(name, allow_patterns=_SETTINGS))
+        if any((folder / file).is_file() for file in _SETTINGS):
+            check_folder(folder, untrained=True)
+        # Older checkpoints hold a pickle, of which torch reads tensors only (weights_only). Adapters of languages, and
+        # weights for other frameworks or in other precisions, are not what is loaded.
+        for kind in ("model{}.safetensors", "pytorch_model{}.bin") if weights else ():
+            if not any(folder.glob(kind.format("*"))):
+                files = [kind.format(""), kind.format("-*"), kind.format("") + ".index.json"]
+                folder = Path(snapshot_download(name, allow_patterns=[*_SETTINGS, *files]))
+            if any(folder.glob(kind.format("*"))):
+                break
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EncoderError(
-            f"{name} cannot be fetched from the model hub ({reason}): check the id and the network."
+            f"{name} cannot be fetched from the model hub ({reason}), and there is no such folder: check the name, and "
+            "the network."
         ) from None
     if not (folder / "config.json").is_file():
         raise EncoderError(f"{name} on the model hub holds no config.json: it is not a transformers checkpoint.")
     return folder
 
 
+def _read(file: Path) -> dict:
+    """What a checkpoint's JSON file says; nothing where there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{file} is not valid JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise EncoderError(f"{file} is not valid JSON of settings: it holds a {type(content).__name__}.")
+    return content
+
+
 def model_family(folder: Path) -> str:
     """The family of the model in a folder, such as hubert.
 
     Raises:
-        EncoderError: it has no configuration that can be read, or is no speech encoder that is supported here.
+        EncoderError: the folder holds no model, or one of a family without speech layers.
     """
-    try:
-        family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except FileNotFoundError:
-        raise EncoderError(f"{folder} holds no config.json: give a folder in the transformers format.") from None
-    except (ValueError, AttributeError) as error:
-        raise EncoderError(f"{folder / 'config.json'} is not valid JSON: {error}.") from None
+    adapter = _read(folder / "adapter_config.json")
+    if adapter:  # transformers would use it or not, by whether peft happens to be installed
+        raise EncoderError(
+            f"{folder} holds a PEFT adapter ({adapter.get('peft_type', 'of unknown type')}) of "
+            f"{adapter.get('base_model_name_or_path')}: merge it (merge_and_unload), and give the folder of the whole."
+        )
+    if not (folder / "config.json").is_file():
+        raise EncoderError(f"{folder} holds no config.json: give a folder in the transformers format.")
+    family = _read(folder / "config.json").get("model_type")
     if family not in _SUPPORTED:
         raise EncoderError(
             f"{folder} is a {family or 'nameless'} model, not a supported speech encoder: choose one of the families "
             f"{', '.join(sorted(_SUPPORTED))}."
         )
     return family
+
+
+def check_folder(folder: Path, untrained: bool = False) -> None:
+    """Refuse at once a folder that `load_encoder` would refuse later, as far as its files tell without loading them.
+
+    Raises:
+        EncoderError: it holds no supported model, or lacks weights, or wants what cannot be given.
+    """
+    model_family(folder)
+    _preprocessing(folder)
+    if not untrained:
+        _weight_files(folder)
 
 
 def pretraining_folder(name: str) -> Path:
@@ -323,7 +386,7 @@ def encoder_fingerprint(name: str) -> str:
         return digest.hexdigest()
     untrained = name.startswith("random:")
     try:
-        folder = encoder_folder(name.removeprefix("random:"))
+        folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)
     except EncoderError:
         # Weights along pretraining do not ship, but their outcomes do, and are known by the weights' fingerprint.
         published = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
@@ -340,14 +403,72 @@ def encoder_fingerprint(name: str) -> str:
             digest.update(file.name.encode() + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
+    settings, source = _settings(folder)
+    if source.name == "processor_config.json":  # the rest of it is the tokenizer's
+        digest.update(json.dumps(settings, sort_keys=True).encode())
+    config = _read(folder / "config.json")
+    if config.get("conv_pos_batch_norm") or config["model_type"] == "wav2vec2-bert" and config.get("add_adapter"):
+        digest.update(b"layers of one utterance")  # earlier editions stored others under the same files
     return digest.hexdigest()
 
 
+def _settings(folder: Path) -> tuple[dict, Path]:
+    """What a checkpoint says of its feature extractor, and the file that says it, found as transformers finds it."""
+    processor, own = folder / "processor_config.json", folder / "preprocessor_config.json"
+    parts = _read(processor)
+    nested = parts.get("feature_extractor", parts.get("audio_processor"))
+    return (nested, processor) if isinstance(nested, dict) else (_read(own), own)
+
+
+def _preprocessing(folder: Path) -> dict:
+    """The settings of a checkpoint's feature extractor, all of which can be obeyed.
+
+    Raises:
+        EncoderError: it wants what an encoder is not given here, or settings that do not fit its model.
+    """
+    config = _read(folder / "config.json")
+    settings, file = _settings(folder)
+    usual = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": SAMPLE_RATE}
+    if config["model_type"] == "whisper":
+        usual["feature_extractor_type"] = "WhisperFeatureExtractor"
+        usual |= {"feature_size": config.get("num_mel_bins", 80), "padding_side": "right", "dither": 0.0}
+        hop = settings.get("hop_length", 160)
+        usual["chunk_length"] = 2 * config.get("max_source_positions", 1500) * hop / SAMPLE_RATE
+        settings = {"feature_size": usual["feature_size"], "chunk_length": 30} | settings
+    elif config["model_type"] == "wav2vec2-bert":
+        usual["feature_extractor_type"] = "SeamlessM4TFeatureExtractor"
+        settings = {"num_mel_bins": 80, "stride": 2} | settings
+        usual["stride"] = config.get("feature_projection_input_dim", 160) / settings["num_mel_bins"]
+    else:
+        usual["feature_size"] = 1
+    for name, value in usual.items():
+        if settings.get(name, value) != value:
+            raise EncoderError(
+                f"{file} wants {name} {settings[name]!r}, but here this {config['model_type']} model can be given only "
+                f"{value!r}."
+            )
+    return settings
+
+
 def _weight_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not files:
-        raise EncoderError(f"{folder} holds no weights: model.safetensors (or pytorch_model.bin) is needed.")
-    return files
+    """The files that hold a checkpoint's weights, found as transformers finds them."""
+    own = _read(folder / "config.json").get("transformers_weights")
+    for name in filter(None, (own, "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                              "pytorch_model.bin.index.json")):  # fmt: skip
+        files = [folder / name]
+        if name.endswith(".index.json"):
+            files = sorted({folder / shard for shard in _read(folder / name).get("weight_map", {}).values()})
+        missing = [file.name for file in files if not file.is_file()]
+        if len(files) > 1 and missing:
+            raise EncoderError(f"{folder} lacks {len(missing)} of {len(files)} files of weights, {missing[0]} first.")
+        if not files or missing:
+            continue
+        for file in files:
+            with file.open("rb") as stream:
+                if stream.read(20).startswith(b"version https://git"):
+                    raise EncoderError(f"{file} is Git LFS's note of where the weights are: fetch them (git lfs pull).")
+        return files
+    raise EncoderError(f"{folder} holds no weights: model.safetensors (or pytorch_model.bin) is needed.")
 
 
 @contextmanager
@@ -373,31 +494,76 @@ def _load_model(folder: Path, untrained: bool) -> torch.nn.Module:
     family = model_family(folder)
     if family == "wavlm":  # it hands torch two masks of different types; torch adds them up rightly, and warns
         warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if "auto_map" in _read(folder / "config.json"):
+        warnings.warn(f"{folder} brings code of its own, which is not run: it is loaded as any {family}.", stacklevel=3)
     model_class = WhisperModel if family == "whisper" else AutoModel
-    if untrained:
-        # The seed is set in a fork, so that loading a control leaves the caller's random numbers alone.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(RANDOM_SEED)
-            make = WhisperModel._from_config if family == "whisper" else AutoModel.from_config
-            model = make(config, dtype=torch.float32)
-    else:
-        _weight_files(folder)
-        try:
+    report: dict[str, list] = {}
+    try:
+        # A checkpoint's wishes on what a forward pass returns are not for us, who take the layers with hooks.
+        plain = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **plain)
+        if untrained:
+            # The seed is set in a fork, so that loading a control leaves the caller's random numbers alone.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(RANDOM_SEED)
+                make = WhisperModel._from_config if family == "whisper" else AutoModel.from_config
+                model = make(config, dtype=torch.float32)
+        else:
             with quiet_transformers():
                 model, report = model_class.from_pretrained(
-                    folder, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
-                )
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise EncoderError(f"The weights in {folder} do not fit its config.json: {reason}") from None
-        # The mask embedding serves pretraining only; everything else missing would be random numbers in disguise.
-        missing = [key for key in report["missing_keys"] if "masked_spec_embed" not in key]
-        if missing:
-            raise EncoderError(
-                f"The weights in {folder} lack {len(missing)} tensors, {missing[0]} first: it is incomplete."
-            )
+                    folder, config=config, trust_remote_code=False, dtype=torch.float32, weights_only=True,
+                    ignore_mismatched_sizes=True, output_loading_info=True,
+                )  # fmt: skip
+    except pickle.UnpicklingError:
+        raise EncoderError(
+            f"{_weight_files(folder)[0]} holds more than tensors, or is damaged: it is not opened, for it could run "
+            "code; ask its authors for model.safetensors."
+        ) from None
+    except Exception as error:  # each library has errors of its own for a file that it cannot read
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise EncoderError(f"The model in {folder} cannot be made from its config.json and weights: {reason}") from None
+    _check_loaded(folder, model, report)
     return model.get_encoder() if family == "whisper" else model
+
+
+def _check_loaded(folder: Path, model: torch.nn.Module, report: dict[str, list]) -> None:
+    """Whether the weights were those of the model that config.json describes; what is left over is said."""
+    # The mask embedding serves pretraining only; everything else missing would be random numbers in disguise.
+    missing = sorted(key for key in report.get("missing_keys", ()) if "masked_spec_embed" not in key)
+    if missing:
+        raise EncoderError(
+            f"The weights in {folder} lack {len(missing)} tensors, {missing[0]} first: it is incomplete."
+        )
+    misshapen = sorted(report.get("mismatched_keys", ()))
+    if misshapen:
+        name, found, wanted = misshapen[0]
+        raise EncoderError(
+            f"The weights in {folder} do not fit its config.json: {len(misshapen)} tensors have another shape, {name} "
+            f"first ({tuple(found)}, not {tuple(wanted)})."
+        )
+    # Heads are left over wherever a checkpoint was trained for a task; parts of the encoder should not be.
+    parts = {name for name, _ in model.named_children()}
+    unused = sorted(key for key in report.get("unexpected_keys", ()) if parts & set(key.split(".")[:2]))
+    if unused:
+        warnings.warn(
+            f"{len(unused)} tensors of the weights in {folder} have no place in the model of its config.json and are "
+            f"left out, {unused[0]} first.",
+            stacklevel=4,
+        )
+    if getattr(model.config, "adapter_attn_dim", None) and report:
+        warnings.warn(
+            f"Of {folder} the language adapter inside its weights is used (load_encoder says how to take another).",
+            stacklevel=4,
+        )
+
+
+def _batches(config) -> bool:
+    """Whether a padded batch gives each utterance the layers that it has alone.
+
+    A batch norm before the positional convolution makes something of the zeros behind an utterance's end, which the
+    convolution then carries into it.
+    """
+    return config.model_type in _BATCHED and not getattr(config, "conv_pos_batch_norm", False)
 
 
 def _record_layers(blocks: torch.nn.ModuleList, kept: dict[str, torch.Tensor]) -> None:
@@ -421,7 +587,7 @@ def _convolutional(model, folder: Path):
 
     convolve = _convolutions(model)
 
-    normalise = _normalises(folder, default=getattr(model.config, "feat_extract_norm", "layer") == "layer")
+    normalise = _normalises(folder, model.config)
     blocks = model.encoder.layers
     layers = ("cnn", "0", *(str(n) for n in range(1, len(blocks) + 1)))
     kept: dict[str, torch.Tensor] = {}
@@ -449,8 +615,7 @@ def _convolutional(model, folder: Path):
     def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
         cnn = convolve([_normalised(audio) if normalise else audio for audio in utterances])
         projected = [project(features[None])[0] for features in cnn]
-        whole_batch = model.config.model_type in _BATCHED
-        parts = [transform(part) for part in ([projected] if whole_batch else [[p] for p in projected])]
+        parts = [transform(part) for part in ([projected] if _batches(model.config) else [[p] for p in projected])]
         result = {layer: [frames for part in parts for frames in part[layer]] for layer in layers[1:]}
         kept.clear()
         return {"cnn": [features.float() for features in cnn], **result}
@@ -521,7 +686,7 @@ def _whisper(model, folder: Path):
     import torch
     from transformers import WhisperFeatureExtractor
 
-    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+    extractor = WhisperFeatureExtractor(**_preprocessing(folder))
     layers = ("cnn", "0", *(str(n) for n in range(1, len(model.layers) + 1)))
     kept: dict[str, torch.Tensor] = {}
     _record_layers(model.layers, kept)
@@ -539,7 +704,7 @@ def _whisper(model, folder: Path):
             )
         features = extractor(utterances, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         kept[layers[-1]] = model(_sent(features, model)).last_hidden_state
-        lengths = [-(-len(audio) // 320) for audio in utterances]
+        lengths = [-(-len(audio) // (2 * extractor.hop_length)) for audio in utterances]
         result = {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers}
         kept.clear()
         return result
@@ -551,7 +716,7 @@ def _w2v_bert(model, folder: Path):
     """w2v-BERT 2.0: filter banks instead of convolutions on the waveform, so there is no layer ``cnn``."""
     from transformers import SeamlessM4TFeatureExtractor
 
-    extractor = SeamlessM4TFeatureExtractor()
+    extractor = SeamlessM4TFeatureExtractor(**_preprocessing(folder))
     layers = tuple(str(n) for n in range(len(model.encoder.layers) + 1))
     kept: dict[str, torch.Tensor] = {}
     _record_layers(model.encoder.layers, kept)
@@ -561,8 +726,8 @@ def _w2v_bert(model, folder: Path):
         for audio in utterances:
             features = extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
             frames = int(features.attention_mask.sum())
-            output = model(_sent(features.input_features[:, :frames], model))
-            kept[layers[-1]] = output.last_hidden_state
+            projected = model.feature_projection(_sent(features.input_features[:, :frames], model))[0]
+            model.encoder(projected)  # whose last block's output is its own; what add_adapter adds is no layer
             for layer in layers:
                 result[layer].append(kept[layer][0].float())
         kept.clear()
@@ -608,7 +773,19 @@ def _normalised(audio: np.ndarray) -> np.ndarray:
     return ((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)).astype(np.float32)
 
 
-def _normalises(folder: Path, default: bool) -> bool:
-    """Whether the checkpoint wants normalised waveforms; it says so in preprocessor_config.json, if it has one."""
-    file = folder / "preprocessor_config.json"
-    return json.loads(file.read_text()).get("do_normalize", default) if file.is_file() else default
+def _normalises(folder: Path, config) -> bool:
+    """Whether a checkpoint wants normalised waveforms.
+
+    Where none of its files says so, the rule of wav2vec 2.0's authors is followed: with layer norm in the convolutions
+    yes, with group norm no.
+    """
+    settings = _preprocessing(folder)
+    if settings:
+        return settings.get("do_normalize", True)  # the feature extractor's own default
+    guessed = getattr(config, "feat_extract_norm", "layer") == "layer"
+    warnings.warn(
+        f"{folder} has no preprocessor_config.json to say whether waveforms are normalised (do_normalize): taken as "
+        f"{str(guessed).lower()}, from the norm of its convolutions.",
+        stacklevel=4,
+    )
+    return guessed

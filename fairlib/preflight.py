@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fairlib.chapters import (
     GROUPS,
-    HUB_ID,
     Chapter,
     ChapterError,
     EncoderParameters,
@@ -15,7 +14,7 @@ from fairlib.chapters import (
     StudyParameters,
     chapter_named,
 )
-from fairlib.encoders import configuration, encoder_layers, finetuned_from
+from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
 from fairlib.folders import cache_folder, require_room
 
 if TYPE_CHECKING:
@@ -121,18 +120,11 @@ def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.Da
 
 
 def _require_encoder(chapter: str, encoder: str) -> None:
-    """Fetch the configuration of a hub id that was never fetched: it is small, and tells that the id exists."""
+    """Fetch the settings of a hub id that was never fetched: they are small, and tell whether it can be used."""
     name = encoder.removeprefix("random:")
     if not HUB_ID.fullmatch(name) or configuration(name) is not None:
         return
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        hf_hub_download(name, "config.json")
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-        raise ChapterError(
-            f"{chapter}: {name} cannot be fetched from the model hub ({reason}): check the id and the network, or give"
-            " a folder."
-        ) from None
+        encoder_folder(name, weights=False)
+    except EncoderError as error:
+        raise ChapterError(f"{chapter}: {error}") from None

@@ -355,9 +355,10 @@ def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
             shipped.update(f"{path.name} {_sha256(path)}\n".encode())
     sources["shipped encoders and outcomes"] = shipped.hexdigest()[:16]
     if isinstance(chosen, EncoderParameters):
-        own = Path(chosen.encoder.removeprefix("random:"))
-        if own.is_absolute():  # a folder, not a name
-            sources["the encoder's files"] = _states(_files(own))
+        for what in ("encoder", "pretrained", "counterpart"):
+            own = Path(getattr(chosen, what, "").removeprefix("random:"))
+            if own.is_absolute():  # a folder, not a name
+                sources[f"the {what}'s files"] = _states(_files(own))
         speech = _speech_files(chosen.corpus)
         if speech:
             sources["the corpus's files"] = _states(speech)

@@ -184,7 +184,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
         ("speaker-identification", {"encoder": "pocket-hubert-children"}, "of random:pocket-hubert-children there are"),
         ("speech-recognition", {"seeds": 2}, "of pocket-hubert there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
-        ("fine-tuning", {"pretrained": "pocket-nothing"}, "of pocket-nothing there are no published outcomes"),
+        ("fine-tuning", {"pretrained": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are no published outcomes"),
     ],
 )
 def test_a_corpus_that_is_needed_and_not_there_is_refused_before_a_kernel_starts(
@@ -241,6 +241,7 @@ def test_the_printed_command_of_a_run_is_answered_by_that_run(tiny, tmp_path, ca
     """Whatever was chosen, the command says all of it: same parameters, same key, same folder."""
     (tmp_path / "an encoder").mkdir()
     (tmp_path / "an encoder" / "config.json").write_text('{"model_type": "hubert"}')
+    (tmp_path / "an encoder" / "model.safetensors").touch()
     for values in (
         {},
         {"corpus": "librispeech", "layer": "cnn"},
