@@ -550,7 +550,7 @@ def _check_loaded(folder: Path, model: torch.nn.Module, report: dict[str, list])
             f"left out, {unused[0]} first.",
             stacklevel=4,
         )
-    if getattr(model.config, "adapter_attn_dim", None) and report:
+    if report and any("adapter_layer" in name for name, _ in model.named_modules()):
         warnings.warn(
             f"Of {folder} the language adapter inside its weights is used (load_encoder says how to take another).",
             stacklevel=4,

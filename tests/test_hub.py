@@ -33,6 +33,9 @@ def hub(tmp_path):
     ).save_pretrained(folder)
     (folder / "modeling_tiny.py").write_text("raise SystemExit('code from a model repository was run')")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody should fetch")
+    for other in ("adapter.fra.safetensors", "model.fp16.safetensors", "generation_config.json", "tf_model.h5"):
+        (folder / other).write_bytes(b"what transformers would not load")
+    (folder / "processor_config.json").write_text('{"feature_extractor": {"do_normalize": true}}')
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,17 +99,37 @@ def test_an_encoder_is_fetched_once_without_pickles_or_code(hub, tmp_path):
     first = load(address, "lab/tiny-hubert", tmp_path)
     assert "['0', '1', 'cnn']" in first.stdout, first.stderr
     fetched = {path.split("/")[-1] for path in asked if "/resolve/" in path}
-    assert fetched == {"config.json", "model.safetensors"}
+    assert fetched == {"config.json", "processor_config.json", "model.safetensors"}
     asked.clear()
     again = load(address, "lab/tiny-hubert", tmp_path)
     assert "['0', '1', 'cnn']" in again.stdout, again.stderr
     assert not [path for path in asked if path.endswith("model.safetensors")]
 
 
-@pytest.mark.parametrize("name", ["lab/no-such-model", "random:lab/no-such-model"])
+def test_an_untrained_twin_needs_no_weights(hub, tmp_path):
+    address, asked = hub
+    twin = load(address, "random:lab/tiny-hubert", tmp_path)
+    assert "['0', '1', 'cnn']" in twin.stdout, twin.stderr
+    assert {path.split("/")[-1] for path in asked if "/resolve/" in path} == {"config.json", "processor_config.json"}
+
+
+def test_older_weights_are_fetched_where_there_are_no_others(hub, tmp_path):
+    """As of MMS in its first form: adapters in safetensors, the weights themselves in a pickle of tensors."""
+    address, asked = hub
+    folder = tmp_path / "repository"
+    torch.save(HubertModel.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.fp16.safetensors").unlink()
+    result = load(address, "lab/tiny-hubert", tmp_path)
+    assert "['0', '1', 'cnn']" in result.stdout, result.stderr
+    fetched = {path.split("/")[-1] for path in asked if "/resolve/" in path}
+    assert fetched == {"config.json", "processor_config.json", "pytorch_model.bin"}
+
+
+@pytest.mark.parametrize("name", ["lab/no-such-model", "random:lab/no-such-model", "no--such/model"])
 def test_an_encoder_that_the_hub_lacks_gets_one_sentence(hub, tmp_path, name):
     result = load(hub[0], name, tmp_path)
-    assert "lab/no-such-model cannot be fetched from the model hub" in result.stderr
+    assert f"{name.removeprefix('random:')} cannot be fetched from the model hub" in result.stderr
     assert "Traceback" not in result.stderr
 
 
