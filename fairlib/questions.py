@@ -172,6 +172,10 @@ def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
     if task == "sid" and isinstance(few, list) and few:
         least = 2 if lines else FEWEST_UTTERANCES
         lines.append(f"{len(few)} people with fewer than {least} utterances are left out of {TASKS[task]}.")
+    gone = tables[0].attrs.get("provenance", {}).get("utterances_left_out")
+    if gone:
+        why = ", ".join(f"{count} for {reason}" for reason, count in gone["because"].items())
+        lines.append(f"{gone['utterances']} of {gone['of']} utterances are left out of {TASKS[task]}: {why}.")
     return lines
 
 

@@ -175,18 +175,22 @@ Markdown(sentences.scales_sentence(bias, encoder, contrast))
 
 # %% tags=["hide-input"]
 in_words = everything[everything["unit"] == "word"]
-word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
-word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
-
-charts.error_by_layer(
-    word_errors,
-    encoder=encoder,
-    title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
-    description=sentences.describe_errors(word_errors, encoder),
-)
+said = "This corpus is written without spaces between words: there are no words to count errors in."
+if len(in_words):
+    word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
+    word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
+    said = words.plain(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
+    display(
+        charts.error_by_layer(
+            word_errors,
+            encoder=encoder,
+            title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
+            description=sentences.describe_errors(word_errors, encoder),
+        )
+    )
 
 # %% tags=["remove-input"]
-Markdown(words.plain(findings.where_bias_begins(word_bias, encoder, contrast).sentence))
+Markdown(said)
 
 # %% [markdown]
 # ### Every contrast that the corpus records

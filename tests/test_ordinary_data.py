@@ -161,3 +161,18 @@ def test_a_chapter_runs_and_says_what_it_leaves_out_or_refuses(
         holds(page, COLUMNS[name])
     elif chapter in questions.DESCRIBES:
         assert "region" in page  # only where the column itself divides nobody
+
+
+def test_a_script_without_spaces_has_no_words_and_who_wrote_nothing_is_counted(instruments, tmp_path, monkeypatch):
+    path = corpus(tmp_path, COLUMNS["two groups"], 4, "你好，世界", True)
+    table = pd.read_csv(path)
+    table["text"] = table["text"].mask(table.index % 8 == 1)
+    table.to_csv(path, index=False)
+    page = run(monkeypatch, "speech-recognition", values_for("speech-recognition", path, instruments))
+    assert "without spaces between words" in page.scope["said"]
+    missing = table["text"].isna().sum()
+    assert (
+        f"{missing} of {len(table)} utterances are left out of speech recognition: {missing} for no transcript"
+        in page.said
+    )
+    assert set(page.scope["asked"].runs[0]["unit"]) <= {"char"}
