@@ -130,6 +130,18 @@ def fetch(
 
 
 @app.command()
+def check(
+    corpus: Annotated[str, typer.Argument(help="corpus name, see fairlib corpora; or your own CSV file or folder")],
+) -> int:
+    """Say who is in a corpus, what is odd about its lists and its audio, and which chapters can be run on it."""
+    from fairlib.corpora.check import check_corpus, written
+
+    found = check_corpus(corpus)
+    print(written(found, {chapter.name: chapter.tasks for chapter in chapters.chapters().values()}))
+    return 1 if found.unreadable else 0
+
+
+@app.command()
 def encoders() -> None:
     """List the encoders that need no download."""
     from fairlib.encoders import finetuned_from, shipped_encoders
