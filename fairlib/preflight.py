@@ -79,14 +79,14 @@ def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
 
 
 def _require_speech(chapter: str, chosen: EncoderParameters, lacking: list[tuple[str, str]]) -> pd.DataFrame | None:
-    """The corpus, read as the chapter will read it; None of synthetic speech, which is made when it is needed."""
+    """The corpus, after what is odd about it was said; None of synthetic speech, which is made when it is needed."""
     if chosen.corpus in ("synthetic", "planted"):
         return None
-    from fairlib.corpora import CorpusError, load_corpus, require_corpus
+    from fairlib.corpora import CorpusError
+    from fairlib.corpora.check import look_over
 
     try:
-        require_corpus(chosen.corpus)
-        return load_corpus(chosen.corpus)
+        return look_over(chosen.corpus)
     except CorpusError as error:
         why = f"of {lacking[0][0]} there are no published outcomes ({lacking[0][1]})" if lacking else "force was given"
         raise ChapterError(f"{chapter}: {why}, so the speech itself is needed. {error}") from None

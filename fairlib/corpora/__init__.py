@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +18,10 @@ from fairlib.corpora.own import is_own, own_groups, own_name, why_no_groups
 from fairlib.corpora.splits import halves
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
-    FOLDERS,
     SPEAKER_COLUMNS,
     CorpusError,
     CorpusWarning,
     corpus_fingerprint,
-    find_root,
     require_text,
     speaker_columns,
 )
@@ -44,7 +41,6 @@ __all__ = [
     "load_corpus",
     "own_groups",
     "own_name",
-    "require_corpus",
     "require_text",
     "speaker_columns",
     "why_no_groups",
@@ -100,22 +96,3 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
         if setting not in allowed:
             raise CorpusError(f"Corpus {name!r} has no setting {setting!r}; it has {', '.join(allowed) or 'none'}.")
     return loader(root, on_error, **settings)
-
-
-def require_corpus(name: str) -> None:
-    """Refuse a corpus whose folder is not under FAIRLIB_DATA, as `load_corpus` would, without reading it.
-
-    One's own is read, for nobody else has seen it: a file that is missing costs seconds now and an hour later.
-
-    Raises:
-        CorpusError: it is not there, or something in one's own is wrong.
-
-    Example:
-        >>> require_corpus("synthetic")  # is made, wherever it is asked for
-    """
-    if name in FOLDERS:
-        find_root(name, FOLDERS[name], None)
-    elif name not in CORPUS_NAMES:
-        with warnings.catch_warnings():  # what they say is said by whoever loads it to use it
-            warnings.simplefilter("ignore", CorpusWarning)
-            load_corpus(name)

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -82,7 +81,10 @@ def check_corpus(corpus: str | Path | pd.DataFrame) -> CorpusCheck:
         >>> check_corpus("voices.csv").impossible  # doctest: +SKIP
         {'speech recognition': 'no utterance has a transcript', 'phone classification': 'no utterance has a transcript'}
     """
-    table, remarks, unreadable = _load(corpus)
+    return _checked(*_load(corpus))
+
+
+def _checked(table: pd.DataFrame, remarks: list[str], unreadable: list[str]) -> CorpusCheck:
     faults = _faults(table)
     refused = faults["refused"] if len(faults) else pd.Series(dtype=bool)
     unreadable = [*unreadable, *faults.loc[refused, "fault"]] if refused.any() else unreadable
@@ -284,23 +286,14 @@ def _of_chapter(check: CorpusCheck, tasks: list[str]) -> str:
     return "runs" + (f"; {'; '.join(skips)}" if skips else "")
 
 
-def look_over(corpus: str) -> None:
-    """What a run does first: say on standard error what is odd about a corpus, and refuse one that cannot be used.
-
-    Once for each corpus in a process; corpora that are made here are known to be sound.
+def look_over(corpus: str) -> pd.DataFrame:
+    """A corpus's table, after what a run does first: say on standard error what is odd about it, once a process.
 
     Raises:
-        CorpusError: files that cannot be read, or nothing that could be asked; one sentence.
+        CorpusError: there is no such corpus, files cannot be read, or nothing could be asked of it; one sentence.
     """
-    from fairlib.corpora import FOLDERS, is_own
-
-    if corpus in FOLDERS or is_own(corpus):
-        _look_over(corpus)
-
-
-@cache
-def _look_over(corpus: str) -> None:
-    check = check_corpus(corpus)
+    table, remarks, unreadable = _load(corpus)
+    check = _checked(table, remarks, unreadable)
     if check.unreadable:
         raise CorpusError(
             f"{_count(len(check.unreadable), 'utterance')} of {corpus} cannot be read; the first: {check.unreadable[0]}"
@@ -308,7 +301,13 @@ def _look_over(corpus: str) -> None:
     if set(check.impossible) >= {*LEAST_UTTERANCES, *TASKS.values()}:
         raise CorpusError(f"Nothing can be asked of {corpus}: {'; '.join(dict.fromkeys(check.impossible.values()))}.")
     for sentence in warnings_of(check):
-        print(f"{check.corpus}: {sentence}", file=sys.stderr)
+        if (check.corpus, sentence) not in _said:
+            _said.add((check.corpus, sentence))
+            print(f"{check.corpus}: {sentence}", file=sys.stderr)
+    return table
+
+
+_said: set[tuple[str, str]] = set()
 
 
 def _capital(sentence: str) -> str:

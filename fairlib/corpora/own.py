@@ -149,6 +149,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
     problems, rows, seen = Problems(on_error), [], {}
     listed, columns = _described(path, _read(path), say=True)
     ages = read_ages([row.values.get("age") for row in listed])
+    language = [name for name in ("language",) if name in listed[0].values]
     found = _found(path.parent, listed, problems)
     names = names_of(
         [row.name or written for row, _, written in found], [row.where if row.name else file for row, file, _ in found]
@@ -161,7 +162,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
             row = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
-            row |= {column: values.get(column) for column in ("text", "split", *columns)}
+            row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
             try:
                 rows.append(row | ({"age": ages(row["age"], where)} if "age" in columns else {}))
@@ -356,7 +357,7 @@ def _json(path: Path) -> dict:
 
 def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[Row], list[str]]:
     """The rows, and the columns that are to describe the speakers; ages in words are bands."""
-    columns = [name for name in listed[0].values if name not in (*NEEDED, "text", "utterance_id", "split")]
+    columns = [name for name in listed[0].values if name not in _OF_UTTERANCES]
     if "age" not in columns:
         return listed, columns
     if read_ages([row.values["age"] for row in listed]) is not None:
