@@ -379,8 +379,7 @@ def test_a_disk_that_becomes_full_on_the_way_is_told_in_one_sentence(tiny, monke
 def test_a_group_that_the_corpus_at_hand_does_not_divide_by_is_refused_before_a_kernel_starts(monkeypatch, no_kernel):
     """What Common Voice could record, a sample of it need not."""
     table = pd.DataFrame({"speaker_id": ["a", "b"], "sex": "female", "age_group": ["teens", "twenties"]})
-    monkeypatch.setattr("fairlib.corpora.load_corpus", lambda *_: table)
-    monkeypatch.setattr("fairlib.corpora.require_corpus", lambda *_: None)
+    monkeypatch.setattr("fairlib.corpora.check.look_over", lambda *_: table)
     for group, words in (("sex", "only one group by 'sex'"), ("accent", "no groups by 'accent'")):
         with pytest.raises(ChapterError, match=f"{words}; it has groups by age_group"):
             runs.run("speaker-identification", {"corpus": "commonvoice", "group": group, "seeds": 7})
