@@ -134,10 +134,10 @@ def check(
     corpus: Annotated[str, typer.Argument(help="corpus name, see fairlib corpora; or your own CSV file or folder")],
 ) -> int:
     """Say who is in a corpus, what is odd about its lists and its audio, and which chapters can be run on it."""
-    from fairlib.corpora.check import check_corpus, written
+    from fairlib.corpora.check import check_corpus, of_chapters, written
 
     found = check_corpus(corpus)
-    print(written(found, {chapter.name: chapter.tasks for chapter in chapters.chapters().values()}))
+    print(written(found, of_chapters(found)))
     return 1 if found.unreadable else 0
 
 

@@ -21,9 +21,8 @@ from fairlib.corpora.splits import halves
 from fairlib.corpora.table import CorpusError, CorpusWarning, speaker_columns
 from fairlib.folders import cache_folder, write_text
 
-LEAST_UTTERANCES = {"speaker identification": 4, "speaker verification": 2}  # of a speaker
+LEAST_UTTERANCES = 4  # of a speaker, for identification
 LEAST_PEOPLE = 5  # in a group; fewer are described and not judged
-TASKS = {"sid": "speaker identification", "asr": "speech recognition", "phone": "phone classification"}
 
 _VERSION = 1  # of what `audio_faults` and `_copies` find
 _NAMED = 3  # of many, so many are named
@@ -34,17 +33,17 @@ class CorpusCheck:
     """What was found in a corpus.
 
     Attributes:
-        corpus: its name.
+        table: what was looked over.
         people: one row a speaker: what is recorded of them, ``utterances, seconds, transcribed`` (utterances).
         remarks: what loading it had to say, one sentence each.
         unreadable: utterances that cannot be used at all, one sentence each.
         faults: ``utterance_id, speaker_id, fault``: audio that is short, silent, clipped, copied ...
         untranscribed, with_digits: utterances without a text, and with figures in it.
-        left_out: by task, the speakers or utterances that it will leave out, in words; empty where nobody is.
+        left_out: by task, the speakers or utterances that it will leave out, in words.
         impossible: by task, why it cannot be asked at all.
     """
 
-    corpus: str
+    table: pd.DataFrame
     people: pd.DataFrame
     remarks: list[str]
     unreadable: list[str]
@@ -53,6 +52,11 @@ class CorpusCheck:
     with_digits: int
     left_out: dict[str, str]
     impossible: dict[str, str]
+
+    @property
+    def corpus(self) -> str:
+        """Its name."""
+        return str(self.table["corpus"].iloc[0])
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -96,7 +100,7 @@ def _checked(table: pd.DataFrame, remarks: list[str], unreadable: list[str]) -> 
     people["transcribed"] = (text != "").groupby(table["speaker_id"]).sum()
     left_out, impossible = _askable(table, people)
     return CorpusCheck(
-        corpus=str(table["corpus"].iloc[0]),
+        table=table,
         people=people,
         remarks=remarks,
         unreadable=unreadable,
@@ -126,24 +130,22 @@ def _load(corpus: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, list[str], l
 
 
 def _askable(table: pd.DataFrame, people: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
-    left_out, impossible = {}, {}
-    if len(people) < 2:
-        why = "there is one speaker"
-        return {}, dict.fromkeys([*LEAST_UTTERANCES, *TASKS.values()], why)
-    for task, least in LEAST_UTTERANCES.items():
-        few = people["utterances"] < least
-        if (~few).sum() < 2:
-            impossible[task] = f"it needs two speakers with {least} utterances each, and {(~few).sum()} have them"
-        elif few.any():
-            left_out[task] = f"{_count(few.sum(), 'speaker')} with fewer than {least} utterances"
-    for task in ("speech recognition", "phone classification"):
-        spoken, silent = (people["transcribed"] > 0).sum(), int((people["utterances"] - people["transcribed"]).sum())
-        if spoken < 2:
-            who = "no utterance has a transcript" if not spoken else "only one speaker's utterances have transcripts"
-            impossible[task] = who
-        elif silent:
-            left_out[task] = f"{_count(silent, 'utterance')} without a transcript"
-    return left_out, impossible
+    from fairlib.questions import TASKS, reasons_against
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorpusWarning)
+        impossible = {task: why for task, why in reasons_against(table).items() if why}
+    few = people["utterances"] < LEAST_UTTERANCES
+    silent = int((people["utterances"] - people["transcribed"]).sum())
+    left_out = {}
+    if (~few).sum() < 2:
+        left_out["sid"] = f"everybody, none having {LEAST_UTTERANCES} utterances: verification stands in its place"
+    elif few.any():
+        left_out["sid"] = f"{_count(few.sum(), 'speaker')} with fewer than {LEAST_UTTERANCES} utterances"
+    if silent:
+        left_out |= dict.fromkeys(["asr", "phone"], f"{_count(silent, 'utterance')} without a transcript")
+    left_out = {TASKS[task]: who for task, who in left_out.items() if task not in impossible}
+    return left_out, {TASKS[task]: why for task, why in impossible.items()}
 
 
 # ---- audio ----
@@ -225,7 +227,7 @@ def warnings_of(check: CorpusCheck) -> list[str]:
         files = check.faults["utterance_id"].nunique()
         told.append(f"{_count(files, 'audio file')} should be looked at. {_capital('; '.join(parts))}.{also}")
     told += [f"{_capital(task)} leaves out {who}." for task, who in check.left_out.items()]
-    told += [f"{_capital(task)} cannot be asked: {why}." for task, why in check.impossible.items()]
+    told += [f"{_capital(task)} cannot be asked: {why}" for task, why in check.impossible.items()]
     groups = check.groups.dropna(subset="group")
     if not (groups[groups["speakers"] > 1].groupby("by").size() > 1).any():
         told.append("Groups cannot be compared: no column has two groups of two people or more.")
@@ -236,11 +238,11 @@ def warnings_of(check: CorpusCheck) -> list[str]:
     return told
 
 
-def written(check: CorpusCheck, chapters: Mapping[str, Iterable[str]] | None = None) -> str:
+def written(check: CorpusCheck, chapters: Mapping[str, str] | None = None) -> str:
     """A check as text, to be read on a terminal.
 
     Args:
-        chapters: the tasks that each chapter asks, by keys of `TASKS`.
+        chapters: from `of_chapters`.
     """
     people, each = check.people, check.people["utterances"]
     lines = [
@@ -270,27 +272,47 @@ def written(check: CorpusCheck, chapters: Mapping[str, Iterable[str]] | None = N
     lines += ["Look at:", *(f"  {sentence}" for sentence in told)] if told else ["Nothing is odd."]
     if chapters:
         lines.append("Chapters:")
-        lines += [f"  {name:26}{_of_chapter(check, list(tasks))}" for name, tasks in chapters.items()]
+        lines += [f"  {name:26}{sentence}" for name, sentence in chapters.items()]
     return "\n".join(lines)
 
 
-def _of_chapter(check: CorpusCheck, tasks: list[str]) -> str:
-    if not tasks:
-        return "runs; it reads no corpus"
-    names = [TASKS[task] for task in tasks]
-    lacking = [name for name in names if name in check.impossible]
-    if len(lacking) == len(names):
-        return f"cannot be run: {check.impossible[lacking[0]]}"
-    skips = [f"without {' and '.join(lacking)}"] if lacking else []
-    skips += [f"{name} leaves out {check.left_out[name]}" for name in names if name in check.left_out]
-    return "runs" + (f"; {'; '.join(skips)}" if skips else "")
+def of_chapters(check: CorpusCheck) -> dict[str, str]:
+    """Which chapters can be run on a corpus, by which columns, and what each leaves out; a sentence each, by name."""
+    from fairlib.chapters import chapters
+    from fairlib.questions import DESCRIBES, TASKS, refusal
+
+    divided = [by for by, mine in check.groups.dropna(subset="group").groupby("by", sort=False) if len(mine) > 1]
+    told = {}
+    for name, chapter in chapters().items():
+        tasks = [chapter.task] if chapter.task else list(chapter.tasks)
+        compares = "group" in chapter.parameters.model_fields
+        columns = divided if compares else [""]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CorpusWarning)
+            against = {by: refusal(name, tasks, check.corpus, by, check.table) for by in columns}
+        possible = [by for by, why in against.items() if not why]
+        if not tasks:
+            told[name] = "runs; it reads no corpus"
+        elif not possible:
+            why = next(iter(against.values()), "no column divides the speakers into groups")
+            told[name] = f"cannot be run: {why}"
+        else:
+            told[name] = "describes it" if name in DESCRIBES else "runs"
+            told[name] += f" by {', '.join(possible)}" if compares else ""
+            asked = [TASKS[task] for task in chapter.tasks]
+            lacking = [task for task in asked if task in check.impossible]
+            told[name] += f"; without {' and '.join(lacking)}" if lacking else ""
+            told[name] += "".join(
+                f"; {task} leaves out {check.left_out[task]}" for task in asked if task in check.left_out
+            )
+    return told
 
 
 def look_over(corpus: str) -> pd.DataFrame:
     """A corpus's table, after what a run does first: say on standard error what is odd about it, once a process.
 
     Raises:
-        CorpusError: there is no such corpus, files cannot be read, or nothing could be asked of it; one sentence.
+        CorpusError: there is no such corpus, or files of it cannot be read; one sentence.
     """
     table, remarks, unreadable = _load(corpus)
     check = _checked(table, remarks, unreadable)
@@ -298,8 +320,6 @@ def look_over(corpus: str) -> pd.DataFrame:
         raise CorpusError(
             f"{_count(len(check.unreadable), 'utterance')} of {corpus} cannot be read; the first: {check.unreadable[0]}"
         )
-    if set(check.impossible) >= {*LEAST_UTTERANCES, *TASKS.values()}:
-        raise CorpusError(f"Nothing can be asked of {corpus}: {'; '.join(dict.fromkeys(check.impossible.values()))}.")
     for sentence in warnings_of(check):
         if (check.corpus, sentence) not in _said:
             _said.add((check.corpus, sentence))
