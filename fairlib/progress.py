@@ -67,9 +67,12 @@ def steps(what: str, things: Iterable[_T], total: int | None = None, unit: str =
     """
     number = total if total is not None else len(things) if isinstance(things, Sized) else 0
     with stage(what, number, unit) as done:
-        for thing in things:
-            yield thing
-            done()
+        try:
+            for thing in things:
+                yield thing
+                done()
+        finally:  # of what a pool was given, the rest is not made when nobody goes on
+            getattr(things, "close", lambda: None)()
 
 
 @contextlib.contextmanager

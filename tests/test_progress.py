@@ -4,6 +4,10 @@ import io
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
 
 from fairlib import progress
 from fairlib.progress import Teller, listening, stage, steps
@@ -88,3 +92,12 @@ def test_whoever_reads_no_longer_does_not_stop_the_work(monkeypatch):
         assert list(steps("encoding", [1])) == [1]
     with stage("alone"):
         Teller(open(__file__)).hear(heard(end="done", seconds=2.0))  # not to be written
+
+
+def test_what_nobody_goes_on_with_is_not_made():
+    slow = []
+    with pytest.raises(KeyboardInterrupt), ThreadPoolExecutor(1) as pool:
+        with closing(steps("speaking", pool.map(lambda n: slow.append(n) or time.sleep(0.02), range(100)))) as all_:
+            next(all_)
+            raise KeyboardInterrupt
+    assert len(slow) < 50

@@ -31,6 +31,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -344,9 +345,10 @@ def _make(folder: Path, settings: dict, planted: dict[str, Disadvantage]) -> lis
         new, old = scratch / "new", scratch / "old"
         new.mkdir()
         speakers = _plan(settings, planted)
-        with ThreadPoolExecutor(2) as pool:  # eSpeak speaks in other processes meanwhile
-            spoken = pool.map(_speak, speakers)
-            spoken = steps("speaking synthetic speech", spoken, len(speakers), "voices")
+        with (
+            ThreadPoolExecutor(2) as pool,  # eSpeak speaks in other processes meanwhile
+            closing(steps("speaking synthetic speech", pool.map(_speak, speakers), len(speakers), "voices")) as spoken,
+        ):
             rows = [
                 row for speaker, waves in zip(speakers, spoken, strict=True) for row in _record(new, speaker, waves)
             ]
