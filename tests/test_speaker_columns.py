@@ -304,3 +304,46 @@ def test_groups_of_any_type_are_compared(tmp_path, monkeypatch):
         fairlib.group_bias(outcomes.drop(columns="probe"), by="region")
     with pytest.raises(ValueError, match="age is a number, no group of people.*age_group"):
         fairlib.group_bias(outcomes.assign(age=7.0), by="age")
+
+
+# --- what users of neighbouring tools have reported ---------------------------------------------------------------
+
+
+def test_two_people_under_one_id_are_noticed_where_their_sex_is_recorded(tmp_path):
+    table = speech(tmp_path)
+    table["sex"] = ["female", "male", "female", "male"] + ["female"] * 8 + ["male"] * 4
+    with pytest.warns(UserWarning, match=r"more than one answer.*sex of s0 \(female, male\)"):
+        corpus = load_corpus("csv", root=write(table, tmp_path))
+    assert corpus.groupby("speaker_id")["sex"].first().fillna("?").tolist() == ["?", "female", "female", "male"]
+
+
+def test_a_speaker_or_a_text_may_be_called_what_other_readers_take_for_missing(tmp_path):
+    table = speech(tmp_path).assign(text="null")
+    table["speaker_id"] = table["speaker_id"].replace({"s0": "NA", "s1": "nan", "s2": "None"})
+    corpus = load_corpus("csv", root=write(table, tmp_path))
+    assert set(corpus["speaker_id"]) == {"NA", "nan", "None", "s3"} and set(corpus["text"]) == {"null"}
+    assert set(as_corpus(table)["speaker_id"]) == {"NA", "nan", "None", "s3"}
+
+
+def test_na_for_north_america_is_missing_and_how_to_keep_it_is_said(tmp_path):
+    table = speech(tmp_path)
+    continent = table["speaker_id"].map({"s0": "NA", "s1": "SA", "s2": "EU", "s3": "SA"})
+    with pytest.warns(UserWarning, match=r"continent “NA” \(1 speaker\); give another name to what is a group"):
+        corpus = load_corpus("csv", root=write(table.assign(continent=continent), tmp_path))
+    assert set(corpus["continent"].dropna()) == {"SA", "EU"}
+
+
+def test_a_volunteer_in_the_train_list_of_one_language_and_the_test_list_of_another_is_not_tested(tmp_path):
+    lists = (("en", "train", "both"), ("de", "test", "both"), ("de", "train", "one"), ("en", "test", "other"))
+    for language, name, who in lists:
+        clips = tmp_path / "cv-corpus-1" / language / "clips"
+        clips.mkdir(parents=True, exist_ok=True)
+        soundfile.write(clips / f"{language}{name}.wav", np.ones(4000) / 10, 16_000)
+        line = f"client_id\tpath\tsentence\n{who}\t{language}{name}.mp3\thello\n"
+        (clips.parent / f"{name}.tsv").write_text(line)
+    corpus = load_corpus("commonvoice", root=tmp_path)
+    with pytest.warns(UserWarning, match="1 of 4 utterances are in neither half.*both first"):
+        half = halves(corpus)
+    assert dict(zip(corpus["utterance_id"], half)) == {
+        "entrain": "train", "detrain": "train", "entest": "test", "detest": "neither",
+    }  # fmt: skip
