@@ -273,7 +273,8 @@ def encoder_folder(name: str, weights: bool = True) -> Path:
         return _checkpoint_folder(name)
     folder = _place(name)
     if folder.is_dir():
-        model_family(folder)
+        if not (folder / "config.json").is_file():
+            model_family(folder)  # says what is amiss
         return folder
     if not HUB_ID.fullmatch(name) or name.startswith("."):
         known = [*shipped_encoders(), "logmel"]
