@@ -158,7 +158,12 @@ def test_features_are_extracted_once_for_all_probes_and_removed(voices, tmp_path
         verify_speakers("logmel", voices, by="group")
         assert len(set(passes)) == 1 and len(list(passes[0].glob("0*/logmel.npy"))) == 1
     assert not passes[0].exists()
+
+    passes.clear()
     probe_speakers("logmel", voices, seeds=1, force=True)
+    verify_speakers("logmel", voices, by="group", force=True)
+    assert len(passes) == 1 and passes[0].exists()  # pooled alone they are small: they stay until the process ends
+    stored_module._remove(stored_module._pooled_folders)
     assert not list((tmp_path / "cache" / "features").glob("*/*"))
 
 
