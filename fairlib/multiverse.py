@@ -135,8 +135,7 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
                 rows.append(
                     {"name": name, "at": at, "layer": layer, "error": error[layer], "saturated": saturated} | gap
                 )
-    columns = ["name", "at", "layer", "error", "saturated", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
-    return pd.DataFrame(rows, columns=columns)
+    return _with_best(rows)
 
 
 def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str) -> pd.DataFrame:
@@ -157,7 +156,14 @@ def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str)
         for at, layer in places.items()
         if layer in table.index
     ]
-    return pd.DataFrame(rows)
+    return _with_best(rows)
+
+
+def _with_best(rows: list[dict]) -> pd.DataFrame:
+    """The choices that have a gap at their best layer; one at layer cnn alone has nothing to stand beside."""
+    columns = ["name", "at", "layer", "error", "saturated", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table[table["name"].isin(table.loc[table["at"] == "best", "name"])].reset_index(drop=True)
 
 
 def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Finding:

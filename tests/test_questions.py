@@ -171,6 +171,11 @@ def test_where_no_way_can_tell_nothing_has_been_shown_to_hold():
     assert multiverse.does_it_hold(shown, "sex", "female vs male", "In identification").verdict == "supported"
 
 
+def test_a_choice_without_a_gap_at_its_best_layer_is_no_choice():
+    table = multiverse._with_best([{"name": "one", "at": "cnn"}, {"name": "two", "at": "best"}])
+    assert table["name"].tolist() == ["two"]
+
+
 def test_a_control_that_errs_nearly_always_is_said_beside_the_verdict():
     errors = {("e", "1"): 0.3, ("random:e", "1"): 0.84, ("logmel", "logmel"): 0.4}
     made = one_layer(0.5, 1.5, 0.01)
