@@ -114,9 +114,7 @@ def cka(one: np.ndarray, other: np.ndarray) -> float:
         1.0
     """
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    return float(
-        np.linalg.norm(one.T @ other) ** 2 / (np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other))
-    )
+    return float(np.linalg.norm(one.T @ other) ** 2 / (np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other)))
 
 
 def context_logmel(context_ms: int, coefficients: int = 8) -> Layers:

@@ -110,6 +110,7 @@ def _or_elsewhere(folder: Path | None) -> str:
             return f", or name another folder by {name}"
     return ""
 
+
 def write_text(path: Path, text: str) -> None:
     """`Path.write_text` that a stop never leaves half done."""
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -112,8 +112,7 @@ def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = 
         else:
             clear = layers_named(layers, list(rows.loc[rows["biased"], "layer"]))
             parts.append(
-                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, a gap is shown at"
-                f" {clear}"
+                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, a gap is shown at {clear}"
             )
     return (
         f"Line chart of the gap {contrast} by layer, {scale.replace('_', ' ')} of error with 95 percent"

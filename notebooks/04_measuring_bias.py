@@ -490,7 +490,9 @@ rates = sums["errors"] / sums["length"]
 means, spread = rates.groupby("group").mean(), rates.groupby("group").std()
 print(f"the means differ by {100 * abs(means.diff().iloc[-1]):.1f} points,")
 print(f"two people of one group typically by {100 * 2**0.5 * spread.mean():.1f},")
-print(f"and two means of {speakers} people each by chance typically by {100 * ((spread**2).sum() / speakers) ** 0.5:.1f}.")
+print(
+    f"and two means of {speakers} people each by chance typically by {100 * ((spread**2).sum() / speakers) ** 0.5:.1f}."
+)
 
 # %% [markdown]
 # :::{solution-end}

@@ -178,7 +178,9 @@ Markdown(sentences.scales_sentence(bias, encoder, contrast))
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-charts.table(findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}")
+charts.table(
+    findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}"
+)
 
 # %% [markdown]
 # ### Adjusted for what else differs
@@ -264,6 +266,7 @@ else:
 # A probe with a *hidden* layer could read what a linear one cannot, given speech enough of every speaker to learn from.
 # And the *code length* counts the bits that it takes to send each utterance's speaker to somebody who has the layer:
 # the fewer, the plainer the layer shows who speaks {cite}`voita2020`.
+
 
 # %% tags=["hide-input"]
 def every_encoder(ask, **settings):

@@ -84,7 +84,11 @@ charts.use_book_renderer()
 
 names = [encoder, *findings.controls(encoder)]
 asked = questions.ask(
-    {"asr": lambda: [fairlib.probe_characters(name, corpus, probe, seeds, force and name == encoder) for name in names]},
+    {
+        "asr": lambda: [
+            fairlib.probe_characters(name, corpus, probe, seeds, force and name == encoder) for name in names
+        ]
+    },
     by=group,
 ).or_stop()
 everything, contrast = asked.outcomes["asr"], asked.contrast
@@ -200,7 +204,9 @@ Markdown(said)
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-charts.table(findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}")
+charts.table(
+    findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}"
+)
 
 # %% [markdown]
 # ### Adjusted for what else differs

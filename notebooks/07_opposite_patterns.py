@@ -98,7 +98,10 @@ for task, outcomes in asked.outcomes.items():
     found[task] = c2_finding(every, task, contrast)
 for task, why in why_not.items():
     found[task] = findings.not_asked(C2_CLAIMS[task], RULE, why)
-said = [*asked.said, *(f"{tasks[task].capitalize()}: {why}" for task, why in why_not.items() if task not in asked.refused)]
+said = [
+    *asked.said,
+    *(f"{tasks[task].capitalize()}: {why}" for task, why in why_not.items() if task not in asked.refused),
+]
 display(Markdown(words.bullets(said)))
 
 # %% tags=["remove-input", "remove-output"]

@@ -257,11 +257,13 @@ for when, name in {"before": before, "after": encoder}.items():
     sums = best.groupby(["speaker_id", group])[["errors", "length"]].sum()
     rates[when] = sums["errors"] / sums["length"]
 gained = (rates["before"] - rates["after"]).groupby(group)
-pd.DataFrame({
-    "people": gained.size(),
-    "share who gained": gained.agg(lambda values: (values > 0).mean()).round(2),
-    "median gain, points": (100 * gained.median()).round(1),
-})
+pd.DataFrame(
+    {
+        "people": gained.size(),
+        "share who gained": gained.agg(lambda values: (values > 0).mean()).round(2),
+        "median gain, points": (100 * gained.median()).round(1),
+    }
+)
 
 # %% [markdown]
 # :::{solution-end}
@@ -277,4 +279,6 @@ pd.DataFrame({
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(asked.runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()})
+provenance_box(
+    asked.runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()}
+)

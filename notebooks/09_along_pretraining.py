@@ -305,7 +305,9 @@ cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corp
 names = dict.fromkeys(name for pair in pairs.values() for name in pair)
 for task, ask in cause_probes.items():
     if why := asked.refused.get(task):
-        found[f"{task}_cause"] = findings.not_asked(f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why)
+        found[f"{task}_cause"] = findings.not_asked(
+            f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why
+        )
         continue
     tables = {name: table for name in names if (table := along.at_hand(ask, name)) is not None}
     lacking = [words.encoder_label(name) for name in (encoder, counterpart) if name not in tables]
@@ -328,7 +330,9 @@ for task, ask in cause_probes.items():
         findings.gaps(bias, encoder, contrast)
     except (BiasError, ValueError):
         why = "too few people of some group are left whom neither encoder has heard."
-        found[f"{task}_cause"] = findings.not_asked(f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why)
+        found[f"{task}_cause"] = findings.not_asked(
+            f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why
+        )
         continue
     effects[task] = along.changes_by_speech(kept, group, paired)
     helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
@@ -352,7 +356,10 @@ for task, table in effects.items():
             moved, span = words.two_lines(row.estimate, row.low, row.high).split("\n")
             entry[row.pair] = f"{moved}, p {words.p_value(row.p_holm)}\n{span}"
         rows.append(entry)
-charts.table(pd.DataFrame(rows).fillna(""), "How much the gap's log odds ratio changes, in pairs, with Holm's p and 95 % intervals")
+charts.table(
+    pd.DataFrame(rows).fillna(""),
+    "How much the gap's log odds ratio changes, in pairs, with Holm's p and 95 % intervals",
+)
 
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():

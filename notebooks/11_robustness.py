@@ -84,9 +84,7 @@ def book_of(task):
 asked = questions.ask({task: lambda task=task: book_of(task) for task in ways}, by=group).or_stop()
 tasks = {"sid": "Telling speakers", "asr": "Telling what is said"}
 book, contrast = asked.outcomes, asked.contrast
-choices = {
-    task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book
-}
+choices = {task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book}
 first, second = words.sides(group, contrast)
 tables = {task: multiverse.gaps_of(made, group, contrast) for task, made in choices.items()}
 if "sid" in tables:
@@ -376,4 +374,6 @@ print(f"with all {len(sums)} people {whole:+.2f}; without speaker {sums.index[fa
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(asked.runs, parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()})
+provenance_box(
+    asked.runs, parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()}
+)
