@@ -14,6 +14,8 @@ archive: pdf             ## pack the book and its PDF, with a checksum
 
 test: .venv/ready        ## run the tests
 	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	.venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
 	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "not cluster"
 
 test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
@@ -24,7 +26,7 @@ bench: .venv/ready       ## measure extraction and probes, and write the tables 
 	OMP_NUM_THREADS=1 $(python) -m bench.speed
 
 notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
-	$(python) -c "from fairlib.notebooks import write_pairs; print(*write_pairs(), sep='\n')"
+	$(python) -c "from fairlib.book.pairs import write_pairs; print(*write_pairs(), sep='\n')"
 
 clean:                   ## remove what was built; .venv and _runs stay
 	rm -rf _build .pytest_cache .ruff_cache

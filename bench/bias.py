@@ -19,7 +19,7 @@ GROUPINGS = ("sex", "age_group", ["sex", "age_group"])
 
 def study() -> pd.DataFrame:
     """Outcomes as a study of this size has them: names as strings, two columns of groups."""
-    from fairlib.simulation import simulate_outcomes
+    from fairlib.bias.simulation import simulate_outcomes
 
     rates = {"child": np.linspace(0.3, 0.5, LAYERS), "adult": np.linspace(0.2, 0.4, LAYERS)}
     outcomes = simulate_outcomes(rates, SPEAKERS // 2, UTTERANCES, seeds=SEEDS, seed_spread=0.1, by="age_group").astype(

@@ -28,11 +28,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fairlib.adjustment import adjusted_gaps
-from fairlib.association import bias_error_association, rank_correlation
 from fairlib.bias import BETWEEN, SCALES, WORST, bias_differences, group_bias, group_errors, link, slope
-from fairlib.power import smallest_gap
-from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.bias.association import bias_error_association, rank_correlation
+from fairlib.bias.power import smallest_gap
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
 
 SPEAKERS = (5, 10, 30, 100)
 LEVELS = (0.05, 0.15, 0.30, 0.45)

@@ -80,9 +80,9 @@ def speech(number: int) -> pd.DataFrame:
 def extraction(work: Path, peers: Path | None, number: int, rounds: int) -> str:
     import torch
 
-    from fairlib.audio import read_audio
+    from fairlib.corpora.audio import read_audio
     from fairlib.encoders import load_encoder
-    from fairlib.extraction import BATCH_SECONDS, _batches, extract
+    from fairlib.encoders.extraction import BATCH_SECONDS, _batches, extract
 
     encoder, table = load_encoder(ENCODER, device="cpu"), speech(number)
     audio = [read_audio(path) for path in table["path"]]
@@ -178,8 +178,8 @@ def speaker_probes(work: Path, rounds: int) -> str:
 
     from fairlib import extract, load_corpus, load_encoder
     from fairlib.corpora import CorpusError
-    from fairlib.probing import SPEAKER_PROBE, held_out
-    from fairlib.probing.softmax import fit_softmax
+    from fairlib.probes import SPEAKER_PROBE, held_out
+    from fairlib.probes.softmax import fit_softmax
 
     try:
         table = load_corpus("speechocean762")
@@ -225,7 +225,7 @@ def speaker_probes(work: Path, rounds: int) -> str:
 
 
 def character_probes(layers: int, rounds: int, context: bool) -> str:
-    from fairlib.probing import CHARACTER_PROBE, ctc
+    from fairlib.probes import CHARACTER_PROBE, ctc
 
     rng = np.random.default_rng(0)
     lengths = rng.integers(100, 300, 96)
@@ -301,7 +301,7 @@ def alone(what: str, work: str, encoder_name: str, number: str, times: str) -> d
     import torch
 
     from fairlib.encoders import load_encoder
-    from fairlib.extraction import extract
+    from fairlib.encoders.extraction import extract
 
     torch.set_num_threads(1)
     if what == "whole path":
@@ -331,7 +331,7 @@ def _high_water() -> int:
 def whole_path(work: Path, encoder_name: str) -> dict:
     """A base-size encoder with random weights from audio to outcomes of speakers and of characters."""
     from fairlib import load_corpus, probe_characters, probe_speakers
-    from fairlib.probing import ctc, kept_features
+    from fairlib.probes import ctc, kept_features
 
     os.environ["FAIRLIB_STORE"], os.environ["FAIRLIB_CACHE"] = str(work / "store"), str(work / "cache")
     ctc.LEAST_STEPS = 8

@@ -23,14 +23,14 @@ from scipy.fft import dct
 from scipy.special import logit
 
 from fairlib import load_corpus, load_encoder
-from fairlib.alignment import align
-from fairlib.audio import SAMPLE_RATE
 from fairlib.corpora import halves
-from fairlib.extraction import BATCH_SECONDS, length_batches, reader
-from fairlib.folders import write_text
-from fairlib.probing.phones import phone_labels
-from fairlib.probing.softmax import fit_softmax
-from fairlib.probing.splits import held_out
+from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.encoders.extraction import BATCH_SECONDS, length_batches, reader
+from fairlib.files import write_text
+from fairlib.probes.alignment import align
+from fairlib.probes.phones import phone_labels
+from fairlib.probes.softmax import fit_softmax
+from fairlib.probes.splits import held_out
 
 # Utterances of the training and of the test half whose phones are classified; of speechocean762 all are identified.
 SAMPLES = {"librispeech": (450, 1000), "speechocean762": (1200, 1200)}

@@ -8,30 +8,30 @@ from importlib import import_module
 _HOME = {
     "load_corpus": "fairlib.corpora",
     "load_encoder": "fairlib.encoders",
-    "extract": "fairlib.extraction",
-    "probe_speakers": "fairlib.probing",
-    "probe_characters": "fairlib.probing",
-    "probe_phones": "fairlib.probing",
-    "identify_among": "fairlib.probing",
-    "verify_speakers": "fairlib.probing",
-    "description_length": "fairlib.probing",
-    "confusions": "fairlib.probing",
-    "selectivity": "fairlib.probing",
-    "kept_features": "fairlib.probing",
-    "compare_frame_modes": "fairlib.probing",
-    "run_calls": "fairlib.executors",
-    "local_processes": "fairlib.executors",
+    "extract": "fairlib.encoders.extraction",
+    "probe_speakers": "fairlib.probes",
+    "probe_characters": "fairlib.probes",
+    "probe_phones": "fairlib.probes",
+    "identify_among": "fairlib.probes",
+    "verify_speakers": "fairlib.probes",
+    "description_length": "fairlib.probes",
+    "confusions": "fairlib.probes",
+    "selectivity": "fairlib.probes",
+    "kept_features": "fairlib.probes",
+    "compare_frame_modes": "fairlib.probes",
+    "run_calls": "fairlib.encoders.workers",
+    "local_processes": "fairlib.encoders.workers",
     "group_errors": "fairlib.bias",
     "group_bias": "fairlib.bias",
     "bias_differences": "fairlib.bias",
-    "bias_error_association": "fairlib.association",
-    "adjusted_gaps": "fairlib.adjustment",
-    "smallest_gaps": "fairlib.power",
-    "simulate_outcomes": "fairlib.simulation",
+    "bias_error_association": "fairlib.bias.association",
+    "adjusted_gaps": "fairlib.bias.adjustment",
+    "smallest_gaps": "fairlib.bias.power",
+    "simulate_outcomes": "fairlib.bias.simulation",
     "group_columns": "fairlib.bias",
     "layer_order": "fairlib.bias",
-    "pretrain": "fairlib.pretraining",
-    "finetune": "fairlib.finetuning",
+    "pretrain": "fairlib.training.pretraining",
+    "finetune": "fairlib.training.finetuning",
 }
 __all__ = [*_HOME, "charts"]
 
@@ -39,7 +39,7 @@ __all__ = [*_HOME, "charts"]
 def __getattr__(name: str):
     # Loaded when first asked for: torch takes seconds, and the command line's answers should not.
     if name == "charts":
-        return import_module("fairlib.charts")
+        return import_module("fairlib.display.charts")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'fairlib' has no attribute {name!r}")

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fairlib import chapters, folders, grids, progress
-from fairlib import runs as runs_module
+from fairlib import files, progress
+from fairlib.book import chapters, grids
+from fairlib.book import runs as runs_module
 
 app = typer.Typer(
     name="fairlib",
@@ -33,7 +34,7 @@ app = typer.Typer(
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        from fairlib.provenance import code_version
+        from fairlib.book.provenance import code_version
 
         print(code_version())
         raise typer.Exit
@@ -88,7 +89,7 @@ def list_corpora(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand:
         return
     from fairlib.corpora import CORPUS_NAMES, CorpusError, load_corpus
-    from fairlib.corpora.fetch import ARCHIVES, ON_REQUEST, USUAL_PARTS
+    from fairlib.corpora.download import ARCHIVES, ON_REQUEST, USUAL_PARTS
 
     for name in CORPUS_NAMES:
         groups = ", ".join(chapters.GROUPS[name])
@@ -123,7 +124,7 @@ def fetch(
     source: Annotated[str, typer.Option(help="the publisher's address, or a mirror's")] = "",
 ) -> None:
     """Fetch a corpus from its publisher into FAIRLIB_DATA; a stopped download goes on where it was."""
-    from fairlib.corpora import fetch as fetching
+    from fairlib.corpora import download as fetching
 
     for folder in fetching.fetch(corpus, parts or (), source=source or fetching.OPENSLR):
         print(folder)
@@ -134,7 +135,7 @@ def check(
     corpus: Annotated[str, typer.Argument(help="corpus name, see fairlib corpora; or your own CSV file or folder")],
 ) -> int:
     """Say who is in a corpus, what is odd about its lists and its audio, and which chapters can be run on it."""
-    from fairlib.corpora.check import check_corpus, of_chapters, written
+    from fairlib.book.check import check_corpus, of_chapters, written
 
     found = check_corpus(corpus)
     print(written(found, of_chapters(found)))
@@ -162,9 +163,9 @@ def pretrain(
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
 ) -> None:
     """Pretrain an encoder from a recipe; a stopped pretraining goes on from its last checkpoint."""
-    from fairlib.pretraining import pretrain
+    from fairlib.training.pretraining import pretrain
 
-    folders.require_room(output or folders.cache_folder())
+    files.require_room(output or files.cache_folder())
     print(pretrain(recipe, output, seed))
 
 
@@ -176,9 +177,9 @@ def finetune(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Fine-tune an encoder for speech recognition (CTC over characters); a stopped run goes on."""
-    from fairlib.finetuning import finetune
+    from fairlib.training.finetuning import finetune
 
-    folders.require_room(output)
+    files.require_room(output)
     print(finetune(encoder, corpus, output, seed))
 
 
@@ -196,9 +197,9 @@ def extract(
     from contextlib import nullcontext
 
     import fairlib
-    from fairlib.executors import local_processes
+    from fairlib.encoders.workers import local_processes
 
-    folders.require_room(output)
+    files.require_room(output)
     loaded, table = fairlib.load_encoder(encoder), fairlib.load_corpus(corpus)
     with local_processes(processes) if processes else nullcontext() as executor:
         features = fairlib.extract(loaded, table, output, frames, executor=executor)
@@ -242,8 +243,8 @@ def probe(
         if task is not Task.characters:
             raise typer.BadParameter("--frames is for the task characters")
         settings["frames"] = frames
-    for folder in (folders.cache_folder(), store_folder()):
-        folders.require_room(folder)
+    for folder in (files.cache_folder(), store_folder()):
+        files.require_room(folder)
     outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
     origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")
@@ -264,8 +265,8 @@ def reproduce(
 
     What cannot be done does not stop the rest, and is told at the end; a stopped study goes on where it was.
     """
-    from fairlib import prediction
-    from fairlib import study as studies
+    from fairlib.book import prediction
+    from fairlib.book import studies as studies
 
     about, calls, jobs = studies.load_study(studies.study_file(study))
     for column, chosen in (("encoder", encoder), ("corpus", corpus)):
@@ -306,7 +307,7 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="the page; by default one in _runs/comparisons")] = None,
 ) -> None:
     """Compare two runs of a chapter: verdicts, what they were made from, outcomes, layers and gaps."""
-    from fairlib import comparison
+    from fairlib.book import comparison
 
     compared = comparison.compare(a, b)
     print(comparison.told(compared))
@@ -324,16 +325,16 @@ def book(
     With runs (their folders, or the beginnings of their names) or a study, a book of these is built instead: with the
     same chapters, a title and contents of its own, and without executing anything.
     """
-    from fairlib import book as books
+    from fairlib.book import build as books
 
-    folders.require_room(output or books.BUILD)
+    files.require_room(output or books.BUILD)
     where = {} if output is None else {"output": output}
     if not runs:
         built = books.build_book(**where)
     else:
         title = ""
         if len(runs) == 1:
-            from fairlib import study as studies
+            from fairlib.book import studies as studies
 
             file = studies.study_file(runs[0])
             if file.suffix == ".toml" and file.is_file():
@@ -342,7 +343,7 @@ def book(
         built = books.build_book_of_runs(runs, title, **where)
     print(built)
     if pdf:
-        from fairlib.printing import print_book
+        from fairlib.book.printing import print_book
 
         print(print_book(built.parent, pdf))
 
@@ -417,7 +418,7 @@ def _tell_plans(jobs: Sequence[grids.Job]) -> int:
     for chapter, values in jobs:
         try:
             folder, why = runs_module.plan(chapter, values)
-        except (chapters.ChapterError, folders.FolderError) as error:
+        except (chapters.ChapterError, files.FolderError) as error:
             status = _complain(str(error), 2)
         else:
             print(f"{'run' if why else 'reuse':7}{folder.name}{f'  ({why})' if why else ''}")
@@ -485,7 +486,7 @@ def _status(call: Callable[[], Any]) -> int:
         if isinstance(error, RuntimeError) and type(error).__module__.startswith("fairlib"):
             return _complain(str(error), 1)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            said = folders.told_disk_error(error)
+            said = files.told_disk_error(error)
             if said:
                 return _complain(said, 1)
         raise

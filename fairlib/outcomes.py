@@ -27,9 +27,9 @@ import pyarrow
 import pyarrow.parquet
 
 from fairlib.corpora.identity import OTHER, published_for
-from fairlib.folders import cache_folder, replace
+from fairlib.files import ASSETS, cache_folder, replace
 
-PUBLISHED = Path(__file__).parent / "assets" / "outcomes"
+PUBLISHED = ASSETS / "outcomes"
 
 # The version of the method, part of every key. Raise a task's number when a change alters its outcomes; the tests
 # recompute a small study and fail when results move while these stand still.

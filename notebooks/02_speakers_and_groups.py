@@ -59,10 +59,11 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, questions, sentences, words
 from fairlib.bias import group_columns
-from fairlib.provenance import provenance_box, rerun
-from fairlib.speakers import (
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
+from fairlib.findings import questions
+from fairlib.findings.speakers import (
     NEGLIGIBLE,
     are_they_alike,
     differences,
@@ -74,7 +75,7 @@ from fairlib.speakers import (
     speakers_of,
     written,
 )
-from fairlib.views import identify_or_verify
+from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
@@ -266,7 +267,7 @@ rerun("speakers-and-groups", parameters)
 # The code shows the means behind the strokes.
 
 # %% tags=["solution"]
-from fairlib.speakers import differences, main_contrast_of, speakers_of
+from fairlib.findings.speakers import differences, main_contrast_of, speakers_of
 
 contrast = main_contrast_of(speakers_of(corpus), group)
 differences(speakers_of(corpus), group, contrast)[["name", "first", "second", "estimate"]].round(2)
@@ -326,8 +327,8 @@ print("with one seed instead of all:", (100 * one["smallest"]).round(2).tolist()
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fairlib.contrasts import contrast_groups
-from fairlib.speakers import differences, main_contrast_of, speakers_of
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.findings.speakers import differences, main_contrast_of, speakers_of
 
 contrast = main_contrast_of(speakers_of(corpus), group)
 everybody = speakers_of(corpus).dropna(subset=[group])

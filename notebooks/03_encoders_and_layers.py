@@ -69,11 +69,13 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import along, charts, corpora, findings, questions, sentences, words
+from fairlib import corpora, findings
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
 from fairlib.encoders import pretraining_log
-from fairlib.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
-from fairlib.provenance import provenance_box, rerun
-from fairlib.published import WRONG, encoders_table, every_encoder, layers_table, side_by_side
+from fairlib.findings import pretraining, questions
+from fairlib.findings.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
+from fairlib.findings.survey import WRONG, encoders_table, every_encoder, layers_table, side_by_side
 
 charts.use_book_renderer()
 
@@ -202,11 +204,11 @@ else:
 
 # %% tags=["hide-input"]
 for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):
-    watched = along.published_along(where, "telling phones")
+    watched = pretraining.published_along(where, "telling phones")
     if not watched:
         continue
     paths = [
-        along_training(steps, along.hours_heard(name)).assign(line=words.encoder_label(name))
+        along_training(steps, pretraining.hours_heard(name)).assign(line=words.encoder_label(name))
         for name, steps in watched.items()
     ]
     last = sorted(100 * (path["value"].iloc[-2] - path["value"].iloc[-1]) for path in paths)
@@ -265,7 +267,7 @@ rerun("encoders-and-layers", parameters)
 import pandas as pd
 
 import fairlib
-from fairlib.layers import layer_errors
+from fairlib.findings.layers import layer_errors
 
 three = [encoder, f"random:{encoder}", "logmel"]
 phones = pd.concat([fairlib.probe_phones(name, corpus) for name in three])
@@ -294,7 +296,7 @@ errors.pivot_table(index="encoder", columns="unit", values="error", aggfunc="min
 import pandas as pd
 
 import fairlib
-from fairlib.layers import layer_errors
+from fairlib.findings.layers import layer_errors
 
 pair = [encoder, f"random:{encoder}"]
 errors = layer_errors(pd.concat([fairlib.probe_phones(name, corpus) for name in pair]), resamples=200)

@@ -54,13 +54,13 @@ from myst_nb import glue
 from scipy import stats
 
 import fairlib
-from fairlib import charts
 from fairlib.bias import group_bias, group_errors
-from fairlib.calibration import calibration, lines
-from fairlib.power import smallest_gaps
-from fairlib.provenance import provenance_box, rerun
-from fairlib.simulation import constant_odds, simulate_outcomes
-from fairlib.words import number, percent
+from fairlib.bias.power import smallest_gaps
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts
+from fairlib.display.words import number, percent
+from fairlib.findings.calibration import calibration, lines
 
 charts.use_book_renderer()
 everything = calibration()
@@ -481,7 +481,7 @@ rerun("measuring-bias", parameters)
 # The code works that out for the chapter's study, where a gap of about twice the last number would begin to stand out.
 
 # %% tags=["solution"]
-from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
 
 worse, other = constant_odds([0.25], planted)
 study = simulate_outcomes({"one": worse, "other": other}, speakers=speakers, seed=seed)
@@ -516,7 +516,7 @@ print(
 import pandas as pd
 
 from fairlib.bias import group_bias
-from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
 
 worse, other = constant_odds([0.25], 0.5)
 found = {}
@@ -550,7 +550,7 @@ pd.Series(found, name="share of studies that find the gap").rename_axis("people 
 import pandas as pd
 
 from fairlib.bias import group_bias, group_errors
-from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
 
 
 def keep_apart(study):

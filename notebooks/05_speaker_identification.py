@@ -64,13 +64,14 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, questions, sentences, words
-from fairlib.adjustment import adjusted_gaps
+from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
-from fairlib.probing import ProbeError
-from fairlib.provenance import provenance_box, rerun
-from fairlib.recordings import recording_noise
-from fairlib.views import (
+from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.corpora.recordings import recording_noise
+from fairlib.display import charts, sentences, words
+from fairlib.findings import questions
+from fairlib.findings.views import (
     controls_table,
     identify_or_verify,
     is_it_the_voice,
@@ -81,6 +82,7 @@ from fairlib.views import (
     views_bias,
     views_table,
 )
+from fairlib.probes import ProbeError
 
 charts.use_book_renderer()
 
@@ -388,7 +390,7 @@ wide.assign(
 import pandas as pd
 
 import fairlib
-from fairlib.contrasts import contrast_groups
+from fairlib.bias.contrasts import contrast_groups
 from fairlib.findings import main_contrast, mean_error
 
 outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)

@@ -72,13 +72,15 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, questions, sentences, words
-from fairlib.adjustment import adjusted_gaps
+from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
-from fairlib.multiverse import phone_probes
-from fairlib.provenance import provenance_box, rerun
-from fairlib.recordings import recording_noise
-from fairlib.views import controls_table
+from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.corpora.recordings import recording_noise
+from fairlib.display import charts, sentences, words
+from fairlib.findings import questions
+from fairlib.findings.robustness import phone_probes
+from fairlib.findings.views import controls_table
 
 charts.use_book_renderer()
 

@@ -68,11 +68,14 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, questions, sentences, words
-from fairlib.association import C2_CLAIMS, RULE, bias_error_association, c2_finding, scales_title
+from fairlib import findings
 from fairlib.bias import BiasError, group_bias
-from fairlib.provenance import provenance_box, rerun
-from fairlib.views import identify_or_verify
+from fairlib.bias.association import bias_error_association
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
+from fairlib.findings import questions
+from fairlib.findings.opposite import C2_CLAIMS, RULE, c2_finding, scales_title
+from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
@@ -222,7 +225,7 @@ without[columns].round(2)
 #
 # :::{exercise} Try
 # :label: patterns-try
-# Make outcomes in which every layer has one odds ratio (`fairlib.simulation.constant_odds`), from one to forty errors in
+# Make outcomes in which every layer has one odds ratio (`fairlib.bias.simulation.constant_odds`), from one to forty errors in
 # a hundred.
 # Which of the three scales goes with the error, and which way?
 # :::
@@ -237,7 +240,7 @@ without[columns].round(2)
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.simulation import constant_odds, simulate_outcomes
 
 worse, other = constant_odds([0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4], 0.7)
 study = simulate_outcomes({"quiet": worse, "clear": other}, speakers=100)
@@ -269,7 +272,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fairlib.simulation import simulate_outcomes
+from fairlib.bias.simulation import simulate_outcomes
 
 levels = np.array([0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4])
 correlations = []

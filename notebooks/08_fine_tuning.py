@@ -63,12 +63,14 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, questions, sentences, words
+from fairlib import findings
 from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
 from fairlib.encoders import finetuned_from
-from fairlib.layers import layer_errors, told
-from fairlib.provenance import provenance_box, rerun
-from fairlib.views import identify_or_verify
+from fairlib.findings import questions
+from fairlib.findings.layers import layer_errors, told
+from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 

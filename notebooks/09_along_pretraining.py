@@ -70,11 +70,13 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import along, charts, encoders, findings, questions, sentences, words
+from fairlib import encoders, findings
 from fairlib.bias import BiasError, group_bias, only_groups
-from fairlib.provenance import provenance_box, rerun
-from fairlib.published import strangers
-from fairlib.views import identify_or_verify
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
+from fairlib.findings import pretraining, questions
+from fairlib.findings.survey import strangers
+from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
@@ -87,7 +89,7 @@ everything = {}
 
 
 def at_every_step(task):
-    everything[task] = along.outcomes_along(encoder, probes[task])
+    everything[task] = pretraining.outcomes_along(encoder, probes[task])
     return [*everything[task].values(), probes[task]("logmel")]
 
 
@@ -96,16 +98,18 @@ contrast, runs = asked.contrast, list(asked.runs)
 outcomes, maps, changes, signal, found = {}, {}, {}, {}, {}
 for task, rows in asked.outcomes.items():
     outcomes[task] = {step: only_groups(table, group, asked.groups) for step, table in everything[task].items()}
-    maps[task] = along.map_along(outcomes[task], group, contrast)
-    changes[task] = along.since_the_start(outcomes[task], group)
+    maps[task] = pretraining.map_along(outcomes[task], group, contrast)
+    changes[task] = pretraining.since_the_start(outcomes[task], group)
     mel = rows[rows["encoder"] == "logmel"]
     signal[task] = findings.gaps(group_bias(mel, by=group), "logmel", contrast).iloc[0]
-    opens = along.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
+    opens = pretraining.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
     found[f"{task}_when"] = replace(opens, claim=f"{tasks[task]}: {opens.claim}")
 for task, why in asked.refused.items():
-    found[f"{task}_when"] = findings.not_asked(f"{tasks[task]}: {along.WHEN_CLAIM}", along.WHEN_CRITERION, why)
+    found[f"{task}_when"] = findings.not_asked(
+        f"{tasks[task]}: {pretraining.WHEN_CLAIM}", pretraining.WHEN_CRITERION, why
+    )
 steps = sorted(next(iter(outcomes.values())))
-hours = along.hours_at(encoder, steps)
+hours = pretraining.hours_at(encoder, steps)
 display(Markdown(words.bullets(asked.said)))
 
 # %% [markdown]
@@ -190,7 +194,7 @@ for task, table in maps.items():
     chosen = {layers[0]: layers[0], end.idxmin(): f"{end.idxmin()}, best", layers[-1]: f"{layers[-1]}, last"}
     rows = table[table["layer"].isin(chosen)].assign(
         line="layer " + table["layer"].map(chosen).fillna(""),
-        x=table["step"].map(along.hours_heard(encoder)).fillna(1),
+        x=table["step"].map(pretraining.hours_heard(encoder)).fillna(1),
         value=table["estimate"],
     )
     change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
@@ -251,17 +255,17 @@ charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pret
 told = []
 for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.items():
     rows = []
-    for name, mine in (along.published_along(corpus, instrument) if task in outcomes else {}).items():
+    for name, mine in (pretraining.published_along(corpus, instrument) if task in outcomes else {}).items():
         mine = {step: only_groups(table, group, asked.groups) for step, table in mine.items()}
-        table = along.map_along(mine, group, contrast)
+        table = pretraining.map_along(mine, group, contrast)
         end = mine[max(mine)]
-        layer = along.best_layer(end, end["encoder"].iloc[0])
+        layer = pretraining.best_layer(end, end["encoder"].iloc[0])
         at_best = table[table["layer"] == layer]
         label = f"{words.encoder_label(name)}, layer {layer}"
-        x = at_best["step"].map(along.hours_heard(name))
+        x = at_best["step"].map(pretraining.hours_heard(name))
         rows.append(at_best.assign(line=label, x=x, value=at_best["estimate"]))
         if name != encoder:
-            opens = along.when_it_opens(table, along.since_the_start(mine, group), name, contrast)
+            opens = pretraining.when_it_opens(table, pretraining.since_the_start(mine, group), name, contrast)
             told.append((f"{tasks[task]}, {opens.verdict}", opens.sentence))
     if len(rows) > 1:
         ends = pd.concat(rows).groupby("line", sort=False)["value"].last()
@@ -293,7 +297,7 @@ Markdown(words.bullets(told) or "Of no other family outcomes along its training 
 
 # %% tags=["hide-input"]
 pairs = {"heard such speakers": (counterpart, encoder)}
-others = {name: along.second_seed(name) for name in (encoder, counterpart)}
+others = {name: pretraining.second_seed(name) for name in (encoder, counterpart)}
 if all(others.values()):
     pairs["heard such speakers, second seed"] = (others[counterpart], others[encoder])
     pairs["only another seed"] = (others[encoder], encoder)
@@ -306,10 +310,10 @@ names = dict.fromkeys(name for pair in pairs.values() for name in pair)
 for task, ask in cause_probes.items():
     if why := asked.refused.get(task):
         found[f"{task}_cause"] = findings.not_asked(
-            f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why
+            f"{cause_tasks[task]}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
         )
         continue
-    tables = {name: table for name in names if (table := along.at_hand(ask, name)) is not None}
+    tables = {name: table for name in names if (table := pretraining.at_hand(ask, name)) is not None}
     lacking = [words.encoder_label(name) for name in (encoder, counterpart) if name not in tables]
     if lacking:
         display(
@@ -317,7 +321,7 @@ for task, ask in cause_probes.items():
                 f"*{cause_tasks[task]}: there are no outcomes of {words.listing(lacking)}, published or computed here.*"
             )
         )
-        found[f"{task}_cause"] = along.unknown(counterpart)
+        found[f"{task}_cause"] = pretraining.unknown(counterpart)
         continue
     runs += tables.values()
     paired = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
@@ -331,11 +335,11 @@ for task, ask in cause_probes.items():
     except (BiasError, ValueError):
         why = "too few people of some group are left whom neither encoder has heard."
         found[f"{task}_cause"] = findings.not_asked(
-            f"{cause_tasks[task]}: {along.CAUSE_CLAIM}", along.CAUSE_CRITERION, why
+            f"{cause_tasks[task]}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
         )
         continue
-    effects[task] = along.changes_by_speech(kept, group, paired)
-    helps = along.does_it_help(bias, effects[task], encoder, contrast, along.best_layer(kept, encoder))
+    effects[task] = pretraining.changes_by_speech(kept, group, paired)
+    helps = pretraining.does_it_help(bias, effects[task], encoder, contrast, pretraining.best_layer(kept, encoder))
     found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")
     display(
         charts.bias_by_layer(
@@ -365,9 +369,9 @@ charts.table(
 for name, finding in found.items():
     glue(name, finding.sentence)
     glue(f"{name}_verdict", finding.verdict)
-glue("when_criterion", along.WHEN_CRITERION)
-glue("cause_criterion", along.CAUSE_CRITERION)
-glue("exchanged", along.what_was_exchanged(encoder, counterpart))
+glue("when_criterion", pretraining.WHEN_CRITERION)
+glue("cause_criterion", pretraining.CAUSE_CRITERION)
+glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 
 # %% [markdown]
 # ## What could be wrong
@@ -415,12 +419,11 @@ rerun("along-pretraining", parameters)
 import pandas as pd
 
 import fairlib
-from fairlib import along
-from fairlib.findings import main_contrast
+from fairlib.findings import main_contrast, pretraining
 
-steps = along.outcomes_along(encoder, lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds))
+steps = pretraining.outcomes_along(encoder, lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds))
 contrast = main_contrast(fairlib.group_bias(steps[max(steps)], by=group, permutations=50), encoder)
-table = along.map_along(steps, group, contrast)
+table = pretraining.map_along(steps, group, contrast)
 wide = table[table["step"].isin([min(steps), max(steps)])].pivot(index="layer", columns="step", values="estimate")
 wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"], axis=1).round(2)
 
@@ -445,10 +448,10 @@ wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"],
 
 # %% tags=["solution"]
 import fairlib
-from fairlib import along
+from fairlib.findings import pretraining
 
-steps = along.outcomes_along(encoder, lambda name: fairlib.probe_phones(name, corpus))
-best = along.best_layer(steps[max(steps)], encoder)
+steps = pretraining.outcomes_along(encoder, lambda name: fairlib.probe_phones(name, corpus))
+best = pretraining.best_layer(steps[max(steps)], encoder)
 errors = {}
 for when, step in {"before": min(steps), "after": max(steps)}.items():
     mine = steps[step][steps[step]["layer"] == best]
@@ -480,10 +483,10 @@ table.round(3)
 import numpy as np
 
 import fairlib
-from fairlib import along
+from fairlib.findings import pretraining
 
 pair = [fairlib.probe_speakers(name, corpus, seeds=seeds) for name in (encoder, counterpart)]
-best = along.best_layer(pair[0], encoder)
+best = pretraining.best_layer(pair[0], encoder)
 sums = [table[table["layer"] == best].groupby(["speaker_id", group])[["errors", "length"]].sum() for table in pair]
 rates = np.stack([(table["errors"] / table["length"]).to_numpy() for table in sums])
 groups = sums[0].index.get_level_values(group)

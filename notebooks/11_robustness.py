@@ -63,22 +63,23 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from fairlib import charts, claims, multiverse, questions, sentences, words
 from fairlib.bias import only_groups
-from fairlib.provenance import provenance_box, rerun
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
+from fairlib.findings import claims, questions, robustness
 
 charts.use_book_renderer()
 
 ways = {
-    "sid": lambda: multiverse.speaker_choices(encoder, corpus, group, seeds, force),
-    "asr": lambda: multiverse.speech_choices(encoder, corpus, force),
+    "sid": lambda: robustness.speaker_choices(encoder, corpus, group, seeds, force),
+    "asr": lambda: robustness.speech_choices(encoder, corpus, force),
 }
 every = {}
 
 
 def book_of(task):
     every[task] = ways[task]()
-    return [every[task][multiverse.BOOK]]
+    return [every[task][robustness.BOOK]]
 
 
 asked = questions.ask({task: lambda task=task: book_of(task) for task in ways}, by=group).or_stop()
@@ -86,21 +87,21 @@ tasks = {"sid": "Telling speakers", "asr": "Telling what is said"}
 book, contrast = asked.outcomes, asked.contrast
 choices = {task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book}
 first, second = words.sides(group, contrast)
-tables = {task: multiverse.gaps_of(made, group, contrast) for task, made in choices.items()}
+tables = {task: robustness.gaps_of(made, group, contrast) for task, made in choices.items()}
 if "sid" in tables:
-    adjusted = multiverse.adjusted_choice(book["sid"], group, contrast, corpus)
+    adjusted = robustness.adjusted_choice(book["sid"], group, contrast, corpus)
     tables["sid"] = pd.concat([tables["sid"], adjusted], ignore_index=True)
 display(Markdown(words.bullets(asked.said)))
 found = {
-    task: multiverse.does_it_hold(table, group, contrast, f"In {tasks[task].lower()}") for task, table in tables.items()
-} | {task: multiverse.not_asked(why) for task, why in asked.refused.items()}
+    task: robustness.does_it_hold(table, group, contrast, f"In {tasks[task].lower()}") for task, table in tables.items()
+} | {task: robustness.not_asked(why) for task, why in asked.refused.items()}
 
 # %% tags=["hide-input"]
 for task, table in tables.items():
-    order = multiverse.in_order(table)
+    order = robustness.in_order(table)
     rows = table.assign(
         order=table["name"].map(order.index),
-        marked=table["name"] == multiverse.BOOK,
+        marked=table["name"] == robustness.BOOK,
     ).sort_values(["order", "at"])
     rows["name"] = rows["name"] + rows["name"].map(
         table[(table["at"] == "best") & table["saturated"]].set_index("name")["saturated"].map({True: " (saturated)"})
@@ -127,7 +128,7 @@ for task, table in tables.items():
 for task, finding in found.items():
     glue(f"{task}_robust", finding.sentence)
     glue(f"{task}_robust_verdict", finding.verdict)
-glue("robust_criterion", multiverse.ROBUST_CRITERION)
+glue("robust_criterion", robustness.ROBUST_CRITERION)
 
 # %% [markdown]
 # *How to read it.* Each line is the same question asked in another way; the ways that find the largest gap to the harm of the
@@ -142,7 +143,7 @@ glue("robust_criterion", multiverse.ROBUST_CRITERION)
 for task, table in tables.items():
     display(
         charts.table(
-            multiverse.choices_table(table), f"{tasks[task]}: gaps under every choice, log odds ratio ({contrast})"
+            robustness.choices_table(table), f"{tasks[task]}: gaps under every choice, log odds ratio ({contrast})"
         )
     )
 
@@ -157,11 +158,11 @@ for task, table in tables.items():
 units = {
     "telling speakers": book.get("sid"),
     "writing characters": book.get("asr"),
-    "telling phones": choices.get("asr", {}).get(multiverse.PHONES),
+    "telling phones": choices.get("asr", {}).get(robustness.PHONES),
 }
 units = {task: rows for task, rows in units.items() if rows is not None}
 charts.table(
-    multiverse.scales_at_best(units, group, contrast),
+    robustness.scales_at_best(units, group, contrast),
     f"The gap {contrast} at the best layer on three scales, with 95 % intervals",
 )
 
@@ -210,10 +211,10 @@ else:
 lines = []
 for task, table in tables.items():
     best = table[table["at"] == "best"].set_index("name")
-    if multiverse.BOOK not in best.index:
+    if robustness.BOOK not in best.index:
         continue
-    usual = best.loc[multiverse.BOOK, "estimate"]
-    away = (best["estimate"] - usual).drop(multiverse.BOOK).sort_values(key=lambda column: -column.abs())
+    usual = best.loc[robustness.BOOK, "estimate"]
+    away = (best["estimate"] - usual).drop(robustness.BOOK).sort_values(key=lambda column: -column.abs())
     if away.empty:
         continue
     lines.append(
@@ -268,9 +269,9 @@ rerun("robustness", parameters)
 # %% tags=["solution"]
 import pandas as pd
 
-from fairlib import multiverse
+from fairlib.findings import robustness
 
-choices = multiverse.speaker_choices(encoder, corpus, group, seeds)
+choices = robustness.speaker_choices(encoder, corpus, group, seeds)
 rows = []
 for name, outcomes in choices.items():
     sums = outcomes.groupby("layer")[["errors", "length"]].sum()
@@ -336,7 +337,7 @@ print(f"one seed's interval goes from {gaps[0][1]:+.2f} to {gaps[0][2]:+.2f}")
 import numpy as np
 
 import fairlib
-from fairlib.contrasts import contrast_groups
+from fairlib.bias.contrasts import contrast_groups
 from fairlib.findings import main_contrast, mean_error
 
 outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)

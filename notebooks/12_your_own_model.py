@@ -61,10 +61,12 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import charts, findings, questions, sentences, words
+from fairlib import findings
 from fairlib.bias import group_bias, group_errors, only_groups
-from fairlib.provenance import provenance_box, rerun
-from fairlib.speakers import (
+from fairlib.book.provenance import provenance_box, rerun
+from fairlib.display import charts, sentences, words
+from fairlib.findings import questions
+from fairlib.findings.speakers import (
     are_they_alike,
     cannot_be_told,
     differences,
@@ -75,7 +77,7 @@ from fairlib.speakers import (
     speakers_of,
     written,
 )
-from fairlib.views import identify_or_verify
+from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
@@ -310,7 +312,7 @@ import soundfile
 
 import fairlib
 from fairlib.corpora import CorpusError
-from fairlib.speakers import recorded_table, speakers_of
+from fairlib.findings.speakers import recorded_table, speakers_of
 
 folder = Path(tempfile.mkdtemp())
 lines = ["path,speaker_id,text,region"]

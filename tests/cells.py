@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import IPython.display
 import myst_nb
 
-from fairlib import chapters
-from fairlib.notebooks import read_notebook
+from fairlib.book import chapters
+from fairlib.book.pairs import read_notebook
 
 
 def run_cells(monkeypatch, chapter: str, **values) -> SimpleNamespace:

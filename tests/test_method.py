@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import soundfile
 
-from fairlib.audio import read_audio
+from fairlib.corpora.audio import read_audio
 from fairlib.encoders import load_encoder
 from fairlib.outcomes import METHOD
-from fairlib.probing import CHARACTER_PROBE, SPEAKER_PROBE, held_out
-from fairlib.probing.ctc import fit_ctc
-from fairlib.probing.softmax import fit_softmax
-from fairlib.probing.text import count_errors
+from fairlib.probes import CHARACTER_PROBE, SPEAKER_PROBE, held_out
+from fairlib.probes.ctc import fit_ctc
+from fairlib.probes.softmax import fit_softmax
+from fairlib.probes.text import count_errors
 
 
 def test_the_numbers_below_belong_to_this_method():

@@ -10,7 +10,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from fairlib.rendering import theme_css, write_bundle
+from fairlib.display.rendering import theme_css, write_bundle
 
 FIGURE = re.compile(r'(<div class="fairlib-chart" )(.*?<strong>)', re.S)
 # Words of the glossary that are everyday words as well: linked by hand, where they are meant.

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fairlib.corpora import commonvoice, librispeech, own, speechocean762, synthetic
-from fairlib.corpora.check import CorpusCheck, check_corpus
+from fairlib.corpora import commonvoice, custom, librispeech, speechocean762, synthetic
+from fairlib.corpora.custom import is_own, own_groups, own_name, why_no_groups
 from fairlib.corpora.handed_over import as_corpus
-from fairlib.corpora.own import is_own, own_groups, own_name, why_no_groups
 from fairlib.corpora.splits import halves
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
@@ -29,12 +28,10 @@ from fairlib.corpora.table import (
 __all__ = [
     "CORPUS_NAMES",
     "SPEAKER_COLUMNS",
-    "CorpusCheck",
     "CorpusError",
     "CorpusWarning",
     "Disadvantage",
     "as_corpus",
-    "check_corpus",
     "corpus_fingerprint",
     "halves",
     "is_own",
@@ -54,7 +51,7 @@ _LOADERS = {
     "planted": synthetic.load_planted,
 }
 CORPUS_NAMES = tuple(_LOADERS)
-_LOADERS |= {"csv": own.load, "datasets": own.load}
+_LOADERS |= {"csv": custom.load, "datasets": custom.load}
 
 
 def load_corpus(name: str, root: str | Path | None = None, on_error: str = "raise", **settings) -> pd.DataFrame:
@@ -65,7 +62,7 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
 
     Args:
         name: speechocean762, librispeech, commonvoice, synthetic, or planted (a larger synthetic corpus, whose
-            groups' disadvantages are known); csv or datasets for one of your own (see `fairlib.corpora.own`), whose
+            groups' disadvantages are known); csv or datasets for one of your own (see `fairlib.corpora.custom`), whose
             CSV file or folder may also stand in the name's place.
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
             names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.

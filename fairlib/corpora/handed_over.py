@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from fairlib.audio import AudioError
+from fairlib.corpora.audio import AudioError
 from fairlib.corpora.labels import as_text, read_ages
 from fairlib.corpora.table import UTTERANCE_COLUMNS, CorpusError, checked, headers, stem
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.corpora.table import FOLDERS, CorpusError, corpus_fingerprint, find_root, table_fingerprint
-from fairlib.folders import cache_folder, replace, write_text
+from fairlib.files import cache_folder, replace, write_text
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "corpora.json"
 _CODE = Path(__file__).parents[1]

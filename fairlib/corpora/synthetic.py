@@ -41,12 +41,13 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from fairlib.audio import SAMPLE_RATE
 from fairlib.corpora import _espeak
+from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.corpora.table import CorpusError, Problems, finish_table
-from fairlib.folders import cache_folder
+from fairlib.files import cache_folder
 from fairlib.progress import steps
 
+_VERSION = 1  # of how the audio is made; raise it with any change that one could hear or measure
 NAME = "synthetic"
 # What eSpeak calls each accent (its own name for British English is not a voice's name).
 ACCENTS = {
@@ -285,12 +286,11 @@ def load(
 
 
 def _recipe() -> bytes:
-    """What makes the audio, besides the settings: older code's audio is not used again."""
-    code = b"".join(Path(module).read_bytes() for module in (__file__, _espeak.__file__))
+    """What makes the audio, besides the settings: audio of an older version is not used again."""
     try:
-        return code + version("espeakng-loader").encode()
+        return f"{_VERSION} {version('espeakng-loader')}".encode()
     except PackageNotFoundError:
-        return code  # `_speak` says what is missing
+        return str(_VERSION).encode()  # `_speak` says what is missing
 
 
 def _check_groups(disadvantages: Mapping[str, Disadvantage | Mapping]) -> dict[str, Disadvantage]:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 from tqdm import tqdm
 
-from fairlib.audio import EXTENSIONS, AudioError, audio_header
+from fairlib.corpora.audio import EXTENSIONS, AudioError, audio_header
 from fairlib.corpora.labels import SPEAKER_COLUMNS, settle, tidy
 
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")

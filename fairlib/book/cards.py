@@ -1,0 +1,193 @@
+"""Model cards of the shipped encoders, written from their training records and from the published outcomes.
+
+``python -m fairlib.book.cards`` writes them all; the tests refuse a card that its sources would no longer give.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from fairlib.bias import layer_order
+from fairlib.display.words import SECOND_SEED
+from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
+from fairlib.files import replace
+from fairlib.findings import mean_error
+from fairlib.findings.pretraining import UNTRAINED, published_along
+from fairlib.outcomes import published_outcomes
+
+_METHODS = {
+    "hubert": "HuBERT (Hsu et al. 2021): masked prediction of clusters",
+    "wavlm": "WavLM (Chen et al. 2022): masked prediction of clusters, with speech or noise mixed in",
+    "wav2vec2": "wav2vec 2.0 (Baevski et al. 2020): a contrastive task against a learnt codebook",
+}
+_CORPORA = {
+    "librispeech": "LibriSpeech `train-clean-5`, {part}: adult readers of English",
+    "commonvoice": "Common Voice 6.1, {part} of a sample of up to 100 clips in each of 59 languages",
+    "speechocean762": "speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
+}
+_TRAIN = {"librispeech": "three quarters of its speakers"}  # a corpus without halves of its own, see `halves`
+_ERRORS = {"phone": "phone error", "char": "character error", "speaker": "speaker identification error"}
+
+
+def card(name: str) -> str:
+    """The card (Markdown) of a shipped encoder."""
+    folder = SHIPPED / name
+    config = json.loads((folder / "config.json").read_text())
+    tuning, training = (_record(folder / file) for file in ("finetuning.json", "pretraining.json"))
+    rows = _finetuning_rows(name, tuning) if tuning else _pretraining_rows(training)
+    table = "\n".join(f"| {left} | {right} |" for left, right in rows)
+    lineage = (
+        f"fine-tuned for speech recognition from {tuning['finetuned_from']}" if tuning else "pretrained from scratch"
+    )
+    return f"""---
+library_name: transformers
+license: cc-by-4.0
+tags: [audio, speech, {config["model_type"]}, {"automatic-speech-recognition" if tuning else "self-supervised"}]
+---
+
+# {name}
+
+A very small speech encoder ({config["num_hidden_layers"]} transformer layers of width {config["hidden_size"]}, about 3
+million parameters), {lineage}, for a book on layerwise fairness. It exists to be looked into, layer by layer, on a
+laptop. Use it for nothing else: it recognises speech far worse than any public S3M.
+
+| | |
+|---|---|
+{table}
+
+`{"training" if tuning else "pretraining"}.csv` holds the loss and what else was watched along training.
+
+## What its layers hold
+{_figures(name)}
+## Limits
+
+- Small, and trained on hours where public S3Ms hear tens of thousands: it shows how such an encoder comes to be, not
+  how good one can be.
+- Its speech is read aloud; what it does with spontaneous speech is not known.
+- Give it waveforms at 16 kHz as they are: it was not trained on normalised ones.
+{_lent(name)}
+## Licence
+
+Weights: CC BY 4.0. Data: LibriSpeech (CC BY 4.0), Common Voice (CC0), speechocean762 (free for any use).
+"""
+
+
+def _record(path: Path) -> dict | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
+    recipe = record["recipe"]
+    targets = recipe.get("targets")
+    task = "the codes of masked frames"
+    if targets:
+        source = (
+            "smoothed MFCC" if targets["features"] == "mfcc" else f"{targets['features']}, layer {targets['layer']}"
+        )
+        task = f"{targets['clusters']} clusters of {source}"
+    elif recipe["contrast"].get("convolutions"):
+        task += f"; the convolutions started from those of {recipe['contrast']['convolutions']}"
+    seed = "" if recipe["seed"] == 0 else f" --seed {recipe['seed']}"
+    return [
+        ("method", _METHODS[recipe["family"]]),
+        ("targets", task),
+        ("speech", f"{record['hours_of_speech']} hours: " + "; ".join(_part(part) for part in recipe["data"])),
+        ("not heard", _not_heard({part["corpus"] for part in recipe["data"]})),
+        ("steps", f"{recipe['schedule']['steps']:,} of {recipe['batches']['seconds']} s of speech"),
+        (
+            "heard in all",
+            f"{record['hours_heard']} hours ({record['hours_heard'] / record['hours_of_speech']:.1f} passes)",
+        ),
+        ("compute", f"{record['training_hours']} hours on one {_device(record)}"),
+        ("at the end", ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in record["final"].items())),
+        ("weights", "half precision, safetensors; `AutoModel.from_pretrained` loads them"),
+        ("command", f"`fairlib pretrain {recipe['name']}{seed}`"),
+    ]
+
+
+def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
+    part = _part({"corpus": record["corpus"], "split": "train"})
+    return [
+        ("made from", record["finetuned_from"]),
+        ("method", "CTC over characters; the convolutions stay frozen"),
+        ("speech", f"{record['hours_of_speech']} hours: {part}"),
+        ("steps", f"{record['schedule']['steps']:,}; {record['hours_heard']} hours heard in all"),
+        ("compute", f"{record['training_hours']} hours on one {_device(record)}"),
+        ("character error", f"{record['test_character_error']:.1%} on the corpus's test half, decoded greedily"),
+        ("weights", "half precision, safetensors; `AutoModel` or `AutoModelForCTC.from_pretrained` loads them"),
+        ("command", f"`fairlib finetune {record['finetuned_from']} --corpus {record['corpus']} --output {name}`"),
+    ]
+
+
+def _part(part: dict) -> str:
+    which = "all"
+    if part.get("split") == "train":
+        which = _TRAIN.get(part["corpus"], "its train half")
+    return _CORPORA[part["corpus"]].format(part=f"{part['hours']:g} hours" if "hours" in part else which)
+
+
+def _not_heard(corpora: set[str]) -> str:
+    rest = "a quarter of the speakers of LibriSpeech `train-clean-5`"
+    if "speechocean762" in corpora:
+        return f"{rest}; the test half of speechocean762"
+    return f"{rest}; speechocean762, or any other corpus of children or learners"
+
+
+def _device(record: dict) -> str:
+    return {"cpu": "processor core"}.get(record["device"], record["device"])
+
+
+def _figures(name: str) -> str:
+    outcomes = published_outcomes(name)
+    outcomes = outcomes[outcomes["unit"].isin(list(_ERRORS))] if len(outcomes) else outcomes
+    if outcomes.empty:
+        return "\nNo outcomes of its layers are published.\n"
+    layers = layer_order(outcomes["layer"])
+    sums = outcomes.groupby(["corpus", "unit", "probe", "layer"])[["errors", "length"]].sum()
+    error = (100 * sums["errors"] / sums["length"]).unstack("layer")[layers]
+    lines = [
+        "\nErrors of the book's probes, in per cent, by layer (from the published outcomes):\n",
+        "| corpus | what | probe | " + " | ".join(layers) + " |",
+        "|---|---|---|" + "---|" * len(layers),
+    ]
+    for (corpus, unit, probe), row in error.iterrows():
+        values = " | ".join("" if pd.isna(value) else f"{value:.1f}" for value in row)
+        lines.append(f"| {corpus} | {_ERRORS[unit]} | {probe} | {values} |")
+    known = sorted({corpus for corpus, unit, _ in error.index if unit == "speaker" and corpus in heard(name)})
+    if known:
+        lines += ["", f"Speakers are told among all of a corpus; of those of {', '.join(known)} it has heard many."]
+    return "\n".join(lines) + "\n"
+
+
+def _lent(name: str) -> str:
+    """What came with convolutions that another encoder lent, and what its own training changed."""
+    lender = started_from(name)
+    if not lender or finetuned_from(name):
+        return ""
+    told = []
+    for unit, instrument in (("phone", "telling phones"), ("speaker", "telling speakers")):
+        watched = published_along("speechocean762", instrument)
+        steps = next(mine for encoder, mine in watched.items() if encoder.removesuffix(SECOND_SEED) == name)
+        untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
+        told.append(f"{_ERRORS[unit]} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
+    return (
+        f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on\n"
+        "  speechocean762 in a watched training (second seed), untrained, with these convolutions before its first\n"
+        "  step, and at the end,\n"
+        f"  in per cent: {'; '.join(told)}.\n"
+    )
+
+
+def main() -> None:
+    """Write every shipped encoder's card."""
+    for name in shipped_encoders():
+        text = card(name)
+        replace(SHIPPED / name / "README.md", lambda path, text=text: path.write_text(text))
+        print(SHIPPED / name / "README.md")
+
+
+if __name__ == "__main__":
+    main()

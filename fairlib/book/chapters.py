@@ -1,0 +1,460 @@
+"""Chapters: their parameters, and what these may be.
+
+A chapter is one notebook, kept as text in ``notebooks/``. Its parameters are declared here, once: the help of
+the command line, the checks, the notebook's parameters cell (a test compares them) and the provenance box all
+follow from these models. Nothing heavy is imported before it is needed, so a typo is answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
+
+ROOT = Path(__file__).resolve().parents[2]
+
+NOTEBOOKS = ROOT / "notebooks"
+
+# The speaker columns each corpus can be compared by, the one to start from first.
+GROUPS = {
+    "speechocean762": ("age_group", "sex"),
+    "librispeech": ("sex",),
+    "commonvoice": ("sex", "age_group", "accent"),
+    "synthetic": ("group",),
+    "planted": ("group",),
+}
+
+
+def groups_of(corpus: str) -> tuple[str, ...]:
+    """The speaker columns that a corpus can be compared by; of one's own, those that divide its speakers.
+
+    Raises:
+        CorpusError: a corpus of one's own cannot be read, or no column divides its speakers.
+    """
+    if corpus in GROUPS:
+        return GROUPS[corpus]
+    from fairlib.corpora import own_groups  # brings pandas, which the corpora above do without
+
+    return tuple(own_groups(corpus))
+
+
+_CORPUS = (
+    f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of your own: a CSV"
+    " file, or a folder that datasets saved"
+)
+
+
+class ChapterError(ValueError):
+    """A chapter or one of its parameters is not what it may be; the message says what is allowed."""
+
+
+class Parameters(BaseModel):
+    """What every chapter can be rerun with."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
+
+
+class MeasuringBias(Parameters):
+    """Parameters of chapter 4."""
+
+    speakers: int = Field(30, ge=2, le=1000, description="people in each group of the chapter's made-up study")
+    planted: float = Field(0.0, ge=-2, le=2, description="log odds ratio planted in the made-up study; zero is no gap")
+    seed: int = Field(0, ge=0, description="of the made-up study: another number is another study")
+
+
+class EncoderParameters(Parameters):
+    """What a chapter about an encoder's layers can be rerun with."""
+
+    encoder: str = Field(
+        "pocket-hubert",
+        description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
+    )
+    corpus: str = Field("speechocean762", description=_CORPUS)
+
+    @field_validator("corpus")
+    @classmethod
+    def _corpus_can_be_found(cls, corpus: str) -> str:
+        if corpus in GROUPS:
+            return corpus
+        path = Path(corpus).expanduser()
+        if path.is_dir() or path.is_file() and path.suffix.lower() == ".csv":
+            return str(path.resolve())
+        allowed = f"one of {', '.join(GROUPS)}, or a CSV file or a folder of your own that is there"
+        raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, GROUPS)}")
+
+    @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
+    @classmethod
+    def _encoder_can_be_found(cls, encoder: str, field: ValidationInfo) -> str:
+        name, known = encoder.removeprefix("random:"), known_encoders()
+        if name in known or (name == "" and field.field_name == "pretrained"):
+            return encoder
+        if name == "logmel":
+            raise ValueError("logmel is the control beside every encoder: choose the encoder")
+        folder = Path(os.path.expanduser(name))
+        if name and folder.is_dir():
+            check_folder(folder, untrained=name != encoder)
+            # The notebook runs in the repository's root, which need not be where the command was given.
+            return encoder.removesuffix(name) + str(folder.resolve())
+        if HUB_ID.fullmatch(name) and not name.startswith("."):
+            return encoder
+        beside = [str(other.parent) for other in folder.parent.glob("*/config.json")] if folder.name != name else []
+        raise ValueError(
+            f"{encoder!r} is no shipped encoder ({', '.join(known)}), no hub id (owner/name) "
+            f"and no folder{_nearest(str(folder), [*known, *beside])}"
+        )
+
+    @model_validator(mode="after")
+    def _encoder_has_the_layer(self) -> EncoderParameters:
+        # Of a hub id that was never fetched no layer is known yet: the chapter itself will say it.
+        layer = getattr(self, "layer", "")
+        there = layer and encoder_layers(self.encoder)
+        if there and layer not in there:
+            raise ValueError(
+                f"layer: {self.encoder} has no layer {layer!r}, it has {there[0]}, {there[1]} to {there[-1]}"
+                f"{_nearest(layer, there)}"
+            )
+        return self
+
+
+class EncodersAndLayers(EncoderParameters):
+    """Parameters of chapter 3."""
+
+    seeds: int = Field(5, ge=1, le=100, description="number of speaker probes, each with its own seed")
+
+
+class StudyParameters(EncoderParameters):
+    """What a chapter that compares groups at an encoder's layers can be rerun with."""
+
+    group: str = Field(
+        "age_group",
+        description="speaker column whose groups are compared; left out, the corpus's own main column",
+    )
+    seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _main_group_of_the_corpus(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
+            corpus = values["corpus"]
+            if corpus in GROUPS or Path(corpus).expanduser().exists():
+                return {**values, "group": groups_of(corpus)[0]}
+        return values
+
+    @model_validator(mode="after")
+    def _corpus_records_the_group(self) -> StudyParameters:
+        groups = groups_of(self.corpus)
+        if self.group not in groups:
+            from fairlib.corpora import why_no_groups
+
+            why = why_no_groups(self.corpus, self.group)
+            raise ValueError(
+                f"group: {self.corpus} has no groups by {self.group!r}, only by "
+                f"{', '.join(groups)}{f' ({why})' if why else _nearest(self.group, groups)}"
+            )
+        return self
+
+
+class SpeakersAndGroups(StudyParameters):
+    """Parameters of chapter 2; the smallest gap that could show is worked out for its encoder."""
+
+
+class SpeakerIdentification(StudyParameters):
+    """Parameters of chapter 5."""
+
+    layer: str = Field("", description="layer of the closer look; left out, the one that tells speakers best")
+
+
+class SpeechRecognition(StudyParameters):
+    """Parameters of chapter 6."""
+
+    seeds: int = Field(1, ge=1, le=100, description="number of probe trainings, each with its own seed")
+    probe: Literal["linear", "context"] = Field(
+        "context", description="recognition probe: linear, or a small head that sees neighbouring frames"
+    )
+
+
+class OppositePatterns(StudyParameters):
+    """Parameters of chapter 7."""
+
+
+class FineTuning(StudyParameters):
+    """Parameters of chapter 8."""
+
+    encoder: str = Field(
+        "pocket-hubert-asr-librispeech",
+        description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
+    )
+    pretrained: str = Field(
+        "", description="the encoder it was made from; may be left out for shipped ones, whose records say it"
+    )
+
+    @model_validator(mode="after")
+    def _what_it_was_made_from_is_known(self) -> FineTuning:
+        known = self.pretrained or (not HUB_ID.fullmatch(self.encoder) and finetuned_from(self.encoder))
+        if not known:
+            raise ValueError(
+                f"pretrained: nothing here says what {self.encoder} was made from: name the pretrained encoder too, or"
+                " choose a fine-tuned one from fairlib encoders"
+            )
+        return self
+
+
+class Robustness(StudyParameters):
+    """Parameters of chapter 11."""
+
+
+class AlongPretraining(StudyParameters):
+    """Parameters of chapter 9."""
+
+    counterpart: str = Field(
+        "pocket-hubert-children", min_length=1, description="the same encoder, pretrained on other speech"
+    )
+
+
+class YourOwnModel(StudyParameters):
+    """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
+
+    corpus: str = Field("planted", description=_CORPUS)
+    group: str = Field(
+        "group", description="speaker column whose groups are compared; left out, the first that divides the speakers"
+    )
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: its name on the command line, its notebook's name, its task and its parameters."""
+
+    name: str
+    notebook: str
+    title: str
+    task: str
+    parameters: type[Parameters]
+    tasks: tuple[str, ...] = ()  # of the outcomes that it cannot do without
+    controls: bool = False  # whether log-mel and the untrained twin stand beside the encoder
+
+    @property
+    def source(self) -> Path:
+        """The notebook's text source (py:percent)."""
+        return NOTEBOOKS / f"{self.notebook}.py"
+
+
+_CHAPTERS = (
+    Chapter(
+        "speakers-and-groups",
+        "02_speakers_and_groups",
+        "Speakers and groups",
+        "",
+        SpeakersAndGroups,
+        ("sid", "asr", "phone"),
+    ),
+    Chapter(
+        "encoders-and-layers",
+        "03_encoders_and_layers",
+        "Encoders and layers",
+        "",
+        EncodersAndLayers,
+        ("phone", "sid", "asr"),
+        controls=True,
+    ),
+    Chapter(
+        "measuring-bias",
+        "04_measuring_bias",
+        "Measuring bias",
+        "",
+        MeasuringBias,
+    ),
+    Chapter(
+        "speaker-identification",
+        "05_speaker_identification",
+        "Speaker identification, layer by layer",
+        "sid",
+        SpeakerIdentification,
+        ("sid",),
+        controls=True,
+    ),
+    Chapter(
+        "speech-recognition",
+        "06_speech_recognition",
+        "Speech recognition, layer by layer",
+        "asr",
+        SpeechRecognition,
+        ("asr", "phone"),
+        controls=True,
+    ),
+    Chapter(
+        "opposite-patterns",
+        "07_opposite_patterns",
+        "Opposite patterns?",
+        "",
+        OppositePatterns,
+        ("sid", "asr"),
+    ),
+    Chapter(
+        "fine-tuning",
+        "08_fine_tuning",
+        "After fine-tuning",
+        "",
+        FineTuning,
+        ("sid", "asr"),
+    ),
+    Chapter(
+        "along-pretraining",
+        "09_along_pretraining",
+        "When: bias along pretraining",
+        "",
+        AlongPretraining,
+        ("sid", "phone"),
+    ),
+    Chapter(
+        "robustness",
+        "11_robustness",
+        "Robustness",
+        "",
+        Robustness,
+        ("sid", "asr", "phone"),
+    ),
+    Chapter(
+        "your-own-model",
+        "12_your_own_model",
+        "Your own model and corpus",
+        "",
+        YourOwnModel,
+        ("sid",),
+        controls=True,
+    ),
+)
+
+
+def chapters() -> dict[str, Chapter]:
+    """Every chapter that can be run, by name, in the book's order.
+
+    Example:
+        >>> list(chapters())
+        ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
+         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'robustness', 'your-own-model']
+    """
+    return {chapter.name: chapter for chapter in _CHAPTERS}
+
+
+def parameters(chapter: str) -> type[Parameters]:
+    """The parameters of one chapter, as a pydantic model.
+
+    Raises:
+        ChapterError: there is no such chapter.
+
+    Example:
+        >>> parameters("speech-recognition")().probe
+        'context'
+    """
+    return chapter_named(chapter).parameters
+
+
+def check(chapter: str, values: Mapping[str, Any], as_text: bool = False) -> Parameters:
+    """Check parameter values against a chapter's declaration; ``as_text``: all text, as on a command line.
+
+    Raises:
+        ChapterError: an unknown chapter or name, or a value that is not allowed; one sentence.
+
+    Example:
+        >>> check("speaker-identification", {"corpus": "synthetic"}).group
+        'group'
+        >>> check("speaker-identification", {"seeds": "3"}, as_text=True).seeds
+        3
+        >>> check("speech-recognition", {"prob": "linear"})
+        Traceback (most recent call last):
+        ...
+        fairlib.book.chapters.ChapterError: speech-recognition has no parameter 'prob': did you mean 'probe'?
+    """
+    model = parameters(chapter)
+    try:
+        if as_text:
+            return model.model_validate_strings(dict(values), strict=False)
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ChapterError(_sentence(chapter, model, error)) from None
+
+
+def known_encoders() -> list[str]:
+    """Names of the encoders that a chapter can be run with and that need no download.
+
+    Example:
+        >>> "pocket-hubert" in known_encoders()
+        True
+    """
+    return sorted({"pocket-hubert", *shipped_encoders()})
+
+
+def command(chapter: str, chosen: Parameters) -> str:
+    """The command that runs a chapter with these parameters, all of them written out.
+
+    Example:
+        >>> command("speaker-identification", SpeakerIdentification(corpus="librispeech", group="sex"))
+        'fairlib run speaker-identification --encoder pocket-hubert --corpus librispeech --group sex --seeds 5'
+    """
+    words = ["fairlib", "run", chapter]
+    for name, value in chosen.model_dump(exclude={"force"}).items():
+        if value == "":  # left out
+            continue
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words + ["--force"] * chosen.force)
+
+
+def allowed(field: FieldInfo) -> str:
+    """What values a parameter may have, in short.
+
+    Example:
+        >>> allowed(SpeechRecognition.model_fields["seeds"]), allowed(SpeechRecognition.model_fields["probe"])
+        ('1 to 100', 'linear|context')
+    """
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    limits = {kind: getattr(limit, kind) for limit in field.metadata for kind in ("ge", "le") if hasattr(limit, kind)}
+    if "le" in limits:
+        return f"{limits['ge']} to {limits['le']}"
+    if "ge" in limits:
+        return f"{limits['ge']} or more"
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(field.annotation, "text")
+
+
+def chapter_named(name: str) -> Chapter:
+    if name not in chapters():
+        hint = _nearest(name, chapters()) or f": the chapters are {', '.join(chapters())}."
+        raise ChapterError(f"there is no chapter {name!r}{hint}")
+    return chapters()[name]
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), [str(each) for each in names], n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def _sentence(chapter: str, model: type[Parameters], error: ValidationError) -> str:
+    """One sentence on the first thing that is wrong."""
+    first = error.errors()[0]
+    name, given = ".".join(str(part) for part in first["loc"]), first["input"]
+    if first["type"] == "extra_forbidden":
+        names = sorted(model.model_fields, key=lambda name: name == "force")  # what all share comes last
+        hint = _nearest(name, names) or f": it has {', '.join(names)}."
+        return f"{chapter} has no parameter {name!r}{hint}"
+    if first["type"] == "literal_error":
+        allowed = model.model_fields[name].annotation.__args__
+        hint = _nearest(given, allowed)
+        return f"{chapter}: {name} must be one of {', '.join(allowed)}, not {given!r}{hint or '.'}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{chapter}: {name + ': ' if name else ''}{message}{'' if message.endswith(('?', '.')) else '.'}"
+    kinds = {"int": "a whole number", "bool": "true or false", "string": "text"}
+    limits = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}"}
+    limit = limits.get(first["type"], message).format(**first.get("ctx", {}))
+    return f"{chapter}: {name} must be {kinds.get(first['type'].split('_')[0], limit)}, not {given!r}."

@@ -1,0 +1,130 @@
+"""What can be known before a chapter's kernel starts: that its corpus, groups, encoder, layer and folders are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairlib.book.chapters import (
+    GROUPS,
+    Chapter,
+    ChapterError,
+    EncoderParameters,
+    FineTuning,
+    Parameters,
+    StudyParameters,
+    chapter_named,
+)
+from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
+from fairlib.files import cache_folder, require_room
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def require(chapter: str, chosen: Parameters) -> None:
+    """Refuse, before any kernel starts, a chapter that could not come to its end.
+
+    What is published needs neither speech nor encoder; of everything else it is looked whether it is there.
+
+    Raises:
+        ChapterError: one sentence on the first thing that is wrong.
+        fairlib.files.FolderError: a folder that is to be written cannot be, or its disk is full.
+    """
+    from fairlib.outcomes import store_folder
+
+    about = chapter_named(chapter)
+    if not isinstance(chosen, EncoderParameters):
+        return
+    lacking = _not_published(about, chosen)
+    if lacking or chosen.force:
+        for folder in (cache_folder(), store_folder()):
+            require_room(folder)
+        corpus = _require_speech(chapter, chosen, lacking)
+        for encoder in dict.fromkeys([chosen.encoder, *(encoder for encoder, _ in lacking)]):
+            _require_encoder(chapter, encoder)
+        _require_groups(chapter, chosen, corpus)
+    _require_a_question(about, chosen, corpus if lacking or chosen.force else None)
+    layer, there = getattr(chosen, "layer", ""), encoder_layers(chosen.encoder)
+    if layer and there and layer not in there:  # of a hub id it may be known only now
+        raise ChapterError(
+            f"{chapter}: layer: {chosen.encoder} has no layer {layer!r}, it has {there[0]}, {there[1]} to {there[-1]}."
+        )
+
+
+def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str, str]]:
+    """Encoders and tasks of which a chapter has no published outcomes.
+
+    Their names tell in no time what surely is not; a view that is missing beside them (a perturbed channel, say) is
+    found by the chapter itself.
+    """
+    from fairlib.findings import controls
+    from fairlib.outcomes import anything_published
+
+    if not about.tasks:
+        return []
+    encoders = [chosen.encoder]
+    if isinstance(chosen, FineTuning):
+        encoders.append(chosen.pretrained or finetuned_from(chosen.encoder)[0])
+    if about.controls:
+        encoders += controls(chosen.encoder)
+    return [
+        (encoder, task) for encoder in encoders for task in about.tasks
+        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1)
+    ]  # fmt: skip
+
+
+def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
+    """Probe trainings of a task; the number that a chapter is given holds for its main task alone."""
+    return chosen.seeds if task == (about.task or "sid") else 1
+
+
+def _require_speech(chapter: str, chosen: EncoderParameters, lacking: list[tuple[str, str]]) -> pd.DataFrame | None:
+    """The corpus, after what is odd about it was said; None of synthetic speech, which is made when it is needed."""
+    if chosen.corpus in ("synthetic", "planted"):
+        return None
+    from fairlib.book.check import look_over
+    from fairlib.corpora import CorpusError
+
+    try:
+        return look_over(chosen.corpus)
+    except CorpusError as error:
+        why = f"of {lacking[0][0]} there are no published outcomes ({lacking[0][1]})" if lacking else "force was given"
+        raise ChapterError(f"{chapter}: {why}, so the speech itself is needed. {error}") from None
+
+
+def _require_groups(chapter: str, chosen: EncoderParameters, corpus: pd.DataFrame | None) -> None:
+    """What a corpus could record, a release or a part of it need not."""
+    if corpus is None or not isinstance(chosen, StudyParameters):
+        return
+    people = corpus.drop_duplicates("speaker_id")
+    groups = {column: people[column].nunique() for column in GROUPS.get(chosen.corpus, ()) if column in people}
+    if chosen.group in people:
+        groups[chosen.group] = people[chosen.group].nunique()
+    if groups.get(chosen.group, 0) < 2:
+        usable = [column for column, number in groups.items() if number > 1]
+        has = "only one group" if groups.get(chosen.group) else "no groups"
+        raise ChapterError(
+            f"{chapter}: group: the {chosen.corpus} that is there has {has} by {chosen.group!r}; it has groups by"
+            f" {', '.join(usable) or 'nothing'}."
+        )
+
+
+def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.DataFrame | None) -> None:
+    """People, transcripts and groups enough for one of the chapter's tasks."""
+    from fairlib.findings.questions import refusal
+
+    tasks = [about.task] if about.task else about.tasks
+    why = refusal(about.name, tasks, chosen.corpus, getattr(chosen, "group", ""), corpus)
+    if why:
+        raise ChapterError(f"{about.name} has nothing to ask of {chosen.corpus}: {why}")
+
+
+def _require_encoder(chapter: str, encoder: str) -> None:
+    """Fetch the settings of a hub id that was never fetched: they are small, and tell whether it can be used."""
+    name = encoder.removeprefix("random:")
+    if not HUB_ID.fullmatch(name) or configuration(name) is not None:
+        return
+    try:
+        encoder_folder(name, weights=False)
+    except EncoderError as error:
+        raise ChapterError(f"{chapter}: {error}") from None

@@ -1,0 +1,279 @@
+"""Corpora from their publishers: fetched, checked and unpacked into FAIRLIB_DATA, or where to ask for them.
+
+A download that stops goes on where it was, a file whose checksum differs is thrown away, and an archive is unpacked
+beside its place and moved there when it is whole. Only plain files and folders under the corpus's own folder are taken
+out of an archive: one that holds anything else (a link, a path that leads elsewhere) is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from fairlib.corpora.table import FOLDERS
+from fairlib.files import write_text
+
+OPENSLR = "https://www.openslr.org/resources"
+TRIES = 5  # for a connection that breaks; each goes on where the last one stopped
+_WAIT_S = 2.0
+_BLOCK = 1 << 20
+
+
+class FetchError(RuntimeError):
+    """A corpus could not be fetched; the message says why, and what is kept."""
+
+
+class FetchRequestError(ValueError):
+    """There is no such corpus or part, no place for it, or it is not given out freely; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file of a publisher: where it is, its checksum ("algorithm:digest"; empty: none is published), its size."""
+
+    address: str
+    checksum: str
+    megabytes: int
+
+
+def _librispeech(resource: int, part: str, checksum: str, megabytes: int) -> Archive:
+    return Archive(f"{resource}/{part}.tar.gz", checksum, megabytes)
+
+
+# Of the parts of OpenSLR 12 the SHA-256 that torchaudio checks; of OpenSLR 31 the MD5 that the publisher gives.
+ARCHIVES: dict[str, dict[str, Archive]] = {
+    "speechocean762": {"speechocean762": Archive("101/speechocean762.tar.gz", "", 520)},
+    "librispeech": {
+        part: _librispeech(resource, part, checksum, megabytes)
+        for part, resource, megabytes, checksum in (
+            ("train-clean-5", 31, 333, "md5:5df7d4e78065366204ca6845bb08f490"),
+            ("dev-clean-2", 31, 126, "md5:6d7ab67ac6a1d2c993d050e16d61080d"),
+            ("dev-clean", 12, 338, "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+            ("dev-other", 12, 314, "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+            ("test-clean", 12, 347, "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+            ("test-other", 12, 329, "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+            ("train-clean-100", 12, 6387, "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+            ("train-clean-360", 12, 23049, "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
+            ("train-other-500", 12, 30593, "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
+        )
+    },
+}
+USUAL_PARTS = {"librispeech": ("train-clean-5",)}  # what the published study used; else all there is
+
+# Corpora that are given out on request: where to ask, where to put them, and what they would allow.
+ON_REQUEST = {
+    "commonvoice": (
+        "Mozilla gives Common Voice out at https://mozilladatacollective.com to who has an account there: choose a"
+        " release and languages, and unpack each into FAIRLIB_DATA as cv-corpus-VERSION/LANGUAGE"
+    ),
+    "fair-speech": (
+        "Meta gives Fair-Speech out at https://ai.meta.com/datasets/speech-fairness-dataset/ to who accepts its terms:"
+        " write a CSV beside its audio (path, speaker_id, text, age, gender, ethnicity, ...) and run a chapter with"
+        " --corpus THAT.csv"
+    ),
+    "sonos-svc": (
+        "Sonos gives its Voice Control Bias Assessment Dataset out through the form that"
+        " https://github.com/sonos/svc-demographic-bias-assessment names: write a CSV beside its audio (path,"
+        " speaker_id, text, gender, age group, dialectal region, ...) and run a chapter with --corpus THAT.csv"
+    ),
+}
+
+
+def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None, source: str = OPENSLR) -> list[Path]:
+    """Fetch a corpus, or some parts of it, and return their folders; what is there already is left alone.
+
+    Args:
+        corpus: a name in `ARCHIVES`.
+        parts: of librispeech, such as "dev-clean"; by default those of `USUAL_PARTS`, or all.
+        root: where corpora lie; by default FAIRLIB_DATA.
+        source: the publisher's address, or a mirror's.
+
+    Raises:
+        FetchRequestError: no such corpus or part, no folder to put it in, too little room, or it must be asked for.
+        FetchError: the publisher does not answer, the file is not what it should be, or the archive holds what it
+            should not.
+
+    Example:
+        >>> fetch("librispeech", ["dev-clean"])  # doctest: +SKIP
+        [PosixPath('data/LibriSpeech/dev-clean')]
+    """
+    wanted = _wanted(corpus, parts)
+    base = _root(root)
+    top = base / FOLDERS[corpus]
+    folders = []
+    for part, archive in wanted.items():
+        # The parts of librispeech lie under one folder; speechocean762 has no parts.
+        folder = top if part == corpus else top / part
+        if not folder.exists():
+            _fetch_one(archive, part, folder, top, base, source)
+        folders.append(folder)
+    return folders
+
+
+def _wanted(corpus: str, parts: Sequence[str]) -> dict[str, Archive]:
+    if corpus in ON_REQUEST:
+        raise FetchRequestError(f"{corpus} cannot be fetched by a program. {ON_REQUEST[corpus]}.")
+    if corpus not in ARCHIVES:
+        known = ", ".join([*ARCHIVES, *ON_REQUEST])
+        raise FetchRequestError(f"there is no corpus {corpus!r} to fetch: there are {known}.")
+    there = ARCHIVES[corpus]
+    for part in parts:
+        if part not in there:
+            raise FetchRequestError(f"{corpus} has no part {part!r}: it has {', '.join(there)}.")
+    return {part: there[part] for part in parts or USUAL_PARTS.get(corpus, tuple(there))}
+
+
+def _root(root: str | Path | None) -> Path:
+    chosen = root or os.environ.get("FAIRLIB_DATA")
+    if not chosen:
+        raise FetchRequestError("FAIRLIB_DATA is not set: set it to the folder that corpora are to be put in.")
+    return Path(chosen).expanduser().absolute()
+
+
+def _fetch_one(archive: Archive, part: str, folder: Path, top: Path, base: Path, source: str) -> None:
+    work = base / ".fetch"
+    work.mkdir(parents=True, exist_ok=True)
+    file, unpacked = work / f"{part}.tar.gz", work / part
+    needed = archive.megabytes * 1_000_000 * 5 // 2  # the archive, and what is in it
+    if shutil.disk_usage(base).free < needed - (file.stat().st_size if file.exists() else 0):
+        raise FetchRequestError(
+            f"{part} needs {needed / 1e9:.1f} GB, and {base} has {shutil.disk_usage(base).free / 1e9:.1f} GB left."
+        )
+    _download(f"{source.rstrip('/')}/{archive.address}", file)
+    _check(file, archive.checksum)
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        _unpack(file, unpacked, top.name)
+        if not (unpacked / folder.relative_to(base)).is_dir():
+            raise FetchError(f"{file.name} does not hold {folder.relative_to(base)}: it is another archive.")
+        _put(unpacked / top.name, folder, top)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    file.unlink()
+    Path(f"{file}.version").unlink(missing_ok=True)
+    if not any(work.iterdir()):
+        work.rmdir()
+
+
+def _download(address: str, file: Path) -> None:
+    """Download to ``file``, going on with what an earlier download left in ``file.partial``."""
+    if file.exists():
+        return
+    partial, version = Path(f"{file}.partial"), Path(f"{file}.version")
+    for attempt in range(TRIES):
+        try:
+            if _download_rest(address, partial, version):
+                partial.replace(file)
+                return
+            reason = "the connection closed early"
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                told = f"{address} answers {error.code} ({error.reason})"
+                raise FetchError(f"{told}: try a mirror with --source.") from None
+            reason = f"it answers {error.code}"
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        if attempt + 1 < TRIES:
+            time.sleep(_WAIT_S * 2**attempt)
+    kept = partial.stat().st_size / 1e6 if partial.exists() else 0
+    raise FetchError(
+        f"{address} cannot be fetched ({reason}); {kept:,.1f} MB are kept, and the same command goes on from there."
+    )
+
+
+def _download_rest(address: str, partial: Path, version: Path) -> bool:
+    """One connection's worth; true if the file is then whole."""
+    have = partial.stat().st_size if partial.exists() else 0
+    headers = {}
+    if have and version.exists():
+        # Only if it is still the same file: else the server sends the new one from its beginning.
+        headers = {"Range": f"bytes={have}-", "If-Range": version.read_text(encoding="utf-8")}
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        partial.unlink()  # it is longer than the file, or another one: begin anew
+        return False
+    with answer:
+        if address.startswith("https:") and not answer.url.startswith("https:"):
+            raise FetchError(f"{address} leads to {answer.url}, which is not encrypted: it was not followed.")
+        go_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if not go_on:
+            have = 0
+            known = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            version.unlink(missing_ok=True)
+            if known and not known.startswith("W/"):
+                write_text(version, known)
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        bar = tqdm(desc=partial.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None)
+        with bar, partial.open("ab" if go_on else "wb") as stream:
+            while block := answer.read(_BLOCK):
+                stream.write(block)
+                bar.update(len(block))
+    return total is None or partial.stat().st_size == total
+
+
+def _check(file: Path, checksum: str) -> None:
+    if not checksum:
+        return
+    algorithm, _, digest = checksum.partition(":")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, algorithm).hexdigest()
+    if found != digest:
+        file.unlink()
+        raise FetchError(
+            f"{file.name} is not the publisher's file: its {algorithm} is {found}, not {digest}; it was thrown away, "
+            "fetch it again."
+        )
+
+
+def _unpack(file: Path, place: Path, top: str) -> None:
+    """Unpack an archive whose files all lie under the folder ``top``; refuse it if anything else is in it."""
+
+    def plain(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo:
+        parts = PurePosixPath(member.name).parts
+        if not (member.isreg() or member.isdir()) or not parts or ".." in parts or parts[0] != top:
+            what = "a link or device" if parts and parts[0] == top and ".." not in parts else "outside its folder"
+            raise FetchError(f"{file.name} holds {member.name!r}, {what}: nothing of it was kept; tell its publisher.")
+        return tarfile.data_filter(member, destination)
+
+    place.mkdir(parents=True)
+    try:
+        with tarfile.open(file) as archive:
+            for member in tqdm(archive, desc=f"unpacking {file.name}", unit="file", disable=None):
+                archive.extract(member, place, filter=plain)
+    except FetchError:
+        file.unlink()
+        raise
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # no room, no permission: the archive may be sound
+            raise FetchError(f"{file.name} cannot be unpacked into {place.parent}: {error.strerror}.") from None
+        file.unlink()
+        raise FetchError(f"{file.name} is damaged ({error}); it was thrown away, fetch it again.") from None
+
+
+def _put(unpacked: Path, folder: Path, top: Path) -> None:
+    """Move what was unpacked to its place, the corpus's folder last; lists beside it are added to those there are."""
+    if folder == top:
+        unpacked.replace(folder)
+        return
+    top.mkdir(exist_ok=True)
+    for file in sorted(path for path in unpacked.iterdir() if path.is_file()):
+        # A part's list of speakers may name that part's only: keep the longer one.
+        if not (top / file.name).exists() or (top / file.name).stat().st_size < file.stat().st_size:
+            file.replace(top / file.name)
+    (unpacked / folder.name).replace(folder)

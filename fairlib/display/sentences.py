@@ -1,0 +1,288 @@
+"""Sentences that say what a chart or a chapter shows, true whatever the run: tables in, words out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fairlib.bias import layer_order
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.display.words import (
+    SCALE_WORDS,
+    capital,
+    encoder_label,
+    interval,
+    layers_named,
+    listing,
+    number,
+    percent,
+    sides,
+)
+from fairlib.findings import Finding, gaps, mean_error
+
+
+def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """A chart title that states which group errs more, at the layers where the interval excludes no gap."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    higher, lower = (int((rows["biased"] & (rows["estimate"] * sign > 0)).sum()) for sign in (1, -1))
+    n = len(rows)
+    what = {"sid": "are misidentified", "asr": "are misrecognised"}.get(str(rows["task"].iloc[0]), "are misheard")
+    if not higher and not lower:
+        return f"No layer tells whether {first} {what} more often than {second}, or less"
+    if higher >= lower:
+        return f"{capital(first)} {what} more often than {second} at {higher} of {n} layers"
+    return f"{capital(first)} {what} less often than {second} at {lower} of {n} layers"
+
+
+def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """A chart title that states where the interval of the gap excludes zero."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
+    if not biased:
+        return f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
+    if len(biased) == len(layers):
+        return f"Every layer of {encoder_label(encoder)} shows a gap between {first} and {second}"
+    return f"{encoder_label(encoder)} shows a gap between {first} and {second} at {layers_named(layers, biased)}"
+
+
+def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str, whose: Finding) -> str:
+    """What was found, for a reader who has never met a log odds ratio: errors at the best layer, where there is a gap,
+    and whose it is.
+
+    Args:
+        errors, bias: from `fairlib.bias.group_errors` and `group_bias`, of one task and unit.
+        whose: from `fairlib.findings.whose_gap`.
+    """
+    rows = gaps(bias, encoder, contrast)
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    mine = errors[errors["encoder"] == encoder]
+    table = mine.set_index(["layer", "group"])["error"]
+    best = (mine["error"] * mine["n_utterances"]).groupby(mine["layer"]).sum().idxmin()
+    one, other = contrast_groups(contrast)
+    what = {"speaker": "of their utterances", "char": "of their characters", "phone": "of their sounds"}
+    unit = what.get(str(rows["unit"].iloc[0]), "of their words")
+    said = f"{capital(first)} are misheard"
+    if str(rows["unit"].iloc[0]) == "speaker":
+        said = f"{capital(first)} are taken for somebody else"
+    sentence = f"{said} in {percent(table[(best, one)])} {unit}"
+    if (best, other) in table.index:
+        sentence += f", {second} in {percent(table[(best, other)])}"
+    sentence += f", at the layer with the fewest errors (layer {best})."
+    biased = int(rows["biased"].sum())
+    if not biased:
+        return f"{sentence} No layer shows a gap that so many people could tell from none."
+    where = "Every layer shows such a gap" if biased == len(rows) else f"A gap shows at {biased} of {len(rows)} layers"
+    owner = {
+        "contradicted": ", and so does the plain spectrogram: it was in the sound before any encoder.",
+        "supported": ", at some larger than in the plain spectrogram and an untrained network: the encoder adds to it.",
+        "inconclusive": "; whether the encoder brings it about stays open.",
+    }
+    return f"{sentence} {where}{owner[whose.verdict]}"
+
+
+def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
+    """For screen readers: each group's error at the first and last layer, and where it is lowest."""
+    mine = errors[errors["encoder"] == encoder]
+    layers = layer_order(mine["layer"].unique())
+    parts = []
+    for group, rows in mine.groupby("group", sort=True, observed=True):
+        error = rows.set_index("layer")["error"].reindex(layers)
+        parts.append(
+            f"{group}: {percent(error.iloc[0])} at {layers[0]}, {percent(error.iloc[-1])} at {layers[-1]}, "
+            f"lowest at {error.idxmin()} with {percent(error.min())}"
+        )
+    return (
+        f"Line chart of error by layer of {encoder_label(encoder)}, one line per group with 95 percent"
+        f" intervals. {'. '.join(parts)}."
+    )
+
+
+def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
+    """For screen readers: the gap at the first and last layer and where its interval excludes no gap, with
+    the controls."""
+    parts = []
+    for name in [name for name in dict.fromkeys([encoder, *bias["encoder"]]) if name in set(bias["encoder"])]:
+        rows = gaps(bias, name, contrast, scale)
+        layers = list(rows["layer"])
+        first, last = (interval(*rows.iloc[place][["estimate", "low", "high"]].astype(float)) for place in (0, -1))
+        if name == "logmel":
+            parts.append(f"log-mel: {first}")
+        else:
+            clear = layers_named(layers, list(rows.loc[rows["biased"], "layer"]))
+            parts.append(
+                f"{encoder_label(name)}: {first} at {layers[0]}, {last} at {layers[-1]}, a gap is shown at {clear}"
+            )
+    return (
+        f"Line chart of the gap {contrast} by layer, {scale.replace('_', ' ')} of error with 95 percent"
+        f" intervals. {'. '.join(parts)}."
+    )
+
+
+def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str) -> list[str]:
+    """The gap layer by layer in words: one sentence for each run of neighbouring layers that tell the
+    same."""
+    rows = gaps(bias, encoder, contrast)
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    beyond = (rows["low"] > 0) | (rows["high"] < 0)
+    unknown = rows[["low", "high"]].isna().any(axis=1)
+    kinds = [np.sign(rows["estimate"]), _BY_CHANCE, _UNKNOWN]
+    state = np.select([rows["biased"], beyond, unknown], kinds, 0).astype(int)
+    one, other = contrast_groups(contrast)
+    table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
+    sentences = []
+    for _, run in rows.groupby((pd.Series(state).diff() != 0).cumsum().to_numpy()):
+        where = (
+            f"At layer {run['layer'].iloc[0]}"
+            if len(run) == 1
+            else f"From layer {run['layer'].iloc[0]} to {run['layer'].iloc[-1]}"
+        )
+        low, high = run["estimate"].min(), run["estimate"].max()
+        odds = f"log odds ratio {number(low, 2)}" + (f" to {number(high, 2)}" if len(run) > 1 else "")
+        kind = state[run.index[0]]
+        errs = " and ".join(
+            _range(table, run["layer"], group) for group in (one, other) if (run["layer"].iloc[0], group) in table.index
+        )
+        errs = f" ({errs})" if errs else ""
+        if why := _NOT_SHOWN.get(kind):
+            sentences.append(f"{where} {why}: a gap between {first} and {second} is not shown{errs}; {odds}.")
+        else:
+            more = "higher" if kind > 0 else "lower"
+            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, the interval excluding zero.")
+    return sentences
+
+
+# Why no gap is shown at a layer, where none is.
+_BY_CHANCE, _UNKNOWN = 2, 3
+_NOT_SHOWN = {
+    0: "the interval includes zero",
+    _BY_CHANCE: "the interval excludes zero, but the gap is not significant after correction for all layers and groups",
+    _UNKNOWN: "no interval can be given, for the people on one side do not differ in their errors",
+}
+
+
+def _range(table: pd.Series, layers: pd.Series, group: str) -> str:
+    values = [table[(layer, group)] for layer in layers if (layer, group) in table.index]
+    low, high = percent(min(values)), percent(max(values))
+    return f"{group} {low}" if low == high else f"{group} {low} to {high}"
+
+
+def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
+    """Where the error over all speakers is lowest, set beside the controls' lowest."""
+    table = mean_error(outcomes)
+    lowest = table.loc[table.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
+    mine = lowest.loc[encoder]
+    others = [
+        f"{encoder_label(name)} {percent(row['error'])}" + ("" if name == "logmel" else f" (layer {row['layer']})")
+        for name, row in lowest.iterrows()
+        if name != encoder
+    ]
+    beside = f"; beside it, at their best, {listing(others)}" if others else ""
+    return (
+        f"Over all speakers the error of {encoder_label(encoder)} is lowest at layer {mine['layer']},"
+        f" {percent(mine['error'])}{beside}."
+    )
+
+
+def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
+    largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
+    where = listing([f"layer {layer} as a {word}" for word, layer in largest.items()])
+    beware = ""
+    if not any(gaps(bias, encoder, contrast, scale)["biased"].any() for scale in SCALE_WORDS):
+        beware = " On none of them could these speakers tell any layer’s gap from none."
+    if len(set(largest.values())) == 1:
+        return f"Here the three scales agree: the largest gap is at {where}.{beware}"
+    return f"Here the three scales do not agree on where the gap is largest: at {where}.{beware}"
+
+
+def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:
+    """Layer of the gap furthest from none, whatever its sign."""
+    gap = gaps(bias, encoder, contrast, scale).set_index("layer")["estimate"].astype(float)
+    size = np.log(gap.where(gap > 0)).abs() if scale == "ratio" else gap.abs()
+    size = size[np.isfinite(size)]
+    return str(size.idxmax()) if len(size) else "unknown"
+
+
+def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, str]:
+    """A chart title for each scale, that states where the gap is largest on it, if any is shown."""
+    first, second = sides(str(bias.loc[bias["contrast"] == contrast, "by"].iloc[0]), contrast)
+    return {
+        scale: (
+            f"As a {word}, the gap between {first} and {second} is largest at layer"
+            f" {_largest(bias, encoder, contrast, scale)}"
+            if gaps(bias, encoder, contrast, scale)["biased"].any()
+            else f"As a {word}, no layer shows a gap between {first} and {second}"
+        )
+        for scale, word in SCALE_WORDS.items()
+    }
+
+
+def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
+    """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
+    one."""
+    points = []
+    if corpus in ("synthetic", "planted"):
+        points.append(
+            "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
+            " planted in them. The page shows that the method works; it says nothing about people."
+        )
+    if corpus == "speechocean762":
+        if task == "sid":
+            points.append(
+                "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
+                " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
+                " far that goes; a perturbed channel takes part of it away, not all."
+            )
+        points += [
+            (
+                "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
+                " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
+                " what is left of it at equal values."
+            ),
+            (
+                "**Learners' English.** All speakers have Mandarin as their first language and read English;"
+                " what they read is not the same for children and adults. The gaps here need not be those of"
+                " other speakers or of free speech."
+            ),
+        ]
+    if "pocket" in encoder:
+        points.append(
+            "**Pocket encoders are small.** They have about three million parameters and have heard hours of"
+            " speech where others have heard thousands; what holds for them need not hold for encoders of"
+            " full size."
+        )
+    if task == "sid":
+        points.append(
+            "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
+            " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
+            " question is asked further down."
+        )
+    if task == "asr":
+        points.append(
+            "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
+            " those layers are marked. How many hours of which group the probe was trained on can itself make"
+            " a gap."
+        )
+    if task == "phone":
+        points += [
+            (
+                "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
+                " and a dictionary of adults' American English. Where a speaker says it otherwise, the label is wrong,"
+                " and a probe that hears better is punished for it."
+            ),
+            (
+                "**One kind of probe.** A layer may hold what these probes cannot read. They are the same for every"
+                " layer and control, so that layers can be compared; what is lowest here is best read, not best held."
+            ),
+        ]
+    if by:
+        points += [
+            (
+                "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
+                " not; and a layer whose gap was not shown has not been shown to be fair."
+            ),
+            f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
+        ]
+    return "\n".join(f"- {point}" for point in points)

@@ -1,0 +1,119 @@
+"""Which encoders there are: what ships, how each was trained, what it has heard, and what its layers are called."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairlib.encoders.checkpoints import CHECKPOINTS, HUB_ID, SUPPORTED, EncoderError, _place, encoder_folder, read_json
+
+if TYPE_CHECKING:
+    import pd
+
+
+def finetuned_from(name: str) -> tuple[str, str] | None:
+    """The pretrained encoder that a fine-tuned one was made from, and the corpus it was tuned on; else None.
+
+    Known of encoders that `fairlib.training.finetuning` made; others do not say it in a way that a program could read.
+
+    Example:
+        >>> finetuned_from("pocket-hubert") is None
+        True
+    """
+    record = None if name.startswith("random:") else encoder_folder(name) / "finetuning.json"
+    if record is None or not record.is_file():
+        return None
+    written = json.loads(record.read_text())
+    return written["finetuned_from"], written["corpus"]
+
+
+def pretraining_data(name: str) -> list[dict]:
+    """What an encoder of ours was pretrained on, part by part as in its recipe; empty for others, of which it is not
+    known."""
+    record = encoder_folder(name) / "pretraining.json"
+    return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
+
+
+def started_from(name: str) -> str | None:
+    """The encoder of ours whose convolutions a pretraining began with; None where all began as random numbers.
+
+    Example:
+        >>> started_from("pocket-wav2vec2"), started_from("pocket-wavlm")
+        ('pocket-hubert-it1', None)
+    """
+    made = finetuned_from(name)
+    record = encoder_folder(made[0] if made else name) / "pretraining.json"
+    recipe = json.loads(record.read_text())["recipe"] if record.is_file() else {}
+    return recipe.get("contrast", {}).get("convolutions")
+
+
+def heard(name: str) -> set[str]:
+    """Names of the corpora that an encoder of ours was pretrained or fine-tuned on; of others they are not known.
+
+    Example:
+        >>> sorted(heard("pocket-hubert-children"))
+        ['commonvoice', 'librispeech', 'speechocean762']
+    """
+    before = finetuned_from(name)
+    mine = {part["corpus"] for part in pretraining_data(name)}
+    return mine | {before[1]} | heard(before[0]) if before else mine
+
+
+def encoder_layers(name: str) -> tuple[str, ...] | None:
+    """Names of an encoder's layers, from its configuration alone; None where no configuration is at hand.
+
+    Example:
+        >>> encoder_layers("random:pocket-hubert")
+        ('cnn', '0', '1', '2', '3', '4', '5', '6')
+    """
+    if name == "logmel":
+        return ("logmel",)
+    config = configuration(name) or {}
+    blocks = config.get("encoder_layers" if config.get("model_type") == "whisper" else "num_hidden_layers")
+    if config.get("model_type") not in SUPPORTED or not isinstance(blocks, int):
+        return None
+    first = () if config["model_type"] == "wav2vec2-bert" else ("cnn",)
+    return (*first, *(str(number) for number in range(blocks + 1)))
+
+
+def configuration(name: str) -> dict | None:
+    """What an encoder's config.json says, if it is shipped, a folder, or a hub id that was fetched before."""
+    # Along its pretraining, and from another seed, an encoder keeps its shape.
+    name = re.sub(r"(-seed\d+)?@\d+$", "", name.removeprefix("random:"))
+    file = _place(name) / "config.json"
+    if not file.is_file() and HUB_ID.fullmatch(name):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, "config.json")
+        file = Path(cached) if isinstance(cached, str) else file
+    try:
+        return read_json(file) or None
+    except EncoderError:
+        return None
+
+
+def pretraining_log(name: str) -> pd.DataFrame | None:
+    """How the pretraining of an encoder of ours went: a row every hundred steps; of another encoder, None.
+
+    Example:
+        >>> pretraining_log("pocket-hubert")["step"].iloc[-1]
+        np.int64(10000)
+    """
+    import pandas as pd
+
+    made = finetuned_from(name)
+    log = encoder_folder(made[0] if made else name) / "pretraining.csv"
+    return pd.read_csv(log) if log.is_file() else None
+
+
+def published_steps(name: str) -> list[int]:
+    """Steps of an encoder's pretraining at which outcomes are published, in order.
+
+    Example:
+        >>> published_steps("logmel")
+        []
+    """
+    known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
+    return sorted(int(step) for encoder, _, step in (entry.partition("@") for entry in known) if encoder == name)

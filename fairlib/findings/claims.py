@@ -1,0 +1,193 @@
+"""The book's claims, judged of every encoder of which outcomes are published, by the rules of their chapters."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
+from fairlib.bias.association import bias_error_association
+from fairlib.corpora import CORPUS_NAMES
+from fairlib.display.words import capital, encoder_label, interval, listing, percent
+from fairlib.encoders import finetuned_from, heard
+from fairlib.findings import (
+    Finding,
+    after_fine_tuning,
+    control_differences,
+    controls,
+    every_column,
+    gaps,
+    main_contrast,
+    mark_saturated,
+    mean_error,
+    where_bias_begins,
+    whose_gap,
+)
+from fairlib.findings.opposite import c2_finding
+from fairlib.findings.survey import INSTRUMENTS, every_encoder, published
+
+CLAIMS = {
+    "begins": "unequal from the first layers on",
+    "whose": "the encoder’s own doing",
+    "pattern": "opposite patterns",
+    "tuned": "as before fine-tuning",
+}
+
+
+def judged(corpus: str, by: str) -> pd.DataFrame:
+    """Every claim that published outcomes can judge, of every shipped encoder.
+
+    Of an encoder that has heard part of the corpus, only people whom it has not heard are looked at: those of the test
+    half. Where these are too few, nothing is judged.
+
+    Args:
+        by: the speaker column whose groups are compared.
+
+    Returns:
+        ``encoder, instrument, claim`` (keys of `CLAIMS`), ``error`` (of the best layer) and ``finding``; empty where
+        nothing is published of the corpus.
+    """
+    rows, family = [], every_encoder(corpus)
+    for instrument, (task, unit, probe) in INSTRUMENTS.items():
+        for name, mine in family.items():
+            outcomes = mine[mine["unit"] == unit]
+            own = outcomes[outcomes["encoder"] == name]
+            if own.empty:
+                continue
+            before = finetuned_from(name)
+            if before:
+                earlier = published(before[0], corpus, task, unit, probe)
+                outcomes = pd.concat([outcomes, earlier[earlier["speaker_id"].isin(own["speaker_id"])]])
+            try:
+                found = _findings(name, outcomes, by, task)
+            except BiasError:  # too few people whom it has not heard
+                continue
+            error = mean_error(own)["error"].min()
+            rows += [
+                {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
+                for claim, finding in found.items()
+            ]
+    return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
+
+
+def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[str, Finding]:
+    bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
+    contrast = main_contrast(bias, encoder)
+    if bias.loc[bias["contrast"] == contrast, "few_speakers"].any():
+        raise BiasError(f"Of {contrast} too few people are left whom {encoder} has not heard.")
+    own, there = outcomes[outcomes["encoder"] == encoder], set(outcomes["encoder"])
+    found = {"begins": where_bias_begins(bias, encoder, contrast)}
+    if set(controls(encoder)) <= there:
+        found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
+    if task != "phone":  # of which the claim says nothing
+        found["pattern"] = c2_finding(bias_error_association(own, by=by), task, contrast)
+    before = finetuned_from(encoder)
+    if before and before[0] in there:
+        pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own["layer"].unique())]
+        found["tuned"] = after_fine_tuning(bias, bias_differences(outcomes, by, pairs), encoder, contrast)
+    return found
+
+
+def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
+    """The gap in telling the speakers of every other corpus, as text for reading: the encoder beside its controls.
+
+    Args:
+        by: the speaker column whose groups are compared.
+
+    Returns:
+        A row for each corpus (synthetic ones left out) and encoder, at the encoder's best layer; empty where nothing is
+        published.
+    """
+    which = INSTRUMENTS["telling speakers"]
+    corpora = sorted({*CORPUS_NAMES} - {corpus, "planted"})
+    rows = []
+    for other in corpora:
+        own = {name: published(name, other, *which) for name in (encoder, *controls(encoder))}
+        outcomes = pd.concat(own.values(), ignore_index=True)
+        if by not in outcomes or own[encoder].empty:
+            continue
+        bias = every_column(outcomes, [by]).get(by)
+        if bias is None:
+            continue
+        contrast = main_contrast(bias, encoder)
+        for name in (name for name, mine in own.items() if len(mine)):
+            error = mean_error(own[name]).set_index("layer")["error"]
+            gap = gaps(bias, name, contrast).set_index("layer").loc[error.idxmin()]
+            people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} people"
+            row = {"people": people, "encoder": encoder_label(name)}
+            row["best layer"] = f"{'all' if name == 'logmel' else error.idxmin()}\nerror {percent(error.min())}"
+            row["log odds ratio there"] = interval(*gap[["estimate", "low", "high"]].astype(float))
+            row["heard by the encoder"] = "much of it" if other in heard(encoder) and name == encoder else ""
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`judged` of one instrument as text for reading: a row for each encoder, its verdicts side by side."""
+    rows = []
+    for (instrument, encoder), mine in table.groupby(["instrument", "encoder"], sort=False):
+        verdicts = dict(zip(mine["claim"], mine["finding"].map(lambda finding: finding.verdict)))
+        row = {instrument: f"{encoder_label(encoder)}\nlowest error {percent(mine['error'].iloc[0])}"}
+        rows.append(row | {told: verdicts.get(claim, "") for claim, told in CLAIMS.items()})
+    shown = pd.DataFrame(rows)
+    return shown.loc[:, (shown != "").any()]
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """For each claim, how the verdicts of `judged` are spread over encoders, in words; where few differ, which.
+
+    Example:
+        >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
+        >>> table = pd.DataFrame(rows, columns=["encoder", "finding"])
+        >>> table = table.assign(instrument="telling phones", claim="whose")
+        >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
+        >>> told(table)
+        ['**The encoder’s own doing?** Telling phones: supported for 2 of 3, contradicted for c.']
+    """
+    lines = []
+    for claim, question in CLAIMS.items():
+        parts = []
+        for instrument, mine in table[table["claim"] == claim].groupby("instrument", sort=False):
+            verdicts = mine["finding"].map(lambda finding: finding.verdict)
+            said = [
+                f"{verdict} for {_whom(mine.loc[verdicts == verdict, 'encoder'], len(mine))}"
+                for verdict in verdicts.value_counts().index
+            ]
+            parts.append(f"{instrument}: {', '.join(said)}")
+        if parts:
+            lines.append(f"**{capital(question)}?** {capital('; '.join(parts))}.")
+    return lines
+
+
+def _whom(encoders: pd.Series, of: int) -> str:
+    if len(encoders) == of:
+        return f"all {of}" if of > 1 else encoder_label(encoders.iloc[0])
+    return f"{len(encoders)} of {of}" if 2 * len(encoders) > of else listing([encoder_label(name) for name in encoders])
+
+
+def agreement(table: pd.DataFrame, encoder: str) -> str:
+    """How many of the verdicts of `judged` on other encoders are as those on this one, as a sentence.
+
+    Two inconclusive verdicts are not agreement about anything, so these are told apart.
+
+    Example:
+        >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
+        >>> table = pd.DataFrame(rows, columns=["encoder", "finding"]).assign(instrument="phones", claim="whose")
+        >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
+        >>> agreement(table, "a")
+        'Of 2 verdicts on 2 other encoders, 1 is the same.'
+        >>> table["finding"] = [Finding("claim", "rule", "inconclusive", "sentence")] * 3
+        >>> agreement(table, "a")
+        'Of 2 verdicts on 2 other encoders, 2 are the same; 2 of these say both times that it cannot be told.'
+    """
+    verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
+    own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
+    others = verdicts[verdicts["encoder"] != encoder].join(own.rename("own"), on=["instrument", "claim"], how="inner")
+    if others.empty:
+        return "Of other encoders nothing is published that could be set beside these verdicts."
+    alike = others.loc[others["verdict"] == others["own"], "verdict"]
+    open_both = int((alike == "inconclusive").sum())
+    said = f"; {open_both} of these {'says' if open_both == 1 else 'say'} both times that it cannot be told"
+    return (
+        f"Of {len(others)} verdicts on {others['encoder'].nunique()} other encoders, {len(alike)}"
+        f" {'is' if len(alike) == 1 else 'are'} the same{said if open_both else ''}."
+    )

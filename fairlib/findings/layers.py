@@ -1,0 +1,202 @@
+"""What each layer holds: its errors over all speakers, and whether that was learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fairlib.bias import layer_order, random_numbers
+from fairlib.display.words import encoder_label, listing, percent
+from fairlib.findings import Finding, not_asked
+
+BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
+LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."
+LEARNT_CRITERION = (
+    f"Supported if the phone error of the encoder's best layer is, on test speakers, at least {BELOW_LOGMEL:.0%}"
+    f" (relative) below log-mel's and at least {BELOW_TWIN:.0%} below that of its untrained twin's best layer;"
+    " contradicted if it is below neither at all; inconclusive otherwise. Each reduction must exceed its mark with the"
+    " whole of its 95 % interval over speakers, the best layer being chosen anew in each resample."
+)
+DEPTH_CLAIM = "What is said and who says it are best read at different depths."
+DEPTH_CRITERION = (
+    "Supported if the layer best for speakers and the layer best for phones differ, and neither is as good as the best"
+    " one for the other question in 95 % of resamples of the speakers; contradicted if they are the same layer;"
+    " inconclusive otherwise."
+)
+
+
+def layer_errors(outcomes: pd.DataFrame, resamples: int = 2000, confidence: float = 0.95) -> pd.DataFrame:
+    """Error of each layer over all speakers, with a bootstrap interval over speakers (percentiles).
+
+    Args:
+        outcomes: see `fairlib.outcomes`; several encoders, tasks and units may be concatenated.
+
+    Returns:
+        One row per encoder, task, unit, probe and layer: ``error, low, high, n_speakers``.
+
+    Example:
+        >>> rows = pd.DataFrame({"speaker_id": ["a", "b"], "errors": [1, 0], "length": [4, 4], "layer": "1"})
+        >>> layer_errors(rows.assign(encoder="e", task="asr", unit="char", probe="linear"))["error"].tolist()
+        [0.125]
+    """
+    tables = []
+    for kind, part in outcomes.groupby(_KIND, sort=False):
+        layers, drawn, whole = _drawn(part, resamples)
+        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        table = pd.DataFrame({"layer": layers, "error": whole, "low": low, "high": high})
+        tables.append(table.assign(**dict(zip(_KIND, kind)), n_speakers=part["speaker_id"].nunique()))
+    columns = [*_KIND, "layer", "error", "low", "high", "n_speakers"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def reduction(outcomes: pd.DataFrame, encoder: str, control: str, resamples: int = 2000) -> dict[str, float]:
+    """How far, as a share, the encoder's best layer is below the control's best in error: ``estimate, low, high``.
+
+    Both are judged on the same resamples of the speakers, and in each of them both choose their best layer anew.
+
+    Args:
+        outcomes: of one task and unit, of the same test utterances for both.
+    """
+    _, mine, whole = _drawn(outcomes[outcomes["encoder"] == encoder], resamples)
+    _, others, other_whole = _drawn(outcomes[outcomes["encoder"] == control], resamples)
+    low, high = np.quantile(1 - mine.min(axis=1) / others.min(axis=1), [0.025, 0.975])
+    return {"estimate": float(1 - whole.min() / other_whole.min()), "low": float(low), "high": float(high)}
+
+
+def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
+    """Is the best layer's phone error below log-mel's and the untrained twin's?
+
+    Args:
+        outcomes: of phones, with the encoder and both controls.
+    """
+    phones = outcomes[outcomes["task"] == "phone"]
+    if phones.empty:
+        return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "there are no phones of this corpus.")
+    errors = layer_errors(phones, resamples=200)
+    best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
+    against = {"logmel": BELOW_LOGMEL, f"random:{encoder}": BELOW_TWIN}
+    rows = [{"control": name, "mark": mark, **reduction(phones, encoder, name)} for name, mark in against.items()]
+    if all(row["low"] >= row["mark"] for row in rows):
+        verdict = "supported"
+    elif all(row["estimate"] <= 0 for row in rows):
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    below = " and ".join(
+        f"{100 * row['estimate']:.1f}\N{NO-BREAK SPACE}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}] below "
+        + ("log-mel" if row["control"] == "logmel" else "its untrained twin’s best layer")
+        for row in rows
+    )
+    sentence = (
+        f"A linear probe on the best layer of {encoder_label(encoder)} (layer {best.loc[encoder, 'layer']}) gives "
+        f"{percent(best.loc[encoder, 'error'])} of frames a wrong phone: {below}."
+    )
+    return Finding(LEARNT_CLAIM, LEARNT_CRITERION, verdict, sentence, rows)
+
+
+def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) -> Finding:
+    """Do the layers that tell speakers best and those that tell phones best differ?
+
+    Args:
+        outcomes: of speakers and of phones.
+    """
+    own = outcomes[outcomes["encoder"] == encoder]
+    if not {"sid", "phone"} <= set(own["task"]):
+        return not_asked(DEPTH_CLAIM, DEPTH_CRITERION, "this corpus does not have both speakers and phones to ask of.")
+    layers, drawn, whole = {}, {}, {}
+    for task in ("sid", "phone"):
+        layers[task], drawn[task], whole[task] = _drawn(own[own["task"] == task], resamples)
+    order = [layer for layer in layers["sid"] if layer in layers["phone"]]
+    place = {task: {layer: layers[task].index(layer) for layer in order} for task in layers}
+    best = {task: min(order, key=lambda layer, task=task: whole[task][place[task][layer]]) for task in layers}
+    rows, apart = [], []
+    for task, other in (("sid", "phone"), ("phone", "sid")):
+        columns = drawn[task][:, [place[task][best[task]], place[task][best[other]]]]
+        share = float((columns[:, 0] < columns[:, 1]).mean())
+        apart.append(share >= 0.95)
+        rows.append({"task": task, "best": best[task], "better_than": best[other], "share_of_resamples": share})
+    if best["sid"] == best["phone"]:
+        verdict = "contradicted"
+        sentence = f"Layer {best['sid']} is the best one both for who speaks and for what is said."
+    else:
+        verdict = "supported" if all(apart) else "inconclusive"
+        sentence = f"Who speaks is read best at layer {best['sid']}, which phone sounds at layer {best['phone']}" + (
+            "." if all(apart) else "; other speakers could turn that round."
+        )
+    return Finding(DEPTH_CLAIM, DEPTH_CRITERION, verdict, sentence, rows)
+
+
+def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -> pd.DataFrame:
+    """Lowest error of any layer at steps of the pretraining, over the hours of speech heard by then.
+
+    Args:
+        outcomes: of one task, by step.
+        hours: by step, from `fairlib.findings.pretraining.hours_heard`.
+
+    Returns:
+        ``x`` (hours), ``value, low, high`` (of the layer that is best then) and ``layer``, a row each step.
+    """
+    rows = []
+    for step, table in sorted(outcomes.items()):
+        errors = layer_errors(table)
+        best = errors.loc[errors["error"].idxmin()]
+        rows.append({"x": hours[step], "value": best["error"], "low": best["low"], "high": best["high"]})
+        rows[-1]["layer"] = best["layer"]
+    return pd.DataFrame(rows)
+
+
+QUESTIONS = {"phone": "Which phone sounds", "speaker": "Who speaks", "char": "What is said", "word": "What is said"}
+QUESTIONS["target"] = "Whether one person speaks"  # in verification
+
+
+def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
+    """Title and description of a chart of one unit's errors by layer, from `layer_errors`."""
+    question = QUESTIONS[errors["unit"].iloc[0]]
+    lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
+    mine = lowest.loc[encoder]
+    others = lowest.drop(encoder)
+    names = {name: "its untrained twin" if name.startswith("random:") else encoder_label(name) for name in others.index}
+    better = [names[name] for name, error in others["error"].items() if mine["error"] < error]
+    worse = [names[name] for name, error in others["error"].items() if mine["error"] >= error]
+    verdict = [f"better than from {listing(better)}"] * bool(better) + [f"worse than from {listing(worse)}"] * bool(
+        worse
+    )
+    title = f"{question} is read best at layer {mine['layer']}" + (f", {' and '.join(verdict)}" if verdict else "")
+    lines = [
+        f"{encoder_label(name)} from {percent(rows['error'].iloc[0])} at layer {rows['layer'].iloc[0]} to"
+        f" {percent(rows['error'].iloc[-1])} at layer {rows['layer'].iloc[-1]}"
+        if len(rows) > 1
+        else f"{encoder_label(name)} {percent(rows['error'].iloc[0])}"
+        for name, rows in errors.groupby("encoder", sort=False)
+    ]
+    return {"title": title, "description": f"Lines of the error by layer. {'; '.join(lines)}."}
+
+
+def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
+    """One row per encoder and layer, one column per unit of `layer_errors`, as text for reading."""
+    texts = errors.assign(
+        text=[
+            f"{percent(e)}\n{percent(low)} to {percent(high)}"
+            for e, low, high in errors[["error", "low", "high"]].values
+        ],
+        unit=errors["unit"].map({"phone": "phones", "speaker": "speakers", "char": "characters", "word": "words"}),
+    )
+    rows = []
+    for name, mine in texts.groupby("encoder", sort=False):
+        for layer in layer_order(mine["layer"].unique()):
+            cells = mine[mine["layer"] == layer].set_index("unit")["text"]
+            shown = "all" if layer == "logmel" else layer
+            rows.append({"encoder": encoder_label(name), "layer": shown, **cells.add_prefix("wrong ")})
+    return pd.DataFrame(rows).fillna("")
+
+
+_KIND = ["encoder", "task", "unit", "probe"]
+
+
+def _drawn(outcomes: pd.DataFrame, resamples: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Layers, their errors in each resample of the speakers ``[resamples, layers]``, and over all ``[layers]``."""
+    layers = layer_order(outcomes["layer"].unique())
+    sums = outcomes.groupby(["speaker_id", "layer"])[["errors", "length"]].sum().unstack("layer")
+    errors, lengths = (sums[column][layers].fillna(0).to_numpy(float) for column in ("errors", "length"))
+    weights = random_numbers(tuple(map(str, sums.index)), resamples, "resample")
+    return layers, (weights @ errors) / (weights @ lengths), errors.sum(axis=0) / lengths.sum(axis=0)

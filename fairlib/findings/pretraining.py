@@ -1,0 +1,355 @@
+"""When a gap opens along an encoder's pretraining, and whether other speech would have kept it smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.corpora import CorpusError
+from fairlib.display.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, percent, sides
+from fairlib.encoders import (
+    EncoderError,
+    pretraining_data,
+    pretraining_log,
+    published_steps,
+    shipped_encoders,
+    started_from,
+)
+from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
+from fairlib.findings.layers import layer_errors
+from fairlib.findings.survey import INSTRUMENTS, published, published_twin
+from fairlib.probes import ProbeError
+
+UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
+
+WHEN_CLAIM = "The gap between the groups opens during pretraining."
+WHEN_CRITERION = (
+    "Looked at are the layers that are biased when pretraining ends. A layer's gap was there already if the layer is"
+    " biased to the same side before the first step; it opened if the layer is not biased then and the gap's log odds"
+    " ratio has moved to that side since, in pairs, with Holm's p below 0.05 over all layers. Supported if the gap of"
+    " at least one layer opened and none was there already; contradicted if all were there already; inconclusive"
+    " otherwise." + FEWEST_RULE
+)
+CAUSE_CLAIM = (
+    "An encoder that hears such speakers in pretraining, the disadvantaged ones among them, has a smaller gap."
+)
+CAUSE_CRITERION = (
+    "A layer's gap counts as changed when its log odds ratio in the encoder that heard such speakers less that in the"
+    " one that did not, in pairs, has Holm's p below 0.05 over all layers, and, where both were trained from a second"
+    " seed too, the same holds, to the same side, for the second pair. Among the layers at which the encoder that did"
+    " not hear them is biased: supported if at one or more the gap became smaller and at none larger; contradicted if"
+    " at one or more it became larger and at none smaller; inconclusive otherwise. People whom an encoder heard in"
+    " pretraining are left out." + FEWEST_RULE
+)
+
+
+def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int, pd.DataFrame]:
+    """Outcomes at the steps of an encoder's pretraining that are at hand, its end last.
+
+    Where none is at hand, the untrained twin stands for the beginning.
+
+    Args:
+        ask: gives the outcomes of an encoder by its name, such as "pocket-hubert@400".
+    """
+    found = {}
+    for step in published_steps(encoder):
+        try:
+            found[step] = ask(f"{encoder}@{step}")
+        except EncoderError:  # these weights do not ship, and nothing is published of them on this corpus
+            continue
+    log = pretraining_log(encoder)
+    end = int(log["step"].iloc[-1]) if log is not None else max(found, default=0) + 1
+    return (found or {UNTRAINED: ask(f"random:{encoder}")}) | {end: ask(encoder)}
+
+
+def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:
+    """What is published of every encoder of ours along its pretraining, from before its first step: by encoder,
+    outcomes by step, its end last.
+
+    An encoder that was trained once more from another seed, and watched then, has that training beside its own. Where
+    the convolutions began trained (`started_from`), the untrained twin stands before the first step.
+
+    Args:
+        instrument: one of `fairlib.findings.survey.INSTRUMENTS`, such as "telling phones".
+
+    Example:
+        >>> list(published_along("speechocean762", "telling phones")["pocket-hubert"])
+        [0, 400, 1600, 6400, 10000]
+    """
+    which, found = INSTRUMENTS[instrument], {}
+    for name in shipped_encoders():
+        log = pretraining_log(name)
+        for one in (name, f"{name}{SECOND_SEED}"):
+            tables = {step: published(f"{one}@{step}", corpus, *which) for step in published_steps(one)}
+            if one == name and log is not None:
+                tables[int(log["step"].iloc[-1])] = published(name, corpus, *which)
+            tables = {step: table for step, table in tables.items() if len(table)}
+            if log is not None and {0, int(log["step"].iloc[-1])} <= set(tables):
+                twin = {UNTRAINED: published_twin(name, corpus, *which)} if started_from(name) else {}
+                found[one] = twin | tables
+    return found
+
+
+def hours_heard(encoder: str) -> dict[int, float]:
+    """Hours of speech that an encoder of ours had heard by each logged step, with those of the encoder that lent it its
+    convolutions; of others, only that it began with none.
+
+    Example:
+        >>> round(hours_heard("pocket-hubert")[400], 1), hours_heard("pocket-hubert")[UNTRAINED]
+        (1.8, 0.0)
+    """
+    name = encoder.removesuffix(SECOND_SEED)  # another seed draws other speech, and as much of it
+    log, before = pretraining_log(name), 0.0
+    if log is None:
+        return {UNTRAINED: 0.0}
+    if lender := started_from(name):
+        before = max(hours_heard(lender).values())
+    return {UNTRAINED: 0.0, 0: before} | dict(zip(log["step"], before + log["hours_heard"]))
+
+
+def hours_at(encoder: str, steps: list[int]) -> dict[int, str]:
+    """What to call each step: the hours of speech heard by then, or only which is the first and which the last.
+
+    Example:
+        >>> list(hours_at("pocket-hubert", [0, 10000]).values())
+        ['0\xa0h', '44\xa0h']
+    """
+    heard = hours_heard(encoder)
+    if len(heard) == 1:
+        return {step: "untrained" if step == UNTRAINED else "trained" for step in steps}
+    return {
+        step: f"{heard[step]:.{1 if 0 < heard[step] < 10 else 0}f}\N{NO-BREAK SPACE}h"
+        for step in steps
+        if step in heard
+    }
+
+
+def map_along(outcomes: Mapping[int, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:
+    """Error and gap of every layer at every step.
+
+    Returns:
+        One row a step and layer: ``step, layer, error, error_low, error_high``, and ``estimate, low, high, biased`` of
+        the contrast's log odds ratio (family-wise over the layers of a step).
+    """
+    tables = []
+    for step, mine in sorted(outcomes.items()):
+        gap = gaps(group_bias(mine, by=by), str(mine["encoder"].iloc[0]), contrast)
+        error = layer_errors(mine).rename(columns={"low": "error_low", "high": "error_high"}).set_index("layer")
+        columns = ["layer", "estimate", "low", "high", "biased", "by", "n_speakers_a", "n_speakers_b"]
+        tables.append(gap[columns].assign(step=step).join(error[["error", "error_low", "error_high"]], on="layer"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def since_the_start(outcomes: Mapping[int, pd.DataFrame], by: str) -> pd.DataFrame:
+    """How much each layer's gap changed from the first step to the last, in pairs (`bias_differences`)."""
+    first, last = (outcomes[step].drop(columns="encoder").assign(encoder=name) for step, name in _ends(outcomes))
+    layers = layer_order(last["layer"].unique())
+    pairs = [(("end", layer), ("start", layer)) for layer in layers]
+    return bias_differences(pd.concat([first, last], ignore_index=True), by, pairs)
+
+
+def _ends(outcomes: Mapping[int, pd.DataFrame]) -> list[tuple[int, str]]:
+    return [(min(outcomes), "start"), (max(outcomes), "end")]
+
+
+def when_it_opens(
+    along: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str, signal: pd.Series | None = None
+) -> Finding:
+    """Judge by `WHEN_CRITERION`.
+
+    Args:
+        along, changes: from `map_along` and `since_the_start`.
+        signal: log-mel's row of `fairlib.findings.gaps`, to be told beside the encoder's.
+    """
+    steps = sorted(along["step"].unique())
+    by_step = {step: along[along["step"] == step].set_index("layer") for step in steps}
+    start, end = by_step[steps[0]], by_step[steps[-1]]
+    change = changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
+    layers = list(end.index)
+    open_ = [layer for layer in layers if end.loc[layer, "biased"]]
+    side = np.sign(end["estimate"])
+    moved = (change["p_holm"] < 0.05) * np.sign(change["estimate"])
+
+    def biased(table: pd.DataFrame, layer: str) -> bool:
+        return bool(table.loc[layer, "biased"]) and np.sign(table.loc[layer, "estimate"]) == side[layer]
+
+    there = [layer for layer in open_ if biased(start, layer)]
+    opened = [layer for layer in open_ if not biased(start, layer) and moved[layer] == side[layer]]
+    grown = [layer for layer in there if moved[layer] == side[layer]]
+    shrunk = [layer for layer in there if moved[layer] == -side[layer]]
+    since = {}
+    for layer in open_:
+        since[layer] = next(
+            step for step in steps if all(biased(by_step[later], layer) for later in steps if later >= step)
+        )
+    evidence = [
+        {
+            "layer": layer, "biased_at_end": layer in open_, "biased_since_step": since.get(layer),
+            **{f"{name}_at_{when}": table.loc[layer, name] for when, table in (("start", start), ("end", end))
+               for name in ("estimate", "low", "high")},
+            "change": change.loc[layer, "estimate"], "p_holm": change.loc[layer, "p_holm"],
+        }
+        for layer in layers
+    ]  # fmt: skip
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        found = Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
+        return of_people(found, along, str(along["by"].iloc[0]), contrast)
+
+    name, (first, second) = encoder_label(encoder), sides(str(along["by"].iloc[0]), contrast)
+    if not open_:
+        return finding("inconclusive", f"{name} ends without a gap between {first} and {second} that shows.")
+    told = [f"was there at {layers_named(layers, there)} before any training"] if there else []
+    at = hours_at(encoder, steps)
+
+    def shows_from(chosen: list[str]) -> str:
+        when = listing([at[step] for step in steps if step in {since[layer] for layer in chosen}])
+        return f"from {when} of speech on" if len(hours_heard(encoder)) > 1 else "after training"
+
+    if opened:
+        told.append(f"opened at {layers_named(layers, opened)}, where it shows {shows_from(opened)}")
+    rest = [layer for layer in open_ if layer not in there and layer not in opened]
+    if rest:
+        told.append(f"shows at {layers_named(layers, rest)} {shows_from(rest)}, without having grown for certain")
+    more = [f"it grew at {layers_named(layers, grown)}"] * bool(grown)
+    more += [f"it shrank at {layers_named(layers, shrunk)}"] * bool(shrunk)
+    if there and not more:
+        more = ["where it was there, training is not shown to have made it larger or smaller"]
+    sentence = (
+        f"{name} ends with a gap between {first} and {second} at {len(open_)} of {len(layers)} layers"
+        f" ({fares(end.loc[open_], first, second)}). It {listing(told)}"
+        + (f"; {' and '.join(more)}" if more else "")
+        + "."
+    )
+    if (
+        signal is not None
+        and signal["biased"]
+        and np.sign(signal["estimate"]) == np.sign(end.loc[open_, "estimate"].sum())
+    ):
+        sentence += f" Log-mel, which is not trained, has it too ({interval(*signal[['estimate', 'low', 'high']])})."
+    at_first = start["error"].min() if "error" in start else 0.0
+    if opened and at_first > SATURATED:
+        sentence += (
+            f" Beware: before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
+        )
+    verdict = "contradicted" if len(there) == len(open_) else "supported" if opened and not there else "inconclusive"
+    return finding(verdict, sentence)
+
+
+# ---- the pair that differs in what it heard ----
+
+
+def second_seed(encoder: str) -> str | None:
+    """Name of the same encoder trained from another seed, if outcomes of it are published."""
+    steps = published_steps(f"{encoder}{SECOND_SEED}")
+    return f"{encoder}{SECOND_SEED}@{steps[-1]}" if steps else None
+
+
+def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """How much each layer's gap differs between two encoders, in pairs, for each pair of encoders in turn.
+
+    Args:
+        outcomes: of all these encoders, one task and unit.
+        pairs: by what to call it, two encoders: the second's gap is taken from the first's.
+
+    Returns:
+        As `bias_differences`, with the column ``pair``; Holm's p is over the layers of one pair.
+    """
+    tables = []
+    for name, (one, other) in pairs.items():
+        layers = layer_order(outcomes.loc[outcomes["encoder"] == one, "layer"].unique())
+        apart = bias_differences(outcomes, by, [((one, layer), (other, layer)) for layer in layers])
+        tables.append(apart.assign(pair=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str, best: str) -> Finding:
+    """Judge by `CAUSE_CRITERION`.
+
+    Args:
+        bias: from `group_bias`, with the encoder that did not hear such speakers.
+        changes: from `changes_by_speech`; pairs whose name begins with "heard" differ in the speech they heard, others
+            in the seed alone.
+        best: the layer to quote.
+    """
+    before = gaps(bias, encoder, contrast).set_index("layer")
+    layers, side = list(before.index), np.sign(before["estimate"])
+    biased = [layer for layer in layers if before.loc[layer, "biased"]]
+    apart = changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")]
+    by_pair = {name: rows.set_index("layer") for name, rows in apart.groupby("pair", sort=False)}
+    speech = {name: rows for name, rows in by_pair.items() if name.startswith("heard")}
+    seeds = {name: rows for name, rows in by_pair.items() if name not in speech}
+    moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
+    smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
+    larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
+    columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
+    first, second = sides(str(before["by"].iloc[0]), contrast)
+    name = encoder_label(encoder)
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        found = Finding(CAUSE_CLAIM, CAUSE_CRITERION, verdict, sentence, apart[columns].to_dict("records"))
+        return of_people(found, before, str(before["by"].iloc[0]), contrast)
+
+    if not biased:
+        return finding("inconclusive", f"{name} shows no gap between {first} and {second} that could become smaller.")
+    told = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller)
+    told += [f"larger at {layers_named(layers, larger)}"] * bool(larger)
+    how = " and ".join(told) if told else "not shown to be smaller or larger at any of them"
+    at_best = " and ".join(
+        interval(*rows.loc[best, ["estimate", "low", "high"]].astype(float)) for rows in speech.values()
+    )
+    sentence = (
+        f"{name} shows a gap between {first} and {second} at {len(biased)} of {len(layers)} layers"
+        f" ({fares(before.loc[biased], first, second)}); in the encoder that"
+        f" heard such speakers it is {how}{' in both pairs' if len(speech) > 1 else ''} (change of its log odds"
+        f" ratio at layer {best}: {at_best})."
+    )
+    if seeds:
+        largest = max(rows["estimate"].abs().max() for rows in seeds.values())
+        sentence += f" Another seed alone moves a layer’s gap by up to {number(largest, 2).lstrip('+')}."
+    verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"
+    return finding(verdict, sentence)
+
+
+def best_layer(outcomes: pd.DataFrame, encoder: str) -> str:
+    """The layer of an encoder with the lowest error over all speakers."""
+    error = mean_error(outcomes[outcomes["encoder"] == encoder])
+    return str(error.loc[error["error"].idxmin(), "layer"])
+
+
+def at_hand(ask: Callable[[str], pd.DataFrame], name: str) -> pd.DataFrame | None:
+    """Outcomes of an encoder, or None where nothing is published of it and weights or speech are not here."""
+    try:
+        return ask(name)
+    except (EncoderError, CorpusError, ProbeError):
+        return None
+
+
+def unknown(counterpart: str) -> Finding:
+    """The finding where there is nothing to judge by."""
+    sentence = f"Open: there are no outcomes of {encoder_label(counterpart)} to judge by."
+    return Finding(CAUSE_CLAIM, CAUSE_CRITERION, "inconclusive", sentence)
+
+
+def what_was_exchanged(encoder: str, counterpart: str) -> str:
+    """What two encoders of ours heard in pretraining, in words.
+
+    Example:
+        >>> what_was_exchanged("pocket-hubert", "pocket-hubert-children")
+        'LibriSpeech, Common Voice (4.6 h of it) and speechocean762 instead of LibriSpeech and Common Voice'
+    """
+    titles = {"librispeech": "LibriSpeech", "commonvoice": "Common Voice"}
+    told = [
+        listing(
+            [
+                titles.get(part["corpus"], part["corpus"])
+                + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
+                for part in pretraining_data(name)
+            ]
+        )
+        for name in (counterpart, encoder)
+    ]
+    return " instead of ".join(told) if "none" not in told else "what exactly is not on record here"

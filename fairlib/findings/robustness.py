@@ -1,0 +1,248 @@
+"""One question asked in every way at hand: how much of a gap rests on choices that could have been made otherwise.
+
+The idea is that of a multiverse analysis (Steegen, Tuerlinckx, Gelman and Vanpaemel 2016, Perspectives on Psychological
+Science 11:702-712): every defensible way through the data is gone, and all results are shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fairlib import findings
+from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
+from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.corpora import CorpusError
+from fairlib.corpora.recordings import recording_noise
+from fairlib.display.words import encoder_label, interval, listing, percent, sides
+from fairlib.encoders import heard, shipped_encoders
+from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
+from fairlib.findings.pretraining import second_seed
+from fairlib.findings.survey import published, strangers
+from fairlib.findings.views import PLAIN, speaker_views
+from fairlib.outcomes import published_outcomes
+from fairlib.probes import ProbeError, probe_characters, probe_phones, probe_speakers
+
+BOOK = "as in the book"
+PHONES = "phones instead of characters"
+ROBUST_CLAIM = "What the book concludes of the best layer's gap does not rest on one choice of method."
+ROBUST_CRITERION = (
+    "Each way of asking says of its own best layer, by the 95 % interval of the log odds ratio, that the first group"
+    " has more errors, that it has fewer, or that this cannot be told. Supported if every way says what the book's own"
+    " way says; contradicted if one way or more finds a gap to the other side, or finds one where the book's way finds"
+    " none; inconclusive otherwise, and where no way can tell. The intervals are each choice's own, not adjusted"
+    " for there being many." + FEWEST_RULE
+)
+
+
+def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:
+    """Outcomes of telling speakers in every way at hand, by what to call it; the book's own way comes first.
+
+    Other encoders stand in it as far as outcomes of them are published for this corpus, without the people whom they
+    heard in their own training.
+
+    Args: as `fairlib.findings.views.speaker_views`.
+    """
+    views = speaker_views(encoder, corpus, by, seeds, force)
+    plain = views.pop(PLAIN)
+    choices = {BOOK: plain}
+    choices |= {f"seed {seed} alone": plain[plain["seed"] == seed] for seed in sorted(plain["seed"].unique())}
+    with contextlib.suppress(ProbeError):  # too few utterances to identify anybody by
+        choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
+    choices |= views
+    for name in _others(encoder):
+        theirs = published(name, corpus, "sid", "speaker", "linear")
+        if corpus in heard(name.partition("-seed")[0]):
+            theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
+        if len(theirs):
+            choices[f"{_short(name)} instead"] = theirs
+    return choices
+
+
+def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, pd.DataFrame]:
+    """Outcomes of telling what is said in every way at hand, as `speaker_choices`: units, probes and other encoders."""
+    written = probe_characters(encoder, corpus, force=force)
+    choices = {
+        BOOK: written[written["unit"] == "char"],
+        "counted in words": written[written["unit"] == "word"],
+    }
+    if choices["counted in words"].empty:  # a script without spaces
+        del choices["counted in words"]
+    with contextlib.suppress(CorpusError, ProbeError):  # no phones of this language
+        choices[PHONES] = probe_phones(encoder, corpus, force=force)
+    for kind, rows in phone_probes(encoder, corpus).items():
+        if kind == "hidden":
+            choices["phones, a probe with a hidden layer"] = rows
+        elif "balanced" in kind:
+            choices["phones, a probe taught equal shares"] = rows
+    for name in _others(encoder):
+        for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
+            theirs = published(name, corpus, task, unit, probe)
+            if len(theirs):
+                label = _short(name)
+                choices[f"phones from {label}" if unit == "phone" else f"{label} instead"] = theirs
+    return choices
+
+
+def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
+    """What is published of one encoder by phone probes of every kind, by the probe's name, the linear one first.
+
+    Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
+    """
+    table = published_outcomes(encoder, corpus, "phone")
+    probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
+    return {probe: table[table["probe"] == probe] for probe in probes}
+
+
+def _short(encoder: str) -> str:
+    """A name that fits beside its stroke on a telephone."""
+    return encoder_label(encoder).removeprefix("pocket-").partition(", after")[0]
+
+
+def _others(encoder: str) -> list[str]:
+    second = filter(None, map(second_seed, shipped_encoders()))
+    return [name for name in [*shipped_encoders(), *second] if name != encoder]
+
+
+def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:
+    """Gap of each choice at its own best layer and, where it has one, at layer cnn.
+
+    Choices that leave too few people of a group to be shown are left out.
+
+    Returns:
+        ``name, at`` ("best" or "cnn"), ``layer, error, saturated``, ``estimate, low, high`` of the log odds ratio,
+        ``n_speakers_a, n_speakers_b``.
+    """
+    rows = []
+    for name, outcomes in choices.items():
+        error = mean_error(outcomes).set_index("layer")["error"]
+        places = {"best": error.idxmin()} | ({"cnn": "cnn"} if "cnn" in error.index else {})
+        kept = outcomes[outcomes["layer"].isin(list(places.values()))]
+        try:
+            bias = group_bias(kept, by=by, permutations=50)
+        except BiasError:
+            continue
+        if (groups_of_speakers(outcomes, by).value_counts() < FEWEST_SHOWN).any():
+            continue
+        bias = bias[(bias["contrast"] == contrast) & (bias["scale"] == "log_odds")].set_index("layer")
+        for at, layer in places.items():
+            if layer in bias.index and np.isfinite(bias.loc[layer, "estimate"]):
+                gap = bias.loc[layer, ["estimate", "low", "high", "n_speakers_a", "n_speakers_b"]].to_dict()
+                saturated = bool(error[layer] > SATURATED and outcomes["task"].iloc[0] == "asr")
+                rows.append(
+                    {"name": name, "at": at, "layer": layer, "error": error[layer], "saturated": saturated} | gap
+                )
+    return _with_best(rows)
+
+
+def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str) -> pd.DataFrame:
+    """As `gaps_of`: the gap of telling speakers at equal length, noise and other recorded groups.
+
+    Empty where the regression cannot be made.
+    """
+    error = mean_error(outcomes).set_index("layer")["error"]
+    places = {"best": error.idxmin()} | ({"cnn": "cnn"} if "cnn" in error.index else {})
+    kept = outcomes[outcomes["layer"].isin(list(places.values()))]
+    kept = kept.assign(snr_db=kept["utterance_id"].map(recording_noise(corpus)))
+    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(kept, FEWEST_SHOWN) if column != by]
+    table = adjusted_gaps(kept, by=by, covariates=covariates)
+    table = table[(table["contrast"] == contrast) & (table["problem"] == "")].set_index("layer")
+    rows = [
+        {"name": "adjusted for what else differs", "at": at, "layer": layer, "error": error[layer], "saturated": False}
+        | table.loc[layer, ["estimate", "low", "high", "n_speakers_a", "n_speakers_b"]].to_dict()
+        for at, layer in places.items()
+        if layer in table.index
+    ]
+    return _with_best(rows)
+
+
+def _with_best(rows: list[dict]) -> pd.DataFrame:
+    """The choices that have a gap at their best layer; one at layer cnn alone has nothing to stand beside."""
+    columns = ["name", "at", "layer", "error", "saturated", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table[table["name"].isin(table.loc[table["at"] == "best", "name"])].reset_index(drop=True)
+
+
+def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Finding:
+    """Judge by `ROBUST_CRITERION`; ``table`` is from `gaps_of`, ``what`` the task in words."""
+    best = table[table["at"] == "best"]
+    if BOOK not in set(best["name"]):
+        return not_asked("one side has no errors, or nothing but errors, so that there is no gap to speak of.")
+    says = pd.Series(np.where(best["low"] > 0, 1, np.where(best["high"] < 0, -1, 0)), index=best["name"])
+    book, others = int(says[BOOK]), says.drop(BOOK)
+    first, second = sides(by, contrast)
+    same = list(others.index[others == book])
+    turned = list(others.index[(others != book) & (others != 0)])
+    silent = list(others.index[(others != book) & (others == 0)])
+    undecided = silent or not len(others) or not book  # where nothing shows in any way, nothing has been shown to hold
+    verdict = "contradicted" if turned else "inconclusive" if undecided else "supported"
+    means = {1: f"{first} have more errors than {second}", -1: f"{first} have fewer errors than {second}"}
+    found = means.get(book, f"no gap between {first} and {second} shows")
+    row = best.set_index("name").loc[BOOK]
+    at = interval(*row[["estimate", "low", "high"]].astype(float))
+    sentence = f"{what}, the book’s own way says that {found} (layer {row['layer']}, {at})."
+    sentence += f" Of {len(others)} other ways, {len(same)} say the same"
+    if turned:
+        said = {1: "more errors", -1: "fewer errors"}
+        sides_found = listing(
+            [
+                f"{said[int(sign)]} in {_few([n for n in turned if others[n] == sign])}"
+                for sign in (1, -1)
+                if (others[turned] == sign).any()
+            ]
+        )
+        sentence += f"; {len(turned)} find that {first} have {sides_found}"
+    if silent:
+        sentence += f"; {len(silent)} cannot tell ({_few(silent)})"
+    finding = Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
+    return of_people(finding, best[best["name"] == BOOK], by, contrast)
+
+
+def not_asked(why: str) -> Finding:
+    return findings.not_asked(ROBUST_CLAIM, ROBUST_CRITERION, why)
+
+
+def _few(names: list[str]) -> str:
+    return listing(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
+
+
+def choices_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Every choice with its layers, errors and gaps, as text for reading; sorted by the gap at the best layer."""
+    best = table[table["at"] == "best"].sort_values("estimate", ascending=False)
+    cnn = table[table["at"] == "cnn"].set_index("name")
+    rows = []
+    for row in best.itertuples():
+        entry = {"asked": row.name, "best layer": f"{row.layer}\nerror {percent(row.error)}"}
+        entry["gap there"] = interval(row.estimate, row.low, row.high)
+        other = cnn.loc[row.name] if row.name in cnn.index else None
+        entry["gap at layer cnn"] = "" if other is None else interval(*other[["estimate", "low", "high"]].astype(float))
+        rows.append(entry)
+    return pd.DataFrame(rows)
+
+
+def scales_at_best(outcomes: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:
+    """The book's own way on all three scales at its best layer, as text: the only choice that changes the unit.
+
+    Args:
+        outcomes: by task, in words.
+    """
+    rows = []
+    for task, mine in outcomes.items():
+        error = mean_error(mine).set_index("layer")["error"]
+        bias = group_bias(mine[mine["layer"] == error.idxmin()], by=by, permutations=50)
+        bias = bias[bias["contrast"] == contrast].set_index("scale")
+        entry = {"task": f"{task}\nlayer {error.idxmin()}"}
+        points = bias.loc["difference", ["estimate", "low", "high"]].astype(float)
+        entry["difference, points"] = interval(*(100 * points), 1)
+        entry["ratio"] = interval(*bias.loc["ratio", ["estimate", "low", "high"]].astype(float)).replace("+", "")
+        entry["log odds ratio"] = interval(*bias.loc["log_odds", ["estimate", "low", "high"]].astype(float))
+        rows.append(entry)
+    return pd.DataFrame(rows)
+
+
+def in_order(table: pd.DataFrame) -> list[str]:
+    """Names of the choices by the size of the gap at the best layer, as the chart has them."""
+    return table[table["at"] == "best"].sort_values("estimate", ascending=False)["name"].tolist()

@@ -1,0 +1,331 @@
+"""Who the speakers of a corpus are, and what their groups differ in beside what they are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.bias.power import smallest_gaps
+from fairlib.corpora import load_corpus, speaker_columns
+from fairlib.corpora.audio import audio_header
+from fairlib.corpora.recordings import recording_noise
+from fairlib.display.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
+from fairlib.findings import FEWEST_RULE, Finding, mean_error, not_asked, of_people
+from fairlib.findings.questions import group_sizes, leading, left_out
+from fairlib.outcomes import anything_published
+from fairlib.probes import description_length, probe_characters
+
+NEGLIGIBLE, LARGE = 0.1, 0.25  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
+ALIKE_CLAIM = "The compared groups of speakers are alike in everything recorded but what they are compared by."
+ALIKE_CRITERION = (
+    "For everything else that is recorded of the speakers or can be measured of their recordings, the groups' means"
+    " over speakers are set apart in units of their pooled deviation. Contradicted if for one thing or more the 95 %"
+    f" interval of that distance lies wholly beyond {NEGLIGIBLE}, to either side; supported if every interval lies"
+    f" within {LARGE}; inconclusive otherwise." + FEWEST_RULE
+)
+_MEASURED = {
+    "seconds": ("utterance length", "{:.1f}", "s"),
+    "characters": ("text length", "{:.0f}", "characters"),
+    "rate": ("speaking rate", "{:.1f}", "characters a second"),
+    "snr_db": ("speech over noise", "{:.0f}", "dB"),
+    "age": ("age", "{:.0f}", "years"),
+    "khz": ("sampling rate", "{:.1f}", "kHz"),
+}
+
+
+def speakers_of(corpus: str) -> pd.DataFrame:
+    """`speaker_table` of a corpus, from published outcomes of log-mel; where there are none, from the corpus itself.
+
+    Where its audio has several sampling rates, ``khz`` holds each speaker's mean.
+    """
+    if not all(anything_published("logmel", corpus, task, 0) for task in ("sid", "asr")):
+        table = load_corpus(corpus)
+        texts = table[table["text"].notna()]
+        speakers = speaker_table(table, texts.assign(length=texts["text"].str.len()), recording_noise(table))
+        if len(table.attrs.get("sample_rates", {})) > 1:
+            rates = pd.Series([audio_header(path)[1] / 1000 for path in table["path"]])
+            speakers["khz"] = rates.groupby(table["speaker_id"]).mean()
+        return speakers
+    utterances = description_length("logmel", corpus, task="sid", seeds=1)  # its probes pass over all utterances
+    transcribed = probe_characters("logmel", corpus).query("unit == 'char'")
+    return speaker_table(utterances, transcribed, recording_noise(corpus))
+
+
+def speaker_table(utterances: pd.DataFrame, transcribed: pd.DataFrame, noise: Mapping[str, float]) -> pd.DataFrame:
+    """One row a speaker: what is recorded of them, how much they say, and how their recordings are on average.
+
+    Args:
+        utterances: outcomes, of one probe, over all utterances of a corpus; or a corpus table.
+        transcribed: outcomes in characters, or another table with the ``length`` of the text; of other speakers the
+            text is not known here, and stays missing.
+        noise: speech over noise of each utterance, in decibels (`fairlib.corpora.recordings.recording_noise`).
+
+    Returns:
+        Speaker columns, ``utterances, seconds`` (mean), ``snr_db`` (mean), ``characters`` (mean), ``rate`` (a second).
+    """
+    said = utterances.drop_duplicates("utterance_id")
+    known = [column for column in speaker_columns(said) if said[column].notna().any()]
+    table = said.groupby("speaker_id")[known].first()
+    table["utterances"] = said.groupby("speaker_id").size()
+    table["seconds"] = said.groupby("speaker_id")["duration_s"].mean()
+    table["snr_db"] = said["utterance_id"].map(noise).groupby(said["speaker_id"]).mean()
+    texts = transcribed.drop_duplicates("utterance_id").groupby("speaker_id")
+    table["characters"] = texts["length"].mean()
+    table["rate"] = texts["length"].sum() / texts["duration_s"].sum()
+    return table
+
+
+def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
+    """How far two groups' means lie apart, in deviations between speakers, for all but what they are compared by.
+
+    The distance is the standardised mean difference of Austin (2009, Statistics in Medicine 28:3083-3107), which does
+    not grow with the number of speakers as a test's statistic would; of a recorded category its most frequent value
+    counts. Its interval is Welch's, of the difference of the means.
+
+    Args:
+        speakers: from `speaker_table`.
+        contrast: "child vs adult", or "one vs all others".
+
+    Returns:
+        ``name, first, second`` (means, as text), ``estimate, low, high, n_speakers_a, n_speakers_b``, the furthest
+        apart first.
+
+    Example:
+        >>> speakers = pd.DataFrame({"age_group": ["child"] * 3 + ["adult"] * 3, "seconds": [1.0, 2, 3, 4, 5, 6]})
+        >>> differences(speakers, "age_group", "child vs adult")["estimate"].tolist()
+        [-3.0]
+    """
+    columns = ["name", "first", "second", "estimate", "low", "high", "n_speakers_a", "n_speakers_b"]
+    if by not in speakers or not contrast:
+        return pd.DataFrame(columns=columns)
+    group, rival = contrast_groups(contrast)
+    of_speakers = speakers[by].map(str, na_action="ignore")
+    belongs = of_speakers == group
+    beside = (of_speakers == rival) if rival is not None else of_speakers.notna() & ~belongs
+    same = {"age", "age_group"} if by in ("age", "age_group") else {by}  # one thing recorded twice
+    values = {
+        name: (speakers[column], form.format, f"\N{NO-BREAK SPACE}{unit}")
+        for column, (name, form, unit) in _MEASURED.items()
+        if column in speakers and column not in same
+    }
+    for column in speaker_columns(speakers):
+        if column not in same | {"age"} and speakers[column].nunique() > 1:
+            common = speakers[column].mode()[0]
+            share = (speakers[column] == common).where(speakers[column].notna()).astype(float)
+            values[f"share recorded as {common}"] = (share, percent, "")
+    rows = []
+    for name, (column, text, unit) in values.items():
+        one, other = column[column.notna() & belongs], column[column.notna() & beside]
+        pooled = np.sqrt((one.var() + other.var()) / 2)
+        if min(len(one), len(other)) < 2 or not pooled > 0:
+            continue
+        test = stats.ttest_ind(one, other, equal_var=False)
+        low, high = test.confidence_interval()
+        rows.append(
+            {
+                "name": name, "first": text(one.mean()), "second": text(other.mean()) + unit,
+                "estimate": (one.mean() - other.mean()) / pooled, "low": low / pooled, "high": high / pooled,
+                "n_speakers_a": len(one), "n_speakers_b": len(other),
+            }
+        )  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("estimate", key=lambda column: -column.abs(), ignore_index=True)
+
+
+def main_contrast_of(speakers: pd.DataFrame, by: str) -> str:
+    """The contrast that a chapter leads with, by the number of people alone; empty where no two groups have enough.
+
+    Args:
+        speakers: from `speaker_table`.
+    """
+    sizes = group_sizes(speakers.rename_axis("speaker_id").reset_index(), by)
+    return leading({group: size for group, size in sizes.items() if size >= FEWEST_SHOWN}, by)
+
+
+def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
+    """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
+    if not contrast:
+        why = f"no two groups by {by.replace('_', ' ')} have {FEWEST_SHOWN} people or more."
+        return not_asked(ALIKE_CLAIM, ALIKE_CRITERION, why)
+    first, second = sides(by, contrast)
+    beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
+    if apart.empty:
+        verdict = "inconclusive"
+        sentence = f"Nothing else is recorded or measured here in which {first} and {second} could be compared."
+    elif len(beyond):
+        verdict = "contradicted"
+        told = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
+        sentence = f"{capital(first)} and {second} also differ in {told}."
+    elif (apart[["low", "high"]].abs() <= LARGE).all(axis=None):
+        verdict = "supported"
+        sentence = f"In nothing else that is recorded here do {first} and {second} differ by much."
+    else:
+        verdict = "inconclusive"
+        sentence = f"Whether {first} and {second} differ in anything else that is recorded, these few cannot tell."
+    finding = Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
+    return of_people(finding, apart if apart.empty else apart.nlargest(1, "n_speakers_a"), by, contrast)
+
+
+def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
+    """What is recorded of the speakers and of how many, as text for reading."""
+    rows = []
+    for column in speaker_columns(speakers):
+        known = speakers[column].dropna()
+        if pd.api.types.is_numeric_dtype(known):
+            values = f"{known.min():.0f} to {known.max():.0f}"
+        else:
+            counts = known.value_counts()
+            shown = [f"{value} ({count})" for value, count in counts.head(8).items()]
+            values = ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
+        rows.append({"recorded": column.replace("_", " "), "of": f"{len(known)} people", "as": values})
+    return pd.DataFrame(rows, columns=["recorded", "of", "as"])
+
+
+def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = FEWEST_SHOWN) -> pd.DataFrame:
+    """People and speech in each group of the columns, of their intersections and of bands of ten years, as text."""
+    groupings = {column.replace("_", " "): speakers[column] for column in columns}
+    if len(columns) > 1:
+        known = speakers[list(columns)].dropna().astype(str)
+        groupings[" × ".join(column.replace("_", " ") for column in columns)] = known.agg(" × ".join, axis=1)
+    if "age" in speakers and pd.api.types.is_numeric_dtype(speakers["age"]):
+        decade = speakers["age"].dropna() // 10 * 10
+        groupings["age"] = decade.map(lambda start: f"{start:.0f} to {start + 9:.0f} years")
+    rows = []
+    for name, groups in groupings.items():
+        groups = groups.dropna()
+        if name == "age":
+            order = groups.loc[speakers.loc[groups.index, "age"].sort_values().index].unique()
+        else:
+            groups = groups.map(str)
+            order = sorted(groups.unique())
+        for group in order:
+            mine = speakers.loc[groups.index[groups == group]]
+            few = len(mine) < min_speakers
+            rows.append(
+                {
+                    "by": name,
+                    "group": group,
+                    "people": f"{len(mine)}" + ("\ntoo few to compare" if few else ""),
+                    "utterances": int(mine["utterances"].sum()),
+                    "minutes": round((mine["utterances"] * mine["seconds"]).sum() / 60),
+                }
+            )
+    return pd.DataFrame(rows, columns=["by", "group", "people", "utterances", "minutes"])
+
+
+def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str | None = None) -> pd.DataFrame:
+    """Smallest gap that would show in each task, for each contrast of the recorded columns and their intersection.
+
+    Args:
+        outcomes: of the encoder, by what to call the task; taken at the layer with the lowest error.
+        by: one column, in place of all.
+
+    Returns:
+        One row a contrast and task, as text; ``points`` and ``log_odds`` hold the numbers.
+    """
+    rows = []
+    for task, mine in outcomes.items():
+        error = mean_error(mine)
+        best = error.loc[error["error"].idxmin()]
+        layer = "" if encoder == "logmel" else f"\nlayer {best['layer']}"
+        mine = mine[mine["layer"] == best["layer"]]
+        columns = [by] if by else group_columns(mine, FEWEST_SHOWN)
+        for column in [*columns, *([columns] if len(columns) > 1 else [])]:
+            try:
+                gaps = smallest_gaps(_large_enough(mine, column), column, speakers=[]).set_index(["contrast", "scale"])
+            except BiasError:  # too finely divided: groups of one speaker each
+                continue
+            for contrast in gaps.index.unique(0):
+                row = gaps.loc[contrast, "difference"]
+                rows.append(
+                    {
+                        "contrast": contrast,
+                        "task": task,
+                        "people": f"{row['n_speakers_a']} vs {row['n_speakers_b']}",
+                        f"error of {encoder_label(encoder)}": f"{percent(best['error'])}{layer}",
+                        "points": 100 * row["smallest"],
+                        "log_odds": gaps.loc[(contrast, "log_odds"), "smallest"],
+                    }
+                )
+    about = f"error of {encoder_label(encoder)}"
+    table = pd.DataFrame(rows, columns=["contrast", "task", "people", about, "points", "log_odds"])
+    order = list(dict.fromkeys(table["contrast"]))
+    return table.sort_values("contrast", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+
+
+def _large_enough(outcomes: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """Outcomes of the people whose group, or whose intersection of groups, has enough of them."""
+    groups = groups_of_speakers(outcomes, by)
+    sizes = groups.value_counts()
+    kept = groups.index[groups.isin(sizes.index[sizes >= FEWEST_SHOWN])]
+    return outcomes[outcomes["speaker_id"].isin(kept)]
+
+
+def in_points(points: float) -> str:
+    """A smallest gap, given in points, in words that say where there can be none so large.
+
+    Example:
+        >>> in_points(4.24), in_points(290.7), in_points(float("nan"))
+        ('4.2', 'none (it would have to be over 100)', 'unknown')
+    """
+    if points > 100:
+        return "none (it would have to be over 100)"
+    return number(points, 1).lstrip("+")
+
+
+def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
+    """How large a gap would have to be to show, for one contrast of `smallest_table` and each of its tasks."""
+    if not contrast or smallest.empty:
+        return ""
+    mine = smallest[smallest["contrast"] == contrast].set_index("task")["points"]
+    shown = [f"{in_points(value)} in {task}" for task, value in mine.items() if value <= 100]
+    none = [str(task) for task in mine.index[mine > 100]]
+    first, second = sides(by, contrast)
+    told = []
+    if shown:
+        told.append(
+            f"Among so many people a gap between {first} and {second} would show, in four studies of five, if it were"
+            f" at least this many points: {listing(shown)}."
+        )
+    if none:
+        told.append(f"In {listing(none)} these people are too few for any gap between {first} and {second} to show.")
+    return " ".join(told)
+
+
+def written(smallest: pd.DataFrame) -> pd.DataFrame:
+    """`smallest_table` with its numbers as text."""
+    numbers = {
+        "smallest difference, points": smallest["points"].map(in_points),
+        f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: number(value, 2).lstrip("+")),
+    }
+    return smallest.drop(columns=["points", "log_odds"]).assign(**numbers)
+
+
+def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> list[str]:
+    """What these speakers cannot tell about groups of theirs, one sentence each; empty if nothing stands out.
+
+    Args:
+        speakers: from `speaker_table`.
+        by: the speaker column that they are compared by.
+        least_utterances: what a probe of speakers needs of each.
+
+    Example:
+        >>> speakers = pd.DataFrame({"region": ["north", "north", None], "utterances": [2, 9, 9]})
+        >>> cannot_be_told(speakers, "region", least_utterances=4)[1]
+        'Of 1 of 3 people region is not recorded; they are in no comparison.'
+    """
+    told = left_out(speakers.rename_axis("speaker_id").reset_index(), by)
+    few = speakers["utterances"] < least_utterances
+    if few.any():
+        told.append(
+            f"{few.sum()} of {len(speakers)} people have fewer than {least_utterances} utterances and are left out of"
+            " speaker identification."
+        )
+    if "khz" in speakers:
+        told.append("The recordings have several sampling rates; what a lower one cut off is missing for its speakers.")
+    return told

@@ -1,0 +1,198 @@
+"""What is published of every encoder of ours, side by side: on people whom it has not heard, with its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from fairlib.bias import layer_order
+from fairlib.display.words import encoder_label, number, percent
+from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.findings.layers import layer_errors, reduction
+from fairlib.outcomes import published_outcomes
+
+INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
+    "telling speakers": ("sid", "speaker", "linear"),
+    "writing characters": ("asr", "char", "context"),
+    "telling phones": ("phone", "phone", "linear"),
+}
+
+# Speakers told with every utterance through a channel of its own: a unit beside those told as recorded.
+PERTURBED = "speaker, channel perturbed"
+MEASURED = [
+    *((which, which[1]) for which in INSTRUMENTS.values()),
+    (("sid", "speaker", "linear, perturbed channel"), PERTURBED),
+]
+
+WRONG = {
+    "phone": "of frames a wrong phone",
+    "char": "of characters wrong",
+    "speaker": "of utterances a wrong speaker",
+    PERTURBED: "of utterances a wrong speaker, each through a channel of its own",
+}
+
+
+def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
+    """What is published of one encoder, corpus, task, unit and probe, all seeds together; empty if there is nothing."""
+    table = published_outcomes(encoder, corpus, task, probe)
+    return table[table["unit"] == unit]
+
+
+def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
+    """What is published of the untrained twin: encoders of one shape share it, and so do fine-tuned ones with what they
+    were."""
+    before = finetuned_from(encoder)
+    weights = encoder_fingerprint(f"random:{before[0] if before else encoder}")
+    for name in (encoder, *shipped_encoders()):
+        twin = published(f"random:{name}", corpus, task, unit, probe)
+        if len(twin) and encoder_fingerprint(f"random:{name}") == weights:
+            break
+    else:
+        twin = twin.iloc[:0]
+    return twin.assign(encoder=f"random:{encoder}")
+
+
+def strangers(corpus: str) -> set[str]:
+    """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
+    tested = [published("logmel", corpus, *INSTRUMENTS[what]) for what in ("telling phones", "writing characters")]
+    return set(pd.concat(tested)["speaker_id"])
+
+
+def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
+    """Published outcomes of each encoder of ours on people whom it has not heard, with those of its twin and log-mel.
+
+    Where nobody is left whom it has not heard, it is left out, as is one of which nothing is published.
+
+    Of the probes, those that the chapters lead with: linear for phones and speakers, with context for characters; and
+    speakers once more with the channel perturbed, as the unit `PERTURBED`.
+
+    Returns:
+        By encoder, pretrained ones first.
+
+    Example:
+        >>> sorted(every_encoder("planted"))
+        ['pocket-hubert']
+    """
+
+    def all_of(ask: Callable, name: str) -> pd.DataFrame:
+        return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in MEASURED])
+
+    unheard = strangers(corpus)
+    signal = all_of(published, "logmel")
+    found = {}
+    for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
+        own = all_of(published, name)
+        kept = set(own["speaker_id"]) & unheard if corpus in heard(name) else set(own["speaker_id"])
+        if kept:
+            together = pd.concat([own, all_of(published_twin, name), signal], ignore_index=True)
+            found[name] = together[together["speaker_id"].isin(kept)]
+    return found
+
+
+def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", where: str = "") -> dict | None:
+    """What `fairlib.display.charts.encoders_by_layer` draws of the pretrained encoders and log-mel, and the words for
+    it.
+
+    Args:
+        family: from `every_encoder`.
+        unit: a key of `WRONG`.
+        encoder: whose untrained twin is drawn too.
+        where: ends the title, such as ", on LibriSpeech".
+
+    Returns:
+        ``errors, title, description``; None where nothing is published of that unit.
+
+    Example:
+        >>> print(side_by_side(every_encoder("speechocean762"), "phone")["title"].partition(" give ")[0])
+        Best layers
+    """
+    drawn = {}
+    for name, outcomes in family.items():
+        if finetuned_from(name) is None:
+            shown = [name, "logmel", *([f"random:{name}"] if name == encoder else [])]
+            here = outcomes[(outcomes["unit"] == unit) & outcomes["encoder"].isin(shown)]
+            drawn |= {one: table for one, table in here.groupby("encoder")}
+    trained = [name for name in drawn if name in family]
+    if not trained:
+        return None
+    errors = layer_errors(pd.concat(drawn.values()))
+    lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
+    best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
+    title = f"The best layer gives {best} {WRONG[unit]}{where}"
+    if len(lowest) > 1:
+        title = f"Best layers give {best} to {worst} {WRONG[unit]}{where}"
+        ends = [drawn[name] for name in lowest.index[[0, -1]]]
+        both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
+        together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
+        less = {key: 100 * value for key, value in reduction(together, *lowest.index[[0, -1]]).items()}
+        title += (
+            f"; the first is {less['estimate']:.1f}\N{NO-BREAK SPACE}% [{less['low']:.1f}, {less['high']:.1f}] below"
+            " the last"
+        )
+    return {
+        "errors": errors,
+        "title": title,
+        "description": f"Lines by layer, one for each pretrained encoder, of the share {WRONG[unit]}, beside log-mel. "
+        "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, "
+        "on the same people.",
+    }
+
+
+def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
+    """Every layer's error in per cent, as text, of encoders and untrained twins; log-mel's, on the same people, last.
+
+    Args:
+        family: from `every_encoder`.
+        unit: a key of `WRONG`.
+    """
+    rows = []
+    for name, outcomes in family.items():
+        sums = outcomes[outcomes["unit"] == unit].groupby(["encoder", "layer"])[["errors", "length"]].sum()
+        errors = (100 * sums["errors"] / sums["length"]).map("{:.1f}".format)
+        if name not in errors:
+            continue
+        logmel = {"log-mel": errors["logmel"].iloc[0]}
+        for one, label in ((name, ""), (f"random:{name}", "untrained twin of ")):
+            if one in errors:
+                rows.append({"encoder": label + encoder_label(name), **errors[one], **logmel})
+    if not rows:
+        return pd.DataFrame(columns=["encoder", "log-mel"])
+    table = pd.DataFrame(rows)
+    layers = layer_order(set(table.columns) - {"encoder", "log-mel"})
+    # Encoders of one shape share their twin; on the same people its row need not stand there twice.
+    return table[["encoder", *layers, "log-mel"]].fillna("").drop_duplicates([*layers, "log-mel"], ignore_index=True)
+
+
+def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per encoder, as text: its best layer's errors, and how they differ, relatively, from log-mel's and from
+    the untrained twin's best.
+
+    Args:
+        family: from `every_encoder`.
+    """
+    units = {"phone": "wrong phones", "char": "wrong characters", "speaker": "wrong speakers"}
+    units[PERTURBED] = "wrong speakers, channel perturbed"
+    rows = []
+    for name, outcomes in family.items():
+        row = {"encoder": encoder_label(name)}
+        for unit, told_as in units.items():
+            same = outcomes[outcomes["unit"] == unit]
+            mine = same[same["encoder"] == name]
+            if mine.empty:
+                row[told_as] = ""
+                continue
+            errors = layer_errors(mine, resamples=200)
+            best = errors.loc[errors["error"].idxmin()]
+            less = []
+            for control in ("logmel", f"random:{name}"):
+                wrong = same[same["encoder"] == control].groupby("layer")["errors"].sum()
+                if len(wrong) and wrong.min() > 0:
+                    change = -100 * reduction(same, name, control)["estimate"]
+                    less.append(f"{number(change, 1)}\N{NO-BREAK SPACE}%")
+                elif len(wrong):
+                    less.append(f"{encoder_label(control)}: none wrong")
+            row[told_as] = f"{percent(best['error'])} (layer {best['layer']})\n{', '.join(less)}"
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]

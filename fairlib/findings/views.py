@@ -1,0 +1,278 @@
+"""Speaker identification asked in several ways, each taking away one reason for a gap that is not the voice's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fairlib.bias import (
+    FEWEST_SHOWN,
+    BiasError,
+    group_bias,
+    group_columns,
+    group_errors,
+    groups_of_speakers,
+    layer_order,
+    only_groups,
+)
+from fairlib.display.words import encoder_label, interval, listing, people, percent
+from fairlib.findings import FEWEST_RULE, Finding, gaps, mean_error, of_people
+from fairlib.probes import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
+
+PLAIN = "as it is"
+FAIRER = ("channel perturbed", "equal shares", "among a few")
+VIEWS_CLAIM = "The gap in telling speakers is neither the recording channel's nor that of unequal competition."
+BEST = "the layer that tells speakers best"
+VIEWS_CRITERION = (
+    f"Looked at is {BEST}. Supported if it is biased as it is, and to the same side with the"
+    " channel perturbed, with equal shares of each group, and among a few candidates; contradicted if it is biased as"
+    " it is and in none of these; inconclusive otherwise, or where the corpus does not allow all of them." + FEWEST_RULE
+)
+_EXPLAINED = {
+    PLAIN: "all speakers, all their utterances, as recorded",
+    "channel perturbed": "every utterance through a random channel of its own, at equal level",
+    "equal shares": "as many speakers of each group, utterances a speaker and seconds an utterance",
+    "among a few": "one of {size} candidates, as many of each group",
+    "verification: missed": "one person's two utterances taken for two people's",
+    "verification: own group": "two people of one group taken for one",
+}
+
+
+def identify_or_verify(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> pd.DataFrame:
+    """Speaker identification; where fewer than two people have utterances enough, verification's misses instead.
+
+    Args: as `speaker_views`.
+
+    Raises:
+        ProbeError: neither can be asked of this corpus.
+    """
+    try:
+        return probe_speakers(encoder, corpus, seeds=seeds, force=force)
+    except ProbeError as error:
+        try:
+            trials = verify_speakers(encoder, corpus, by=[by], force=force)
+        except ProbeError:
+            raise error from None
+    kept = trials[trials["unit"] == "target"].reset_index(drop=True)
+    kept.attrs = trials.attrs
+    return kept
+
+
+def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:
+    """Outcomes of one encoder in each view that the corpus allows, named as the book names them.
+
+    Args:
+        encoder, corpus, seeds, force: as `fairlib.probe_speakers`.
+        by: the speaker column whose groups are compared.
+    """
+    plain = identify_or_verify(encoder, corpus, by, seeds, force)
+    balance = [column for column in ("sex", "age_group") if column in group_columns(plain)] or [by]
+    views = {PLAIN: plain}
+    asked = {
+        "channel perturbed": lambda: probe_speakers(encoder, corpus, seeds=seeds, force=force, perturbed=True),
+        "equal shares": lambda: probe_speakers(encoder, corpus, seeds=seeds, force=force, balance=balance),
+        "among a few": lambda: _middle(identify_among(encoder, corpus, by=[by], seeds=seeds, force=force)),
+        "verification": lambda: verify_speakers(encoder, corpus, by=[by], force=force),
+    }
+    for name, ask in asked.items():
+        try:
+            views[name] = ask()
+        except ProbeError:  # too few speakers, utterances or seconds in a group
+            continue
+    trials = views.pop("verification", None)
+    if trials is not None:
+        # Pairs across groups count for both sides alike: there is no gap to speak of.
+        for name, unit in (("missed", "target"), ("own group", "impostor of own group")):
+            views[f"verification: {name}"] = trials[trials["unit"] == unit]
+    return views
+
+
+def of_groups(views: list[dict[str, pd.DataFrame]], by: str, groups: Sequence[str]) -> list[dict[str, pd.DataFrame]]:
+    """The views in which each of these groups has people enough to be shown, and nobody else a group.
+
+    Args:
+        views: of each encoder, from `speaker_views`.
+    """
+    kept = [{name: only_groups(outcomes, by, groups) for name, outcomes in one.items()} for one in views]
+    return [
+        {
+            name: outcomes for name, outcomes in one.items()
+            if (groups_of_speakers(outcomes, by).value_counts().reindex(list(groups)) >= FEWEST_SHOWN).all()
+        }
+        for one in kept
+    ]  # fmt: skip
+
+
+def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
+    """Error and gap of each encoder, view and layer: `group_bias` with the columns ``view`` and ``error``.
+
+    A view that leaves fewer than two speakers of a group is left out.
+
+    Args:
+        views: of each encoder, from `speaker_views`.
+    """
+    tables = []
+    for name in dict.fromkeys(name for one in views for name in one):
+        outcomes = pd.concat([one[name] for one in views if name in one], ignore_index=True)
+        errors = mean_error(outcomes).set_index(["encoder", "layer"])["error"]
+        try:
+            bias = group_bias(outcomes, by=by)
+        except BiasError:
+            if name == PLAIN:
+                raise
+            continue  # the test half holds too few speakers of a group
+        error = errors.reindex(pd.MultiIndex.from_frame(bias[["encoder", "layer"]])).to_numpy()
+        explained = _EXPLAINED[name].format(size=str(outcomes["probe"].iloc[0]).partition(", ")[2].split(" ")[0])
+        tables.append(bias.assign(view=name, explained=explained, error=error))
+    return pd.concat(tables, ignore_index=True)
+
+
+def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> Finding:
+    """Judge by `VIEWS_CRITERION`; ``bias`` is from `views_bias`. With ``layer``, that one is looked at instead.
+
+    Raises:
+        ValueError: the encoder has no such layer.
+    """
+    best = layer or _best_layer(bias, encoder, contrast)
+    there = gaps(bias[bias["view"] == PLAIN], encoder, contrast)["layer"].tolist()
+    if best not in there:
+        raise ValueError(f"{encoder} has no layer {best!r}: it has {listing(there)}.")
+    rows = []
+    for view in (PLAIN, *FAIRER):
+        mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast)]
+        if len(mine):
+            rows.append(gaps(mine, encoder, contrast).set_index("layer").loc[best].to_dict() | {"layer": best})
+    found = {row["view"]: row for row in rows}
+    same = [
+        view for view, row in found.items()
+        if view != PLAIN and row["biased"] and row["estimate"] * found[PLAIN]["estimate"] > 0
+    ]  # fmt: skip
+    lacking = [view for view in FAIRER if view not in found]
+    if found[PLAIN]["biased"] and len(same) == len(FAIRER):
+        verdict = "supported"
+    elif found[PLAIN]["biased"] and not same and not lacking:
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    told = "; ".join(f"{view} {interval(row['estimate'], row['low'], row['high'])}" for view, row in found.items())
+    cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
+    which = "as asked" if layer else "the one that tells speakers best"
+    sentence = (
+        f"At layer {best} of {encoder_label(encoder)}, {which}, the gap {contrast} (log odds ratio of error) is:"
+        f" {told}.{cannot}"
+    )
+    chosen = f"layer {layer}, as asked" if layer else BEST
+    criterion = VIEWS_CRITERION.replace(BEST, chosen)
+    columns = ["view", "encoder", "layer", "contrast", "error", "estimate", "low", "high", "p_familywise", "biased"]
+    finding = Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
+    return of_people(finding, pd.DataFrame(rows[:1]), str(rows[0]["by"]), contrast)
+
+
+def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> pd.DataFrame:
+    """One row per view: error and gap at the encoder's best layer (or the one that is asked for), the twin's same
+    layer, and of log-mel, as text."""
+    best = layer or _best_layer(bias, encoder, contrast)
+    rows = []
+    for view in dict.fromkeys(bias["view"]):
+        mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast) & (bias["scale"] == "log_odds")]
+        if mine.empty:
+            continue
+        row = {"view": f"{view}\n{mine['explained'].iloc[0]}"}
+        for name in dict.fromkeys(bias["encoder"]):
+            at = "logmel" if name == "logmel" else best
+            cell = mine[(mine["encoder"] == name) & (mine["layer"] == at)]
+            label = encoder_label(name) + ("" if name == "logmel" else f", layer {best}")
+            if len(cell):
+                cell = cell.iloc[0]
+                gap = interval(cell["estimate"], cell["low"], cell["high"])
+                row[label] = f"error {percent(cell['error'])}\ngap {gap}"
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def _best_layer(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """The layer that tells speakers best, asked plainly."""
+    return gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")["error"].idxmin()
+
+
+def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
+    """Speaker verification at each encoder's layer of the lowest equal error rate, as text: one row per encoder.
+
+    Columns: the equal error rate over everybody, and, at its one threshold, how often two utterances of one person are
+    missed (false rejects) and two people of the same group are taken for one (false accepts), for each group.
+
+    Args:
+        views: of each encoder, from `speaker_views`; those without verification are left out.
+    """
+    rows = []
+    for one in views:
+        if "verification: missed" not in one:
+            continue
+        missed = mean_error(one["verification: missed"]).set_index("layer")["error"]
+        best = missed.idxmin()
+        row = {
+            "encoder": encoder_label(str(one["verification: missed"]["encoder"].iloc[0])),
+            "layer": "all" if best == "logmel" else best,
+            "equal error rate": percent(missed[best]),
+        }
+        for view, told in (("missed", "missed: {}"), ("own group", "two taken for one: {}")):
+            trials = one[f"verification: {view}"]
+            for cell in group_errors(trials[trials["layer"] == best], by).itertuples():
+                row[told.format(people(by, cell.group))] = (
+                    f"{percent(cell.error)}\n{percent(cell.low)} to {percent(cell.high)}"
+                )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
+    """How many of each group's errors name a speaker of the same group, and how many would by chance, as text.
+
+    Args:
+        outcomes: of `fairlib.probe_speakers`, with the encoder and perhaps log-mel.
+    """
+    split = confusions(outcomes[outcomes["encoder"].isin([encoder, "logmel"])], by)
+    cells = ["encoder", "layer", by]
+    errors = split.groupby(cells)["errors"].sum()
+    own = split[split["unit"] == "own group"].groupby(cells)
+    share, chance = own["errors"].sum() / errors, own["chance"].mean()
+    rows = []
+    for name in dict.fromkeys(outcomes.loc[outcomes["encoder"].isin([encoder, "logmel"]), "encoder"]):
+        for layer in layer_order(share[name].index.unique(0)):
+            row = {"encoder": encoder_label(name), "layer": "all" if layer == "logmel" else layer}
+            for group in share[name, layer].index:
+                cell = (name, layer, group)
+                row[f"errors with {people(by, group)}"] = f"{percent(share[cell])}\nby chance {percent(chance[cell])}"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What probes of other kinds make of each layer, as text: one row per encoder and layer.
+
+    Args:
+        tables: outcomes of probes by what to call them ("linear probe", "shuffled labels", ...).
+        code: from `fairlib.description_length`, of the same encoders.
+    """
+    columns = {
+        name: mean_error(rows).set_index(["encoder", "layer"])["error"].map(percent) for name, rows in tables.items()
+    }
+    if code is not None:
+        sums = code.groupby(["probe", "encoder", "layer"])[["errors", "length"]].sum()
+        bits = (sums["errors"] / sums["length"] / 1000).unstack("probe")
+        columns["bits for each speaker’s name"] = bits["online code"].map("{:.2f}".format)
+        columns["bits without any layer"] = bits["uniform code"].map("{:.2f}".format)
+    table = pd.DataFrame(columns)
+    encoders = dict.fromkeys(next(iter(tables.values()))["encoder"])
+    order = [(encoder, layer) for encoder in encoders for layer in layer_order(table.loc[encoder].index)]
+    table = table.loc[order].reset_index()
+    table["encoder"] = table["encoder"].map(encoder_label)
+    return table.assign(layer=table["layer"].replace("logmel", "all"))
+
+
+def _middle(outcomes: pd.DataFrame, most: int = 50) -> pd.DataFrame:
+    """Of several numbers of candidates, the largest of at most ``most``, else the smallest."""
+    sizes = outcomes["probe"].str.extract(r"(\d+) candidates")[0].astype(int)
+    small = sizes[sizes <= most]
+    return outcomes[sizes == (small.max() if len(small) else sizes.min())].reset_index(drop=True)

@@ -1,0 +1,147 @@
+"""Which phone sounds: softmax on frames whose phones come from forced alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fairlib.corpora import halves
+from fairlib.probes.classifiers import HIDDEN, PHONE_PROBE, fit
+from fairlib.probes.splits import (
+    ProbeError,
+    balanced_seconds,
+    check_columns,
+    check_probe,
+    columns_of,
+    corpus_name,
+    listed,
+)
+from fairlib.probes.stored import Work, stored, with_left_out
+from fairlib.probes.transcripts import transcripts
+
+
+def probe_phones(
+    encoder: str, corpus: str | pd.DataFrame, seeds: int = 1, force: bool = False, *, probe: str = "linear",
+    balance: str | Sequence[str] = (), control: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Phone classification from every layer: softmax on frames whose phones come from forced alignment.
+
+    Halves as `probe_characters`, without extra speech. Silence, and words that the dictionary lacks, are left out;
+    so are utterances whose words cannot be known or are not English, with a warning, and those that the aligner gives
+    up on, which are counted on standard error.
+
+    Args:
+        probe: ``linear``, or ``hidden``: with a hidden layer.
+        balance: as `probe_characters`.
+        control: a control task (Hewitt and Liang 2019): each phone between its two neighbours is a type, and each type
+            has one random phone as its label, in training and in test. What a probe gets right here it has memorised;
+            `selectivity` sets it against the task.
+        encoder, corpus, seeds, force: as `probe_speakers`.
+
+    Returns:
+        Outcomes in unit ``phone``: wrong and all frames of each test utterance.
+
+    Raises:
+        ProbeError: an unknown probe or column, or a half of which no utterance could be aligned.
+        fairlib.corpora.CorpusError: the corpus has no transcripts.
+    """
+    sizes = {"linear": PHONE_PROBE, "hidden": {**HIDDEN["phone"]}}
+    check_probe(probe, sizes)
+    balance = columns_of(balance)
+    settings, name = dict(sizes[probe]), probe
+    if balance:
+        settings, name = {**settings, "balance": balance}, f"{name}, balanced by {listed(balance)}"
+    if control:
+        settings, name = {**settings, "control": 1}, f"{name}, control task"
+
+    def compute(work: Work, seed: int) -> pd.DataFrame:
+        check_columns(work.table, balance)
+        frames = PhoneFrames(work)
+        table, codes = frames.table, frames.codes
+        if control:
+            codes = control_labels(frames.types, codes, seed)
+        train, tested = frames.half == "train", frames.half == "test"
+        for part, rows in (("train", train), ("test", tested)):
+            if not rows[frames.owner].any():
+                raise ProbeError(f"No utterance in the {part} half of {corpus_name(table)} has a phone.")
+        if balance:
+            training = np.flatnonzero(train)
+            train = np.isin(np.arange(len(table)), training[balanced_seconds(table.iloc[training], balance, seed)])
+        test = tested[frames.owner]
+        tables = []
+        for layer in frames.features.layers:
+            scores = fit("phone", probe, frames.matrix(layer), codes, train[frames.owner], seed, work.device)
+            wrong = (scores.argmax(axis=1) != codes)[test].astype(int)
+            counts = pd.DataFrame({"row": frames.owner[test], "errors": wrong, "length": 1}).groupby("row").sum()
+            tables.append(pd.concat([table.loc[counts.index], counts], axis=1).assign(layer=layer))
+        return pd.concat(tables).assign(unit="phone", predicted="").pipe(with_left_out, utterances=frames.left_out)
+
+    return stored("phone", name, encoder, corpus, (), settings, seeds, force, compute)
+
+
+class PhoneFrames:
+    """The aligned corpus: its features, and the phone, type and utterance of every frame that has a phone."""
+
+    def __init__(self, work: Work) -> None:
+        from fairlib.probes.alignment import align
+
+        read = transcripts(work.table, english=True)
+        self.left_out = read.left_out  # for want of words; not who could not be aligned
+        spoken = work.table[[bool(text) for text in read.texts]]
+        phones = align(spoken) if len(spoken) else {}
+        kept = np.flatnonzero(work.table["utterance_id"].isin(phones))
+        if not len(kept):
+            raise ProbeError(f"No utterance of {corpus_name(work.table)} could be aligned with an English transcript.")
+        self.table = work.table.iloc[kept].reset_index(drop=True)
+        self.half = halves(work.table).to_numpy()[kept]  # the corpus's, whoever is left out here
+        self.features = work.features(work.table, frames=True)
+        self._rows = kept
+        labels, types, owners = [], [], []
+        for row, (utterance, frames) in enumerate(
+            zip(self.table["utterance_id"], self._frames(self.features.layers[0]))
+        ):
+            segments = phones[utterance]
+            names = [phone for phone, _, _ in segments]
+            contexts = zip(["", *names[:-1]], names, [*names[1:], ""])
+            labels.append(phone_labels(segments, len(frames)))
+            types.append(phone_labels([(" ".join(c), *s[1:]) for c, s in zip(contexts, segments)], len(frames)))
+            owners.append(np.full(len(frames), row))
+        label = np.concatenate(labels)
+        self._voiced = label != ""
+        self.codes, self.phones = pd.factorize(label[self._voiced])
+        self.types = pd.factorize(np.concatenate(types)[self._voiced])[0]
+        self.owner = np.concatenate(owners)[self._voiced]
+
+    def _frames(self, layer: str) -> list[np.ndarray]:
+        views = self.features.utterances(layer)
+        return [views[row] for row in self._rows]
+
+    def matrix(self, layer: str) -> np.ndarray:
+        """Frames with a phone, ``[frames, D]`` in half precision."""
+        return np.concatenate(self._frames(layer))[self._voiced]
+
+
+def phone_labels(segments: list[tuple[str, float, float]], frames: int) -> np.ndarray:
+    """The phone under the centre of each 20 ms frame, ``[frames]``; empty where there is none (silence).
+
+    Args:
+        segments: ``(phone, start, end)`` in seconds, in order; silence is left out.
+    """
+    labels = np.full(frames, "", dtype=f"<U{max([4, *(len(phone) for phone, _, _ in segments)])}")
+    centres = (np.arange(frames) * 320 + 200) / 16_000
+    for phone, start, end in segments:
+        labels[(centres >= start) & (centres < end)] = phone
+    return labels
+
+
+def control_labels(types: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """A random label for each type, the same wherever it stands, drawn by the labels' own frequencies.
+
+    Example:
+        >>> control_labels(np.array([0, 1, 0]), np.array([2, 3, 2]), seed=0)[[0, 2]].std()
+        np.float64(0.0)
+    """
+    rng = np.random.default_rng(seed)
+    return rng.choice(labels, types.max() + 1)[types]

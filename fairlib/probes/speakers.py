@@ -1,0 +1,262 @@
+"""Who speaks: identification among all speakers or among a few, verification, and whom an error names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fairlib.corpora import halves
+from fairlib.corpora.channel import crop, perturb
+from fairlib.probes.classifiers import HIDDEN, SPEAKER_PROBE, fit
+from fairlib.probes.splits import (
+    ProbeError,
+    balanced_speech,
+    check_columns,
+    check_probe,
+    columns_of,
+    corpus_name,
+    enough,
+    group_of,
+    held_out,
+    listed,
+)
+from fairlib.probes.stored import Work, stored, with_left_out
+from fairlib.probes.trials import among_candidates, lda_directions, verification_trials
+
+BALANCED_SPEECH = {"seconds": 2.0, "least_utterances": 8}
+FEWEST_UTTERANCES = 4
+
+
+def probe_speakers(
+    encoder: str, corpus: str | pd.DataFrame, seeds: int = 5, force: bool = False, *, probe: str = "linear",
+    perturbed: bool = False, balance: str | Sequence[str] = (), shuffled: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Speaker identification from every layer: softmax over all speakers, on pooled embeddings.
+
+    Each seed holds out a quarter of each speaker's utterances. Speakers with fewer than four utterances are left out;
+    ``attrs["provenance"]["left_out"]`` lists them.
+
+    Args:
+        encoder: a name that `load_encoder` takes.
+        corpus: a corpus table, or a name; for a name, published outcomes are used if there are any.
+        seeds: seeds 0 to ``seeds - 1``, each with its own split.
+        force: compute from audio, whatever is stored.
+        probe: ``linear``, or ``hidden``: with a hidden layer.
+        perturbed: give every utterance, in training and in test, a random channel of its own at equal level
+            (`fairlib.corpora.channel.perturb`): a recording session can then not be taken for its speaker.
+        balance: speaker columns. As many speakers of each group (drawn anew by each seed), utterances a speaker and
+            seconds an utterance: the middle two seconds of utterances that have them.
+        shuffled: a control: shuffle the training utterances' speakers; no better than chance, 1 - 1 / speakers.
+
+    Returns:
+        Outcomes of the held-out utterances: ``errors`` 0 or 1, ``predicted`` the speaker that was named. The column
+        ``probe`` names all that departs from the plain probe, as in "linear, perturbed channel".
+
+    Raises:
+        ProbeError: fewer than two speakers have enough utterances, or an unknown probe or column.
+    """
+    balance = columns_of(balance)
+    sizes = {"linear": {}, "hidden": HIDDEN["sid"]}
+    check_probe(probe, sizes)
+    settings = {**SPEAKER_PROBE, **sizes[probe]}
+    name = probe
+    if perturbed:
+        settings, name = {**settings, "channel": 1}, f"{name}, perturbed channel"
+    if balance:
+        settings, name = {**settings, **BALANCED_SPEECH, "balance": balance}, f"{name}, balanced by {listed(balance)}"
+    if shuffled:
+        settings, name = {**settings, "shuffled": True}, f"{name}, shuffled labels"
+
+    def compute(work: Work, seed: int) -> pd.DataFrame:
+        check_columns(work.table, balance)
+        if balance:
+            long_enough = work.table["duration_s"] >= BALANCED_SPEECH["seconds"]
+            chosen, few = enough(work.table, BALANCED_SPEECH["least_utterances"], long_enough)
+            chosen = chosen[balanced_speech(work.table.iloc[chosen], balance, seed)]
+        else:
+            chosen, few = enough(work.table, FEWEST_UTTERANCES)
+        features = work.features(work.table, *_alteration(perturbed, BALANCED_SPEECH["seconds"] if balance else None))
+        rows = work.table.iloc[chosen].reset_index(drop=True)
+        labels, names = pd.factorize(rows["speaker_id"])
+        test = held_out(rows["speaker_id"], SPEAKER_PROBE["test_share"], seed)
+        taught = labels.copy()
+        if shuffled:
+            taught[~test] = np.random.default_rng(seed).permutation(labels[~test])
+        tables = []
+        for layer in features.layers:
+            matrix = features.matrix(layer)[chosen]
+            guess = fit("sid", probe, matrix, taught, ~test, seed, work.device)[test].argmax(axis=1)
+            table = rows[test].assign(layer=layer, predicted=np.asarray(names)[guess], length=1)
+            tables.append(table.assign(errors=(table["predicted"] != table["speaker_id"]).astype(int)))
+        return pd.concat(tables).assign(unit="speaker").pipe(with_left_out, few)
+
+    return stored("sid", name, encoder, corpus, (), settings, seeds, force, compute)
+
+
+def identify_among(
+    encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("sex",),
+    sizes: Sequence[int] = (10, 26, 50, 100, 200), seeds: int = 5, force: bool = False, *, perturbed: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Speaker identification against the number of candidates, with as many candidates of each group.
+
+    The probe of `probe_speakers` names the best of a few candidates instead of all speakers: the speaker and others
+    drawn at random, so that each group of ``by`` has its equal share. The expectation over all draws is exact (see
+    `fairlib.probes.trials.among_candidates`), in thousandths: ``errors`` of a ``length`` of 1000.
+
+    Args:
+        by: speaker columns; speakers for whom one is missing are no candidates.
+        sizes: numbers of candidates; those that the smallest group cannot fill are left out.
+        encoder, corpus, seeds, force, perturbed: as `probe_speakers`.
+
+    Returns:
+        Outcomes in which ``probe`` names the number, as in "linear, 50 candidates by sex".
+    """
+    by = columns_of(by)
+    settings = {**SPEAKER_PROBE, "by": by, "sizes": list(sizes), **({"channel": 1} if perturbed else {})}
+    name = "linear" + (", perturbed channel" if perturbed else "")
+
+    def compute(work: Work, seed: int) -> pd.DataFrame:
+        check_columns(work.table, by)
+        chosen, few = enough(work.table, FEWEST_UTTERANCES)
+        usable = work.table.iloc[chosen].reset_index(drop=True)
+        features = work.features(work.table, *_alteration(perturbed))
+        labels, names = pd.factorize(usable["speaker_id"])
+        groups = group_of(usable.drop_duplicates("speaker_id"), by)  # in the order of names
+        test = held_out(usable["speaker_id"], SPEAKER_PROBE["test_share"], seed)
+        tables = []
+        for layer in features.layers:
+            scores = fit("sid", "linear", features.matrix(layer)[chosen], labels, ~test, seed, work.device)[test]
+            for size in sizes:
+                wrong = among_candidates(scores, labels[test], groups, size)
+                if wrong is None:
+                    continue
+                known = np.isfinite(wrong)
+                table = usable[test][known].assign(layer=layer, errors=np.round(1000 * wrong[known]).astype(int))
+                tables.append(table.assign(probe=f"{name}, {size} candidates by {listed(by)}"))
+        if not tables:
+            raise ProbeError(
+                f"No size among {', '.join(map(str, sizes))} can be filled with equal shares of the groups by "
+                f"{listed(by)}, which have {', '.join(map(str, pd.Series(groups).value_counts()))} speakers: ask for "
+                "smaller ones, divisible by the number of groups."
+            )
+        return pd.concat(tables).assign(unit="speaker", length=1000, predicted="").pipe(with_left_out, few)
+
+    return stored("sid", f"{name}, candidates by {listed(by)}", encoder, corpus, (), settings, seeds, force, compute)
+
+
+def verify_speakers(
+    encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("sex",), force: bool = False, *,
+    back_end: str = "lda", perturbed: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Speaker verification from every layer: do two utterances come from one speaker?
+
+    All pairs of the test half's utterances are trials, scored by the cosine of their pooled embeddings, standardised on
+    the train half (or projected by linear discriminants of its speakers; the halves share no speaker). One threshold
+    serves all: that of the equal error rate, where as many target trials are rejected as impostor trials accepted.
+
+    Args:
+        by: speaker columns that make the groups.
+        back_end: ``lda`` or ``cosine``.
+        encoder, corpus, force, perturbed: as `probe_speakers`.
+
+    Returns:
+        Outcomes in three units, each utterance against all others: ``target`` (errors are false rejects), ``impostor of
+        own group`` and ``impostor of other group`` (errors are false accepts); ``length`` counts the trials. The error
+        of all target trials is the equal error rate.
+
+    Raises:
+        ProbeError: an unknown back end or column, or a test half without two speakers of two utterances.
+    """
+    by = columns_of(by)
+    if back_end not in ("lda", "cosine"):
+        raise ProbeError(f"Unknown back end {back_end!r}: choose lda or cosine.")
+    settings = {"by": by, "back_end": back_end, **({"channel": 1} if perturbed else {})}
+
+    def compute(work: Work, seed: int) -> pd.DataFrame:
+        check_columns(work.table, by)
+        chosen, few = enough(work.table, 2)
+        table = work.table.iloc[chosen].reset_index(drop=True)
+        test = (halves(table) == "test").to_numpy()
+        if table.loc[test, "speaker_id"].nunique() < 2:
+            raise ProbeError(
+                f"Verification needs two test speakers with two utterances; {corpus_name(table)} has fewer."
+            )
+        features = work.features(work.table, *_alteration(perturbed))
+        speakers, _ = pd.factorize(table["speaker_id"])
+        groups = group_of(table[test], by)
+        tables = []
+        for layer in features.layers:
+            matrix = features.matrix(layer)[chosen].astype(float)
+            matrix = (matrix - matrix[~test].mean(axis=0)) / np.maximum(matrix[~test].std(axis=0), 1e-6)
+            if back_end == "lda":
+                matrix = matrix @ lda_directions(matrix[~test], speakers[~test])
+            for unit, errors, trials in verification_trials(matrix[test], speakers[test], groups):
+                rows = table[test][trials > 0].assign(errors=errors[trials > 0], length=trials[trials > 0])
+                tables.append(rows.assign(layer=layer, unit=unit))
+        return pd.concat(tables).assign(predicted="").pipe(with_left_out, few)
+
+    name = f"verification, {back_end}" + (", perturbed channel" if perturbed else "")
+    return stored("sid", f"{name} by {listed(by)}", encoder, corpus, (), settings, 1, force, compute)
+
+
+def confusions(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
+    """Split speaker identification's errors: taken for a speaker of the own group, or of another.
+
+    Args:
+        outcomes: of `probe_speakers`, with what they predicted.
+        by: speaker columns that make the groups; utterances of speakers for whom one is missing are left out.
+
+    Returns:
+        Two tables of outcomes in one: ``unit`` is ``own group`` or ``other group``, ``errors`` counts that kind of
+        error alone, so that the two sum to the error. A third column, ``chance``, is the share of that kind among the
+        speakers other than the own: what errors that do not mind groups would give.
+
+    Raises:
+        ProbeError: no such column, or outcomes of another task.
+
+    Example:
+        >>> rows = pd.DataFrame({"speaker_id": ["a", "b", "c"], "predicted": ["b", "b", "a"], "errors": [1, 0, 1]})
+        >>> rows["sex"] = ["female", "female", "male"]
+        >>> split = confusions(rows.assign(task="sid", encoder="e", probe="linear", layer="1", seed=0), "sex")
+        >>> split.groupby("unit")["errors"].sum().to_dict()
+        {'other group': 1, 'own group': 1}
+    """
+    by = columns_of(by)
+    check_columns(outcomes, by)
+    if set(outcomes["task"]) != {"sid"} or (outcomes["predicted"] == "").any():
+        raise ProbeError("Confusions need outcomes of probe_speakers: each row must say whom it predicted.")
+    people = outcomes.drop_duplicates("speaker_id")
+    group = pd.Series(group_of(people, by), index=people["speaker_id"])
+    rows = outcomes[(outcomes["speaker_id"].map(group) != "").to_numpy()]
+    own, named = rows["speaker_id"].map(group), rows["predicted"].map(group).fillna("")
+    # Candidates differ between balanced seeds, so they are counted in each.
+    cells = ["encoder", "probe", "layer", "seed"]
+    speakers = rows.drop_duplicates([*cells, "speaker_id"]).assign(own_group=own)
+    sizes = speakers.groupby([*cells, "own_group"]).size().rename("mine")
+    totals = speakers.groupby(cells).size().rename("all")
+    counted = rows[cells].assign(own_group=own).join(sizes, on=[*cells, "own_group"]).join(totals, on=cells)
+    chance = ((counted["mine"] - 1) / (counted["all"] - 1).clip(lower=1)).to_numpy()
+    within, wrong = (own == named).to_numpy(), (rows["errors"] == 1).to_numpy()
+    return pd.concat(
+        [
+            rows.assign(unit="own group", errors=(wrong & within).astype(int), chance=chance),
+            rows.assign(unit="other group", errors=(wrong & ~within).astype(int), chance=1 - chance),
+        ],
+        ignore_index=True,
+    )
+
+
+def _alteration(perturbed: bool, seconds: float | None = None) -> tuple[str, Callable | None]:
+    """What is done to an utterance before it is encoded, and the name of that."""
+    names = [*(["channel1"] if perturbed else []), *([f"{seconds}s"] if seconds else [])]
+    alter = functools.partial(_altered, perturbed=perturbed, seconds=seconds)  # workers can be sent it
+    return "-".join(names), alter if names else None
+
+
+def _altered(audio: np.ndarray, utterance_id: str, perturbed: bool, seconds: float | None) -> np.ndarray:
+    if seconds:
+        audio = crop(audio, seconds)
+    return perturb(audio, utterance_id) if perturbed else audio

@@ -1,0 +1,193 @@
+"""The families' tasks, on `transformers`' own model classes: each a module that gives a batch's loss and figures."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy, normalize
+from transformers import (
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForPreTraining,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+)
+
+from fairlib.encoders import encoder_folder
+from fairlib.encoders.devices import attention
+from fairlib.training.recipe import Recipe, RecipeError
+
+
+class MaskedPrediction(torch.nn.Module):
+    """HuBERT and WavLM: name the cluster of every frame; masked frames count most."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        config_class, model_class = {
+            "hubert": (HubertConfig, HubertModel),
+            "wavlm": (WavLMConfig, WavLMModel),
+        }[recipe.family]
+        self.encoder = model_class(_config(config_class, recipe))
+        self.head = torch.nn.Linear(self.encoder.config.hidden_size, recipe.targets.clusters)
+        self.targets = recipe.targets
+
+    def forward(self, audio, targets, mask, progress):
+        logits = self.head(self.encoder(audio, mask_time_indices=mask).last_hidden_state)
+        losses = cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
+        weight = torch.where(mask, 1.0, self.targets.weight_at(progress))
+        guesses = logits.detach().argmax(dim=-1)
+        right = (guesses == targets).float()
+        return (losses * weight).sum() / weight.sum(), {
+            "masked_loss": losses.detach()[mask].mean(),
+            "masked_accuracy": right[mask].mean(),
+            "unmasked_accuracy": right[~mask].mean(),
+            "codes_used": torch.tensor(float(guesses[mask].unique().numel())),
+        }
+
+
+class Contrastive(torch.nn.Module):
+    """wav2vec 2.0: find the quantised features of a masked frame among those of other frames.
+
+    From random convolutions, and in batches as small as a laptop's, the codes say nothing of the sound for hours: each
+    waits for the other to make sense. So the convolutions may start from another encoder's.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = Wav2Vec2ForPreTraining(_config(Wav2Vec2Config, recipe))
+        self.contrast = recipe.contrast
+        if self.contrast.convolutions:
+            _start_convolutions(self.encoder, self.contrast.convolutions)
+
+    @property
+    def encoder(self) -> torch.nn.Module:
+        return self.model.wav2vec2
+
+    def forward(self, audio, targets, mask, progress):
+        task = self.contrast
+        self.model.set_gumbel_temperature(task.gumbel_start * (task.gumbel_end / task.gumbel_start) ** progress)
+        output = self.model.wav2vec2(audio, mask_time_indices=mask)
+        context = self.model.project_hid(output.last_hidden_state)
+        codes, perplexity = self.model.quantizer(output.extract_features)
+        codes = normalize(self.model.project_q(codes.to(context.dtype)).float(), dim=-1)
+        context = normalize(context.float(), dim=-1)
+
+        batch, frames = mask.shape
+        # Others of the same utterance, never the frame itself.
+        others = torch.randint(frames - 1, (batch, frames, task.negatives), device=mask.device)
+        others += others >= torch.arange(frames, device=mask.device)[:, None]
+        with torch.autocast(
+            mask.device.type, enabled=False
+        ):  # half precision could not tell like codes from equal ones
+            similar = context @ codes.transpose(1, 2) / task.temperature
+            same = codes.detach() @ codes.detach().transpose(1, 2) > 1 - 1e-5
+        logits = torch.cat([similar.diagonal(dim1=1, dim2=2)[:, :, None], similar.gather(2, others)], dim=2)
+        # The very same code is no wrong answer.
+        logits[:, :, 1:] = logits[:, :, 1:].masked_fill(same.gather(2, others), -torch.inf)
+        losses = -logits.log_softmax(dim=-1)[:, :, 0]
+        contrastive = losses[mask].mean()
+        right = (logits.detach().argmax(dim=2) == 0).float()
+        codebook = self.model.config.num_codevectors_per_group * self.model.config.num_codevector_groups
+        diversity = (codebook - perplexity) / codebook
+        loss = contrastive + task.diversity_weight * diversity
+        return loss, {
+            "contrastive_loss": contrastive.detach(),
+            "masked_accuracy": right[mask].mean(),
+            "codes_used": perplexity.detach().float(),  # as a perplexity, both groups together
+        }
+
+
+class SelfDistillation(torch.nn.Module):
+    """data2vec (Baevski et al. 2022): what a slowly moving copy of the encoder makes of the whole utterance is the
+    target of its masked frames. Nobody else's features are needed.
+
+    The copy has the transformer alone; both hear through the same convolutions.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.encoder = Wav2Vec2Model(_config(Wav2Vec2Config, recipe))
+        self.task = recipe.distillation
+        if self.task.top_blocks > self.encoder.config.num_hidden_layers:
+            raise RecipeError(
+                f"distillation.top_blocks is {self.task.top_blocks}; the encoder has "
+                f"{self.encoder.config.num_hidden_layers} blocks."
+            )
+        if self.task.convolutions:
+            _start_convolutions(self.encoder, self.task.convolutions)
+        width = self.encoder.config.hidden_size
+        self.head = torch.nn.Sequential(
+            torch.nn.Linear(width, 2 * width), torch.nn.GELU(), torch.nn.Linear(2 * width, width)
+        )
+        self.projection = copy.deepcopy(self.encoder.feature_projection).requires_grad_(False)
+        self.teacher = copy.deepcopy(self.encoder.encoder).requires_grad_(False)
+        self._blocks: list[torch.Tensor] = []
+        for block in self.teacher.layers[-self.task.top_blocks :]:
+            block.register_forward_hook(lambda _block, _given, made: self._blocks.append(_first(made)))
+
+    def forward(self, audio, targets, mask, progress):
+        self._follow(progress)
+        hidden = self.encoder.feature_extractor(audio).transpose(1, 2)
+        with torch.no_grad():
+            self.teacher(self.projection(hidden)[0])
+            wanted = _over_time(sum(_over_time(block.float()) for block in self._blocks))
+            self._blocks.clear()
+        projected = self.encoder.feature_projection(hidden)[0]
+        projected = torch.where(mask[:, :, None], self.encoder.masked_spec_embed.to(projected.dtype), projected)
+        guessed = self.head(self.encoder.encoder(projected).last_hidden_state).float()
+        loss = (guessed - wanted)[mask].square().mean()
+        within = guessed.detach().std(dim=1).mean()
+        # Of the target's variance over time, which is 1: nothing is learnt at 0.
+        return loss, {"explained": 1 - loss.detach(), "spread_of_guesses": within}
+
+    @torch.no_grad()
+    def _follow(self, progress: float) -> None:
+        task = self.task
+        risen = min(1.0, progress / task.decay_rise)
+        decay = task.decay_start + (task.decay_end - task.decay_start) * risen
+        for mine, of in ((self.projection, self.encoder.feature_projection), (self.teacher, self.encoder.encoder)):
+            for one, other in zip(mine.parameters(), of.parameters()):
+                one.lerp_(other, 1 - decay)
+
+
+def _first(made: torch.Tensor | tuple) -> torch.Tensor:
+    return made[0] if isinstance(made, tuple) else made
+
+
+def _over_time(frames: torch.Tensor) -> torch.Tensor:
+    """Each feature of ``[B, T, D]`` at zero mean and unit variance over its utterance."""
+    return (frames - frames.mean(dim=1, keepdim=True)) / (frames.std(dim=1, keepdim=True) + 1e-4)
+
+
+def _start_convolutions(encoder: torch.nn.Module, name: str) -> None:
+    """Begin with another encoder's convolutions."""
+    weights = load_file(encoder_folder(name) / "model.safetensors")
+    part = "feature_extractor."
+    weights = {key.removeprefix(part): tensor for key, tensor in weights.items() if key.startswith(part)}
+    try:
+        encoder.feature_extractor.load_state_dict(weights)
+    except RuntimeError:
+        raise RecipeError(
+            f"The convolutions of {name} are not of the recipe's shape, so it cannot start from them: give both the "
+            "same conv_dim."
+        ) from None
+
+
+def _config(config_class, recipe: Recipe):
+    # Dropout and layer drop guard large models against small data; here the model is the small one.
+    no_dropout = dict.fromkeys(
+        ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"), 0.0
+    )
+    config = config_class(**no_dropout, layerdrop=0.0, **recipe.model)
+    if attention(recipe.family):
+        config._attn_implementation = attention(recipe.family)
+    return config
+
+
+OBJECTIVES = {
+    "hubert": MaskedPrediction, "wavlm": MaskedPrediction, "wav2vec2": Contrastive, "data2vec": SelfDistillation
+}  # fmt: skip

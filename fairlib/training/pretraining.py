@@ -1,0 +1,99 @@
+"""Pretraining a pocket encoder of one of four families, small enough for one core of a laptop.
+
+A recipe (a TOML file) names the speech, the targets and the schedule; `pretrain` does what it says. The families, on
+`transformers`' own model classes:
+
+- **hubert**: masked prediction of clusters (Hsu et al. 2021), of MFCC first, then of an earlier encoder's layer;
+- **wavlm**: the same, with another utterance or noise mixed into part of the input (Chen et al. 2022);
+- **wav2vec2**: a contrastive task against a learnt codebook (Baevski et al. 2020);
+- **data2vec**: the features that a slowly moving copy of the encoder makes of unmasked speech (Baevski et al. 2022), in
+  wav2vec 2.0's network.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.encoders import pretraining_folder
+from fairlib.encoders.devices import best_device, exact_grouped_convolutions
+from fairlib.files import replace
+from fairlib.training.batches import batch_plan, crop, mix, span_mask
+from fairlib.training.loop import claim_folder, save_transformers, train, training_hours
+from fairlib.training.objectives import OBJECTIVES
+from fairlib.training.recipe import Recipe, RecipeError, read_recipe
+from fairlib.training.speech import Speech, prepare_speech
+
+__all__ = ["RecipeError", "pretrain", "read_recipe"]
+
+
+def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | None = None) -> Path:
+    """Train the recipe's encoder and save it in the `transformers` folder format at ``output/encoder``.
+
+    ``output`` also keeps the prepared audio (about 115 MB an hour of speech), ``checkpoint.pt``, ``training.csv`` and,
+    in ``output/steps``, the encoder at steps spaced by logarithm. Called again after a stop, it goes on from the last
+    checkpoint.
+
+    Args:
+        output: by default a folder in the user's cache, where `load_encoder` finds ``NAME@STEP``.
+        seed: in place of the recipe's; the encoder is then named ``NAME-seedSEED``.
+
+    Raises:
+        RecipeError: as `read_recipe`; or the recipe's corpora hold no speech, or its targets' encoder not that layer.
+        fairlib.training.loop.RunError: ``output`` holds another run.
+        fairlib.training.loop.TrainingError: the loss is not a finite number.
+    """
+    recipe = read_recipe(recipe)
+    if seed is not None and seed != recipe.seed:  # another encoder, so it has a name of its own
+        recipe = recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
+    output = Path(output) if output else pretraining_folder(recipe.name)
+    torch.manual_seed(recipe.seed)
+    model = OBJECTIVES[recipe.family](recipe)  # first: it may refuse
+    claim_folder(output, recipe.model_dump_json(indent=1))
+    return _train_encoder(recipe, model, prepare_speech(recipe, output), output)
+
+
+def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, output: Path) -> Path:
+    """Train on prepared speech, from the last checkpoint in ``output`` if there is one; see `pretrain`."""
+    device = torch.device(best_device())
+    model = model.to(device)
+    if device.type == "cpu":
+        exact_grouped_convolutions(model)
+    batch = batch_plan(speech.lengths, recipe.batches, recipe.seed)
+
+    batches = recipe.schedule.steps * recipe.batches.per_step
+
+    def loss_of(number: int):
+        rng = np.random.default_rng([recipe.seed, 1, number])
+        audio, targets = crop(speech, *batch(number), rng, recipe.augmentation)
+        mask = span_mask(tuple(targets.shape), recipe.batches.mask_share, recipe.batches.mask_span, rng)
+        if recipe.mixing:
+            audio = mix(audio, recipe.mixing, rng)
+        seconds = audio.numel() / SAMPLE_RATE
+        if device.type == "cuda":
+            audio, targets, mask = (tensor.pin_memory() for tensor in (audio, targets, mask))
+        audio, targets, mask = (tensor.to(device, non_blocking=True) for tensor in (audio, targets, mask))
+        loss, figures = model(audio, targets, mask, number / batches)
+        return loss, seconds, figures
+
+    def keep(step: int) -> None:
+        save_transformers(model.encoder, output / "steps" / str(step))
+
+    log = train(recipe.name, model, loss_of, recipe.schedule, recipe.seed, output, keep, recipe.batches.per_step)
+    folder = output / "encoder"
+    save_transformers(model.encoder, folder)
+    record = {
+        "recipe": recipe.model_dump(exclude_none=True),
+        "hours_of_speech": round(speech.hours, 2),
+        "hours_heard": round(log["hours_heard"].iloc[-1], 1),
+        "training_hours": training_hours(log),
+        "device": device.type,
+        "final": log.iloc[-5:].drop(columns=["step", "hours_heard", "times_real_time"]).mean().round(4).to_dict(),
+    }
+    replace(folder / "pretraining.json", lambda path: path.write_text(json.dumps(record, indent=1)))
+    replace(folder / "pretraining.csv", lambda path: log.round(4).to_csv(path, index=False))
+    return folder

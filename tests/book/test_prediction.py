@@ -1,0 +1,140 @@
+"""What a study will take: counted numbers are exact, for models that are really made; the rest is of the right size."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModel
+
+from fairlib.book import prediction
+from fairlib.book.prediction import encoder_size, frames_of, measured_speed, predict, told
+from fairlib.book.studies import load_study, read_study, study_file
+from fairlib.encoders.extraction import extract
+
+TINY = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48,
+    "conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["hubert", "wav2vec2", "data2vec-audio", "wavlm"])
+def test_parameters_and_operations_are_those_of_the_model(family):
+    """Against torch's own counter; WavLM's attention is one call that it cannot see into."""
+    config = {"model_type": family, **TINY}
+    size = encoder_size(config, seconds=3)
+    model = AutoModel.from_config(AutoConfig.for_model(**config), attn_implementation="eager").eval()
+    assert size["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    for module in model.modules():  # the counter stumbles over weights that are computed
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight")
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        frames = model(torch.zeros(1, 48000)).last_hidden_state.shape[1]
+    assert frames == frames_of(np.array([3.0]), size["steps"])[0]
+    if family != "wavlm":
+        assert counter.get_total_flops() / 3 == pytest.approx(size["operations"], rel=0.02)
+
+
+def test_a_base_model_has_the_size_that_is_published():
+    size = encoder_size({"model_type": "wav2vec2"})
+    assert size["parameters"] == 94_371_712 and list(size["widths"]) == ["cnn", *map(str, range(13))]
+
+
+def corpus(folder, seconds):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, length in enumerate(seconds):
+        path = folder / f"{number}.wav"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(16000 * length)), 16000)
+        rows.append({"utterance_id": str(number), "path": str(path), "speaker_id": f"s{number % 4}"})
+    return pd.DataFrame(rows).assign(corpus="noise", duration_s=seconds)
+
+
+def test_the_disk_that_is_predicted_is_what_the_features_take(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    from fairlib.encoders import load_encoder
+
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert", **TINY}))
+    table = corpus(tmp_path, [0.5, 1.1, 2.03, 0.9])
+    extract(load_encoder(f"random:{tmp_path}", device="cpu"), table, tmp_path / "features", frames=True)
+    kept = [np.load(path) for path in (tmp_path / "features").rglob("*.npy") if "index" not in path.name]
+    monkeypatch.setattr(prediction, "load_corpus", lambda name: table)
+    calls = pd.DataFrame(
+        [{"encoder": f"random:{tmp_path}", "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}]
+    )
+    [row] = predict(calls, {}, device="cpu").to_dict("records")
+    assert row["disk_gb"] * 1e9 == pytest.approx(sum(array.nbytes for array in kept))
+
+
+@pytest.mark.slow
+def test_a_base_shaped_model_takes_the_memory_and_disk_that_were_predicted(tmp_path):
+    """Randomly initialised, in a process of its own: 0.4 to 1.5 times the memory, and the very disk."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert"}))
+    table = corpus(tmp_path, [2.0] * 12)
+    table.to_parquet(tmp_path / "corpus.parquet")
+    code = f"""
+import pandas as pd
+from fairlib import load_encoder
+from fairlib.encoders.extraction import extract
+table = pd.read_parquet({str(tmp_path / "corpus.parquet")!r})
+extract(load_encoder("random:{tmp_path}", device="cpu"), table, {str(tmp_path / "features")!r}, frames=True)
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
+"""
+    # What the kernel says of all children would be the largest of those that other tests started, too.
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    peak = int(said.split()[-1]) * 1024
+    kept = sum(path.stat().st_size for path in (tmp_path / "features").rglob("*.npy"))
+    calls = pd.DataFrame(
+        [{"encoder": f"random:{tmp_path}", "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction, "load_corpus", lambda name: table)
+        patch.setattr(prediction, "BATCH_SECONDS", {"cpu": 24.0})  # all there is
+        [row] = predict(calls, {}, device="cpu").to_dict("records")
+    assert row["disk_gb"] * 1e9 == pytest.approx(kept, rel=0.01)
+    assert 0.4 * row["memory_gb"] * 1e9 < peak < 1.5 * row["memory_gb"] * 1e9
+
+
+def test_the_full_size_study_is_predicted_without_a_network_or_corpora(monkeypatch):
+    monkeypatch.delenv("FAIRLIB_DATA", raising=False)
+    monkeypatch.setattr(prediction, "measured_speed", lambda *_, **__: 1e12)
+    study, calls, jobs = load_study(study_file("full-size"))
+    predicted = predict(calls, study.shape_of(), device="cpu").set_index("encoder")
+    assert "unknown" not in predicted and len(predicted) == 28
+    base, large = (predicted.loc[f"facebook/wav2vec2-{size}"] for size in ("base", "large"))
+    assert 300e6 < large["parameters"] < 330e6 and large["hours"] > 2 * base["hours"] > 0
+    assert large["disk_gb"] > 2 * base["disk_gb"] and large["memory_gb"] > base["memory_gb"]
+    assert "facebook/wav2vec2-large " in told(predicted.reset_index(), "cpu")
+
+
+def test_the_full_size_study_asks_what_the_published_one_asks():
+    published, full = read_study(), read_study(study_file("full-size"))
+    asked = {
+        (row["call"], str(row["settings"]))
+        for row in published[published["corpus"] == "speechocean762"].to_dict("records")
+    }
+    assert asked == {(row["call"], str(row["settings"])) for row in full.to_dict("records")}
+
+
+def test_an_encoder_whose_shape_is_nowhere_is_said_to_be_unknown(monkeypatch):
+    monkeypatch.setattr(prediction, "measured_speed", lambda *_, **__: 1e12)
+    calls = pd.DataFrame(
+        [
+            {"encoder": name, "corpus": "speechocean762", "call": "probe_speakers", "settings": {"seeds": 1}}
+            for name in ("lab/no-such-encoder", "lab/a-whisper", "logmel")
+        ]
+    )
+    predicted = predict(calls, {"lab/a-whisper": {"model_type": "whisper"}}, device="cpu")
+    table = told(predicted, "cpu")
+    assert "No configuration of lab/no-such-encoder is at hand" in table
+    assert "Nothing is predicted for whisper" in table and "logmel" in table
+
+
+def test_speed_is_measured_on_the_device_at_hand():
+    assert 1e8 < measured_speed(torch.float32, "cpu", seconds=0.05) < 1e14

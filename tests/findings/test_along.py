@@ -1,0 +1,106 @@
+"""Along pretraining: what is planted to open, to be there or to become smaller is found to, and nothing else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairlib.bias import group_bias
+from fairlib.bias.simulation import simulate_outcomes
+from fairlib.encoders import EncoderError, heard
+from fairlib.findings import pretraining
+
+CONTRAST = "child vs adult"
+NONE, GAP = [0.3, 0.3], [0.45, 0.45]
+
+
+def made(child: list[float], name: str, seed: int = 0) -> pd.DataFrame:
+    """Outcomes of the layers cnn and 0; the same people each time, so that pairs can be compared."""
+    table = simulate_outcomes({"child": child, "adult": NONE}, speakers=60, by="age_group", seed=seed)
+    return table.assign(encoder=name, layer=table["layer"].map({"0": "cnn", "1": "0"}))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "verdict"),
+    [
+        (NONE, GAP, "supported"),
+        (GAP, GAP, "contradicted"),
+        ([0.45, 0.3], GAP, "inconclusive"),
+        (NONE, NONE, "inconclusive"),
+    ],
+)
+def test_when_a_gap_opens(start, end, verdict):
+    steps = {0: made(start, "e@0"), 400: made(end, "e@400"), 1000: made(end, "e", seed=1)}
+    table = pretraining.map_along(steps, "age_group", CONTRAST)
+    found = pretraining.when_it_opens(table, pretraining.since_the_start(steps, "age_group"), "pocket-hubert", CONTRAST)
+    assert found.verdict == verdict
+    if verdict == "supported":
+        assert "opened at layers cnn and 0" in found.sentence and {
+            row["biased_since_step"] for row in found.evidence
+        } == {400}
+    assert len(table) == 6 and table.groupby("step")["error"].mean().between(0.25, 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ((GAP, NONE), "supported"),
+        ((NONE, GAP), "inconclusive"),
+        ((GAP, GAP), "inconclusive"),
+        ((GAP, [0.6, 0.6]), "contradicted"),
+    ],
+)
+def test_whether_it_helps_to_have_heard_them(gaps, verdict):
+    outcomes = pd.concat([made(gaps[0], "without"), made(gaps[1], "with", seed=1)])
+    changes = pretraining.changes_by_speech(outcomes, "age_group", {"heard such speakers": ("with", "without")})
+    found = pretraining.does_it_help(group_bias(outcomes, "age_group"), changes, "without", CONTRAST, "cnn")
+    assert found.verdict == verdict
+
+
+def test_a_second_pair_must_agree():
+    outcomes = pd.concat([made(GAP, "a"), made(NONE, "b", 1), made(GAP, "a2", 2), made(GAP, "b2", 3)])
+    pairs = {"heard": ("b", "a"), "heard, second seed": ("b2", "a2"), "only another seed": ("a2", "a")}
+    changes = pretraining.changes_by_speech(outcomes, "age_group", pairs)
+    found = pretraining.does_it_help(group_bias(outcomes, "age_group"), changes, "a", CONTRAST, "cnn")
+    assert found.verdict == "inconclusive" and "Another seed alone moves" in found.sentence
+    alone = changes[changes["pair"] != "heard, second seed"]
+    assert (
+        pretraining.does_it_help(group_bias(outcomes, "age_group"), alone, "a", CONTRAST, "cnn").verdict == "supported"
+    )
+
+
+def test_steps_that_are_not_at_hand_are_left_out_and_the_twin_stands_in_when_none_is():
+    def ask(name):
+        if "@" in name:
+            raise EncoderError("not here")
+        return name
+
+    assert pretraining.outcomes_along("pocket-hubert", ask) == {
+        pretraining.UNTRAINED: "random:pocket-hubert",
+        10000: "pocket-hubert",
+    }
+    assert pretraining.at_hand(ask, "x@3") is None and pretraining.at_hand(ask, "x") == "x"
+
+
+def test_heard_is_what_the_record_says():
+    assert heard("pocket-hubert-children") - heard("pocket-hubert") == {"speechocean762"}
+    assert np.isin(["0\xa0h", "1.8\xa0h"], list(pretraining.hours_at("pocket-hubert", [0, 400]).values())).all()
+
+
+def test_every_family_was_watched_from_before_its_first_step_to_its_end():
+    for instrument in ("telling speakers", "telling phones"):
+        watched = pretraining.published_along("speechocean762", instrument)
+        assert set(watched) == {"pocket-hubert", "pocket-wavlm", "pocket-wav2vec2-seed1"}
+        for name, tables in watched.items():
+            # The convolutions of wav2vec 2.0 began trained, so its first step is not the beginning.
+            assert list(tables) == ([-1] if "wav2vec2" in name else []) + [0, 400, 1600, 6400, 10000]
+            assert pretraining.hours_heard(name).keys() >= tables.keys()
+            assert tables[400]["encoder"].unique().tolist() == [f"{name}@400"]
+            first = tables[min(tables)].groupby("layer")["errors"].sum()
+            assert (tables[10000].groupby("layer")["errors"].sum() < first).all()  # it has learnt, at every layer
+    heard = pretraining.hours_heard("pocket-wav2vec2-seed1")
+    lent = pretraining.hours_heard("pocket-hubert-it1")[max(pretraining.hours_heard("pocket-hubert-it1"))]
+    assert (heard[-1], heard[0]) == (0, lent) and heard[10000] == pytest.approx(lent + 44, abs=0.1)
+
+
+def test_nothing_is_published_along_pretraining_on_other_speech():
+    assert pretraining.published_along("synthetic", "telling phones") == {}
