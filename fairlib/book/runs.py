@@ -430,6 +430,8 @@ def _provenance(
         "command": command(chapter, chosen),
         "seeds": facts.get("seeds", []),
         "outcomes": facts.get("outcomes", []),
+        "entries": facts.get("entries", []),
+        "speech": facts.get("speech", []),
         "code": code_version(),
         "commit": commit,
         "dirty": dirty,

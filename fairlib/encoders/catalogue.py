@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fairlib.encoders.checkpoints import CHECKPOINTS, HUB_ID, SUPPORTED, EncoderError, _place, encoder_folder, read_json
 
 if TYPE_CHECKING:
-    import pd
+    import pandas as pd
 
 
 def finetuned_from(name: str) -> tuple[str, str] | None:

@@ -32,7 +32,6 @@ from fairlib.encoders.checkpoints import (
     read_json,
     weight_files,
 )
-from fairlib.encoders.families import batches_exactly, convolutional, logmel, w2v_bert, whisper
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +83,7 @@ def load_encoder(
     """
     import torch
 
+    from fairlib.encoders import families
     from fairlib.encoders.devices import best_device, exact_grouped_convolutions, half_precision
 
     device = device or best_device()
@@ -93,7 +93,7 @@ def load_encoder(
     if dtype not in ("float32", "bfloat16", "float16"):
         raise EncoderError(f"Unknown precision {dtype!r}: choose float32, bfloat16 or float16.")
     if name == "logmel":
-        return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", logmel(device))
+        return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", families.logmel(device))
 
     untrained = name.startswith("random:")
     folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)
@@ -104,11 +104,11 @@ def load_encoder(
         exact_grouped_convolutions(model)
     family = model.config.model_type
     if family == "whisper":
-        layers, run = whisper(model, folder)
+        layers, run = families.whisper(model, folder)
     elif family == "wav2vec2-bert":
-        layers, run = w2v_bert(model, folder)
+        layers, run = families.w2v_bert(model, folder)
     else:
-        layers, run = convolutional(model, folder)
+        layers, run = families.convolutional(model, folder)
     if compiled:
         # Each block's own function, so that the hooks around the blocks stay outside; all blocks share the kernels.
         for block in model.layers if family == "whisper" else model.encoder.layers:
@@ -118,7 +118,9 @@ def load_encoder(
     def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
         return run(utterances)
 
-    return Encoder(name, layers, fingerprint, device, dtype, layers_of, model, pads=batches_exactly(model.config))
+    return Encoder(
+        name, layers, fingerprint, device, dtype, layers_of, model, pads=families.batches_exactly(model.config)
+    )
 
 
 @contextmanager

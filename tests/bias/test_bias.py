@@ -12,8 +12,6 @@ from fairlib.bias import (
     BETWEEN,
     WORST,
     BiasError,
-    _quantiles,
-    _rate_variance,
     bias_differences,
     group_bias,
     group_columns,
@@ -21,7 +19,9 @@ from fairlib.bias import (
     holm,
     layer_order,
     link,
+    quantiles,
     random_numbers,
+    rate_variance,
     slope,
 )
 from fairlib.bias.simulation import simulate_outcomes
@@ -244,8 +244,8 @@ def test_the_variance_of_a_rate_is_that_of_a_mean_over_speakers_where_texts_are_
     rates = np.random.default_rng(0).uniform(0.1, 0.5, 7)
     errors, lengths = rates * 50, np.full(7, 50.0)
     moments = [values.sum() for values in (errors, lengths, errors**2, errors * lengths, lengths**2)]
-    assert _rate_variance(*moments, 7) == pytest.approx(rates.var(ddof=1) / 7)
-    assert _rate_variance(
+    assert rate_variance(*moments, 7) == pytest.approx(rates.var(ddof=1) / 7)
+    assert rate_variance(
         *[value * 3 for value in moments[:2]], *[value * 9 for value in moments[2:]], 7
     ) == pytest.approx(rates.var(ddof=1) / 7)  # seeds added up change nothing
 
@@ -259,11 +259,11 @@ def test_the_slope_of_a_scale_is_its_derivative(scale, more_units):
 
 def test_far_quantiles_are_those_of_weibull():
     values, level = np.random.default_rng(0).normal(size=(99, 3)), np.array([0.01, 0.025, 0.2])
-    low, high = _quantiles(values, level)
+    low, high = quantiles(values, level)
     for column in range(3):
         both = np.quantile(values[:, column], [level[column], 1 - level[column]], method="weibull")
         assert [low[column], high[column]] == pytest.approx(both)
-    assert np.isnan(_quantiles(np.where(values > 2, np.nan, values), level)[0]).tolist() == (values > 2).any(0).tolist()
+    assert np.isnan(quantiles(np.where(values > 2, np.nan, values), level)[0]).tolist() == (values > 2).any(0).tolist()
 
 
 def test_a_speaker_brings_the_same_numbers_whoever_else_is_there():

@@ -312,7 +312,7 @@ def test_two_equal_runs_at_once_are_one(tiny, capsys, monkeypatch):
 def test_who_died_while_running_a_chapter_does_not_block_it(tiny):
     folder, _ = runs.plan("speaker-identification", {"seeds": 1})
     code = (
-        "import os, sys; from pathlib import Path; from fairlib import runs; runs.RUNS = Path(sys.argv[1])\n"
+        "import os, sys; from pathlib import Path; from fairlib.book import runs; runs.RUNS = Path(sys.argv[1])\n"
         "with runs._alone(Path(sys.argv[2])): os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(runs.RUNS), str(folder)])
@@ -574,7 +574,7 @@ def test_a_chapter_runs_end_to_end_on_synthetic_speech_without_any_data(chapter,
     environment = {name: value for name, value in os.environ.items() if name != "FAIRLIB_DATA"}
     environment |= {"FAIRLIB_STORE": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
     code = (
-        "import sys; from pathlib import Path; from fairlib import cli, runs; "
+        "import sys; from pathlib import Path; from fairlib import cli; from fairlib.book import runs; "
         f"runs.RUNS = Path({str(tmp_path / 'runs')!r}); sys.exit(cli.main(sys.argv[1:]))"
     )
     done = subprocess.run(

@@ -41,7 +41,7 @@ from pathlib import Path
 from fairlib import cli
 from fairlib.book import chapters, runs
 chapters.NOTEBOOKS, runs.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
-runs._library_files = lambda: []
+runs._library_files = lambda: {}
 sys.exit(cli.main(sys.argv[3:]))
 """
 PROMISED = "fairlib: stopped; what was computed so far is kept.\n"

@@ -226,7 +226,7 @@ def test_a_published_checkpoint_is_known_without_its_weights(tmp_path, monkeypat
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path))
     known = tmp_path / "checkpoints.json"
     known.write_text(json.dumps({"tiny@400": "0123"}))
-    monkeypatch.setattr("fairlib.encoders.CHECKPOINTS", known)
+    monkeypatch.setattr("fairlib.encoders.checkpoints.CHECKPOINTS", known)
     assert encoder_fingerprint("tiny@400") == "0123"
     with pytest.raises(EncoderError, match="no weights of tiny at step 800"):
         encoder_fingerprint("tiny@800")

@@ -16,7 +16,7 @@ from transformers import (
     WhisperModel,
 )
 
-from fairlib.encoders import _SUPPORTED, load_encoder, quiet_transformers
+from fairlib.encoders import SUPPORTED, load_encoder, quiet_transformers
 
 DRAWS = 4
 
@@ -122,7 +122,7 @@ def theirs(model, folder, audio):
 
 
 @pytest.mark.filterwarnings("ignore:.*the language adapter")
-@pytest.mark.parametrize("family", sorted(_SUPPORTED))
+@pytest.mark.parametrize("family", sorted(SUPPORTED))
 def test_features_are_transformers_own_whatever_the_configuration(family, tmp_path):
     rng = np.random.default_rng(0)
     speech = [

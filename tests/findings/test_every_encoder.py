@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from tests.test_layers import outcomes
+from test_layers import outcomes
 
 from fairlib.encoders import encoder_fingerprint, heard
 from fairlib.findings.survey import (

@@ -11,11 +11,11 @@ from transformers import AutoModel
 
 from fairlib.encoders import load_encoder
 from fairlib.training import loop, pretraining
+from fairlib.training import speech as speech_module
 from fairlib.training.batches import batch_plan, crop, mix, noise_under, span_mask
 from fairlib.training.loop import RunError, Schedule, TrainingError, snapshot_steps, train
 from fairlib.training.objectives import MaskedPrediction, SelfDistillation
 from fairlib.training.pretraining import RecipeError, pretrain, read_recipe
-from fairlib.training.pretraining import speech as speech_module
 from fairlib.training.recipe import Augmentation, Batches, Data, Mixing, Targets
 from fairlib.training.speech import Speech, frame_count
 
