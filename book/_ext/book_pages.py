@@ -1,5 +1,5 @@
 """What the book adds to Sphinx: Vega from the book's own files, on the pages that show a chart and on no other, the
-charts' dark colours, a number for each figure, and links to the glossary."""
+charts' dark colours, a number for each figure, and links to the glossary and to the library's pages."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ KEPT = (
     nodes.citation,
 )
 CHAPTER = re.compile(r"notebooks/0*(\d+)_")
+# A call in highlighted code, with what stands before its dot.
+CALL = re.compile(
+    r'(?:<span class="n">(\w+)</span><span class="o">\.</span>)?(<span class="n">(\w+)</span>)(?=<span class="p">\()'
+)
 
 
 def add_files(app: Sphinx) -> None:
@@ -47,6 +51,8 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
+    if CHAPTER.match(pagename):
+        context["body"] = link_calls(app, context["body"], pagename)
 
 
 def numbered(body: str, pagename: str) -> str:
@@ -60,6 +66,39 @@ def numbered(body: str, pagename: str) -> str:
         return f"{anchor}{match[1]}{match[2]}Figure {number}. "
 
     return FIGURE.sub(figure, body)
+
+
+def library_entry(app: Sphinx, name: str) -> tuple[str, str] | None:
+    """The page and anchor of the one name of the library that ends so, if there is one."""
+    objects = app.env.get_domain("py").objects.items()
+    places = {(entry.docname, entry.node_id) for full, entry in objects if f".{full}".endswith(f".{name}")}
+    return places.pop() if len(places) == 1 else None
+
+
+def link_calls(app: Sphinx, body: str, pagename: str) -> str:
+    """Link each function of the library to its entry, where a chapter's code calls it first."""
+    linked = set()
+
+    def link(match: re.Match) -> str:
+        before, shown, name = match.groups()
+        # A bare name of one word could be anything: only `fairlib.probe` or `charts.table` is surely ours.
+        place = library_entry(app, f"{before}.{name}" if before else name) if before or "_" in name else None
+        if place is None or place in linked:
+            return match.group()
+        linked.add(place)
+        address = f"{app.builder.get_relative_uri(pagename, place[0])}#{place[1]}"
+        return match.group().replace(shown, f'<a class="call" href="{address}">{shown}</a>')
+
+    return CALL.sub(link, body)
+
+
+def link_names(app: Sphinx, env: object, node: nodes.Element, shown: nodes.Node) -> nodes.Node | None:
+    """Link a name in a docstring to its entry wherever it is imported from, as in `load_corpus`."""
+    place = library_entry(app, node["reftarget"].rpartition(".")[2]) if node.get("refdomain") == "py" else None
+    if place is None:
+        return None
+    address = f"{app.builder.get_relative_uri(node['refdoc'], place[0])}#{place[1]}"
+    return nodes.reference("", "", shown, internal=True, refuri=address)
 
 
 def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -104,6 +143,7 @@ def _above(node: nodes.Node):
 
 def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", add_files)
+    app.connect("missing-reference", link_names)
     app.connect("doctree-resolved", link_terms)
     app.connect("html-page-context", finish_page)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,7 +7,7 @@ import pytest
 from browser import Browser, find_chromium
 
 BOOK = Path(__file__).resolve().parents[2] / "_build" / "html"
-PAGES = sorted(path for folder in ("book", "notebooks") for path in (BOOK / folder).glob("*.html"))
+PAGES = sorted(path for folder in ("book", "notebooks") for path in (BOOK / folder).rglob("*.html"))
 CHAPTERS = [page for page in PAGES if page.parent.name == "notebooks"]
 
 pytestmark = [

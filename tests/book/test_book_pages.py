@@ -14,7 +14,7 @@ from fairlib.book import chapters, pairs
 
 BOOK = chapters.ROOT / "_build" / "html"
 AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = sorted(path for folder in ("book", "notebooks") for path in (BOOK / folder).glob("*.html"))
+PAGES = sorted(path for folder in ("book", "notebooks") for path in (BOOK / folder).rglob("*.html"))
 MARKDOWN = sorted((chapters.ROOT / "book").glob("*.md")) + [chapters.ROOT / "README.md"]
 
 built = pytest.mark.skipif(not PAGES, reason=f"the book is not built ({BOOK} holds no page): run make book")
