@@ -35,9 +35,12 @@ def adjusted_gaps(
 
     Args:
         outcomes: see `fairlib.outcomes`, with the covariates as columns; several seeds are averaged.
-        by: as `fairlib.bias.group_bias`; a regression is made for each of its contrasts.
+        by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker. A
+            regression is made for each contrast of `fairlib.bias.group_bias`.
         covariates: columns. Numbers enter as they are, anything else as one indicator for each value but the first.
-        confidence, min_speakers: as `group_bias`.
+        confidence: of the intervals; 0.95.
+        min_speakers: smaller groups are flagged in ``few_speakers``; 5.
 
     Returns:
         One row per encoder, task, unit, probe, layer and contrast: ``scale`` ("log_ratio" of error rates, or "log_odds"
@@ -49,7 +52,9 @@ def adjusted_gaps(
         says why and the numbers are missing.
 
     Raises:
-        BiasError: as `group_bias`; or a covariate is no column, or is the grouping itself.
+        BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
+            lacks seeds or speakers that the other layers of its encoder have;
+            or a covariate is no column, or is the grouping itself.
 
     Example:
         >>> from fairlib.bias.simulation import simulate_outcomes
@@ -163,8 +168,8 @@ def _fit(task, table, speaker, design, confidence) -> tuple[dict, str]:
                 name = "negative binomial"
                 family = sm.families.NegativeBinomial(alpha=_extra_variance(errors, fit.fittedvalues))
                 fit = sm.GLM(errors, design, family, offset=offset).fit(**clustered)
-        except (np.linalg.LinAlgError, ValueError, FloatingPointError) as error:
-            return {}, f"not fitted: {error}"
+        except (np.linalg.LinAlgError, ValueError, FloatingPointError) as reason:
+            return {}, f"not fitted: {reason}"
     if not fit.converged:
         return {}, f"not converged after {ITERATIONS} steps"
     estimate, error = float(fit.params[1]), float(fit.bse[1])

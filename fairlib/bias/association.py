@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -38,8 +39,12 @@ def bias_error_association(
     resamples' deviations, which hold the noise of both groups at all layers together.
 
     Args:
-        outcomes, by, resamples, min_speakers: as `fairlib.bias.group_bias`; ``resamples`` also simulated nulls.
-        confidence: of the interval.
+        outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
+        by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
+        resamples: of the speakers, and as many simulated nulls; 2000.
+        confidence: of the interval; 0.95.
+        min_speakers: smaller groups are flagged, with a warning; 5.
 
     Returns:
         One row per encoder, task, unit, probe, contrast and scale: ``n_layers, estimate`` (rank correlation), ``low,
@@ -49,7 +54,9 @@ def bias_error_association(
         (missing for tasks of which C2 says nothing). Encoders of fewer than 5 layers, as log-mel, are left out.
 
     Raises:
-        BiasError: as `group_bias`, or no encoder has 5 layers.
+        BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
+            lacks seeds or speakers that the other layers of its encoder have;
+            or no encoder has 5 layers.
 
     Example:
         >>> from fairlib.bias.simulation import constant_odds, simulate_outcomes
@@ -105,17 +112,20 @@ def bias_error_association(
     return pd.concat(tables, ignore_index=True)
 
 
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def rank_correlation(one: ArrayLike, other: ArrayLike) -> np.ndarray:
     """Spearman's correlation along the last axis, ties sharing their mean rank; missing where a row is constant.
+
+    Args:
+        one, other: ``[..., n]``; the result is ``[...]``.
 
     Example:
         >>> float(rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]).round(3))
         0.8
     """
     ranks = [stats.rankdata(values, axis=-1, nan_policy="propagate") for values in (one, other)]
-    one, other = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
+    a, b = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (one * other).sum(axis=-1) / np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1))
+        return (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
 
 
 def _level_and_size(scale: str, side, other) -> tuple[np.ndarray, np.ndarray]:

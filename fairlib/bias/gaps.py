@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,9 +48,9 @@ def group_errors(
         outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
         by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
             one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
-        resamples: of the speakers, and of the seeds where there is more than one.
-        confidence: of the interval.
-        min_speakers: smaller groups are flagged in ``few_speakers``.
+        resamples: of the speakers, and of the seeds where there is more than one; 2000.
+        confidence: of the interval; 0.95.
+        min_speakers: smaller groups are flagged in ``few_speakers``; 5.
 
     Returns:
         One row per encoder, task, unit, probe, layer and group: ``error, low, high`` over units (micro: errors over
@@ -61,16 +61,23 @@ def group_errors(
     Raises:
         BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
             lacks seeds or speakers that the other layers of its encoder have.
+
+    Example:
+        >>> from fairlib.bias.simulation import simulate_outcomes
+        >>> outcomes = simulate_outcomes({"child": [0.30], "adult": [0.20]}, speakers=200, by="age_group")
+        >>> group_errors(outcomes, by="age_group").set_index("group")["error"].round(1).to_dict()
+        {'adult': 0.2, 'child': 0.3}
     """
     rows = []
     for sums in speaker_sums(outcomes, by, min_speakers):
         heard = sums.lengths > 0
         rates = np.divide(sums.errors, sums.lengths, where=heard, out=np.zeros_like(sums.errors))
         for name, members in sums.groups.items():
-            columns = {}
+            columns: dict[str, np.ndarray] = {}
             for suffix, counted in (("", sums), ("_macro", replace(sums, errors=rates, lengths=heard * 1.0))):
-                errors, units, *squares = np.split(speaker_products(counted)[members].sum(axis=0), 5)
-                variance = rate_variance(errors, units, *squares, len(members))
+                moments = np.split(speaker_products(counted)[members].sum(axis=0), 5)
+                errors, units = moments[:2]
+                variance = rate_variance(moments, len(members))
                 rates_drawn = np.divide(*counted.resample(members, resamples))
                 low, high = stretched_interval(
                     errors / units, rates_drawn, variance[None], sums.sizes([name]), confidence
@@ -109,11 +116,15 @@ def group_bias(
     an error rate of 1 or more are missing.
 
     Args:
-        outcomes, by, resamples, confidence: as `group_errors`.
+        outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
+        by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
+        resamples: of the speakers, and of the seeds where there is more than one; 2000.
+        confidence: of the interval; 0.95.
         strata: speakers' labels are permuted within the groups of this column (or of these): what it explains of a gap
             then belongs to the null. Without it they are permuted over all speakers.
-        permutations: of the speakers' labels, the same for all layers and encoders.
-        min_speakers: groups below are flagged in ``few_speakers`` and left out of the contrasts over all groups.
+        permutations: of the speakers' labels, the same for all layers and encoders; 2000.
+        min_speakers: groups below are flagged in ``few_speakers`` and left out of the contrasts over all groups; 5.
 
     Returns:
         One row per encoder, task, unit, probe, layer, contrast ("child vs adult") and scale: ``estimate, low, high``;
@@ -123,8 +134,9 @@ def group_bias(
         over the same; ``n_speakers_a, n_speakers_b`` (all and 0 for "between groups"), ``n_utterances, few_speakers``.
 
     Raises:
-        BiasError: as `group_errors`; or ``strata`` is no column, is missing for a speaker, or leaves nothing
-            to permute.
+        BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
+            lacks seeds or speakers that the other layers of its encoder have;
+            or ``strata`` is no column, is missing for a speaker, or leaves nothing to permute.
 
     Example:
         >>> from fairlib.bias.simulation import simulate_outcomes
@@ -182,8 +194,13 @@ def bias_differences(
     """How much a gap differs between two layers, encoders or checkpoints, the same speakers being resampled in both.
 
     Args:
-        outcomes, by, resamples, confidence, min_speakers: as `group_bias`.
+        outcomes: see `fairlib.outcomes`; of all the encoders that the pairs name.
+        by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
         pairs: ``((encoder, layer), (encoder, layer))``: the second's gap is taken from the first's.
+        resamples: of the speakers, and of the seeds where there is more than one; 2000.
+        confidence: of the interval; 0.95.
+        min_speakers: smaller groups are flagged in ``few_speakers``; 5.
 
     Returns:
         One row per task, unit, probe, pair, contrast and scale: ``encoder, layer, encoder_b, layer_b, estimate, low,
@@ -191,8 +208,17 @@ def bias_differences(
         contrasts of a scale, ``n_speakers_a, n_speakers_b, few_speakers``.
 
     Raises:
-        BiasError: as `group_errors`; or a pair names an encoder and layer that are not there, or two with different
-            seeds or speakers.
+        BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
+            lacks seeds or speakers that the other layers of its encoder have;
+            or a pair names an encoder and layer that are not there, or two with different seeds or speakers.
+
+    Example:
+        >>> from fairlib.bias.simulation import simulate_outcomes
+        >>> outcomes = simulate_outcomes({"child": [0.2, 0.4], "adult": [0.2, 0.2]}, speakers=200, by="age_group")
+        >>> encoder, first, second = outcomes["encoder"][0], *outcomes["layer"].unique()
+        >>> table = bias_differences(outcomes, "age_group", [((encoder, second), (encoder, first))])
+        >>> table.set_index("scale")["estimate"].round(1)["difference"].item()
+        0.2
     """
     cells = {}
     for sums in speaker_sums(outcomes, by, min_speakers):
@@ -207,7 +233,7 @@ def bias_differences(
             for contrast, group, others in contrasts_of(one[0]):
                 sizes = one[0].sizes([group], others)
                 for scale in SCALES:
-                    mine, theirs = (_influences(scale, *side, group, others) for side in (one, other))
+                    mine, theirs = (_influences(scale, side, group, others) for side in (one, other))
                     gap, values = mine[0] - theirs[0], mine[1] - theirs[1]
                     squares = np.array([((pull - its) ** 2).sum() for pull, its in zip(mine[2], theirs[2])])
                     variance = (sizes / (sizes - 1) * squares)[:, None]
@@ -256,8 +282,9 @@ def _both(cells: dict, kind: tuple, pair: tuple) -> list[tuple]:
     return [one, other]
 
 
-def _influences(scale: str, sums: SpeakerSums, place: int, drawn: dict, group: str, others: list[str]):
+def _influences(scale: str, side: tuple[SpeakerSums, int, dict], group: str, others: list[str]):
     """A layer's gap, its resampled values, and how far each speaker of either side pulls it."""
+    sums, place, drawn = side
     gap, values, pulls = 0.0, 0.0, []
     for sign, names in ((1, [group]), (-1, others)):
         members = np.concatenate([sums.groups[name] for name in names])
@@ -278,7 +305,8 @@ def _overall(sums, observed, drawn, permuted, confidence, min_speakers) -> list[
     widen = np.sqrt((sizes + 1) / (sizes - 1))[:, None, None]
     tails = stats.t.ppf((1 + confidence) / 2, sizes.sum() - len(sizes)) / stats.norm.ppf((1 + confidence) / 2)
     rows = []
-    for contrast, spread in {WORST: np.ptp, BETWEEN: functools.partial(np.std, ddof=1)}.items():
+    spreads: dict[str, Callable] = {WORST: np.ptp, BETWEEN: functools.partial(np.std, ddof=1)}
+    for contrast, spread in spreads.items():
         about = {
             "contrast": contrast, "n_speakers_a": sizes.max() if contrast == WORST else sizes.sum(),
             "n_speakers_b": sizes.min() if contrast == WORST else 0,

@@ -19,37 +19,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from fairlib.bias.sums import SCALES, SpeakerSums, link, random_numbers, slope, speaker_products
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(p: ArrayLike) -> np.ndarray:
     """Holm's adjusted p values (Holm 1979, Scandinavian Journal of Statistics 6:65-70); missing ones stay missing.
+
+    Args:
+        p: ``[tests]``, as the result.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
         [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p, dtype=float)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known])]
-    adjusted = np.full(len(p), np.nan)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    raw = np.asarray(p, dtype=float)
+    known = np.flatnonzero(np.isfinite(raw))
+    order = known[np.argsort(raw[known])]
+    adjusted = np.full(len(raw), np.nan)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(raw[order] * np.arange(len(order), 0, -1)))
     return adjusted
 
 
 def gap_with_variance(scale: str, moments_a, moments_b, sizes) -> tuple[np.ndarray, np.ndarray]:
     """Gap on the scale of `link` and, stacked first, the two groups' sampling variances of it (delta method)."""
     parts = []
-    for (errors, units, *squares), size in zip((moments_a, moments_b), sizes):
-        variance = rate_variance(errors, units, *squares, size) * slope(scale, errors, units) ** 2
+    for moments, size in zip((moments_a, moments_b), sizes):
+        errors, units = moments[:2]
+        variance = rate_variance(moments, size) * slope(scale, errors, units) ** 2
         parts.append((link(scale, errors, units), variance))
     return parts[0][0] - parts[1][0], np.stack([parts[0][1], parts[1][1]])
 
 
-def rate_variance(errors, units, errors_errors, errors_units, units_units, size):
-    """Sampling variance of errors over units, from how far each speaker's errors are from what the rate foretells."""
+def rate_variance(moments: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Sampling variance of errors over units, from how far each speaker's errors are from what the rate foretells.
+
+    Args:
+        moments: sums over ``size`` speakers of what `fairlib.bias.sums.speaker_products` gives of each: errors, units
+            and their three products, each ``[..., layers]``.
+    """
+    errors, units, errors_errors, errors_units, units_units = moments
     rate = errors / units
     squares = errors_errors - 2 * rate * errors_units + rate**2 * units_units
     squares = np.where(squares > 1e-9 * np.maximum(errors_errors, 1), squares, 0)  # below that it is rounding

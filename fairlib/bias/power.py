@@ -29,6 +29,7 @@ def smallest_gap(
         deviation_a, deviation_b: standard deviation over speakers of what is compared, in each group: a speaker's own
             error rate where a difference is meant, its logarithm or log odds where a ratio is.
         speakers_a, speakers_b: two or more each.
+        power, alpha: as probabilities; 0.8 and 0.05.
 
     Returns:
         The gap, in the unit of the deviations. Missing where neither group has any deviation.
@@ -68,9 +69,13 @@ def smallest_gaps(
     How much speakers of a group differ, and how far their few utterances tell, is taken from the outcomes.
 
     Args:
-        outcomes, by, min_speakers: as `fairlib.bias.group_bias`.
+        outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
+        by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
+            one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
         speakers: numbers of speakers in each group to answer for, with as many utterances each as now.
-        power, alpha: as `smallest_gap`.
+        power: the probability of finding the gap; 0.8.
+        alpha: the level of the two-sided test; 0.05.
+        min_speakers: smaller groups are flagged, with a warning; 5.
 
     Returns:
         One row per encoder, task, unit, probe, layer, contrast, scale and number of speakers: ``n_speakers_a,
@@ -79,7 +84,9 @@ def smallest_gaps(
         differ or odds do not exist.
 
     Raises:
-        BiasError: as `group_bias` and `smallest_gap`.
+        BiasError: ``by`` is no column or differs within a speaker, fewer than two groups have two speakers, or a layer
+            lacks seeds or speakers that the other layers of its encoder have;
+            or power or level lie outside 0 to 1.
 
     Example:
         >>> from fairlib.bias.simulation import simulate_outcomes
@@ -99,7 +106,8 @@ def smallest_gaps(
             for scale in SCALES:
                 deviations = [_deviation(scale, errors[side], units[side]) for side in sides]
                 for a, b, observed in asked:
-                    smallest = np.array([smallest_gap(*pair, a, b, power, alpha) for pair in zip(*deviations)])
+                    pairs = zip(*deviations)
+                    smallest = np.array([smallest_gap(one, other, a, b, power, alpha) for one, other in pairs])
                     rows.append(
                         sums.cells.assign(
                             by=sums.by, contrast=contrast, scale=scale, n_speakers_a=a, n_speakers_b=b,

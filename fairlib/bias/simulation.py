@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
@@ -55,10 +56,10 @@ def simulate_outcomes(
         [0.1, 0.2, 0.2, 0.3]
     """
     groups = list(errors)
-    rates = [np.asarray(errors[group], dtype=float) for group in groups]
-    if len({len(rate) for rate in rates}) != 1:
-        raise ValueError(f"Every group needs an error rate at every layer; there are {[len(rate) for rate in rates]}.")
-    rates = np.stack(rates)
+    given = [np.asarray(errors[group], dtype=float) for group in groups]
+    if len({len(rate) for rate in given}) != 1:
+        raise ValueError(f"Every group needs an error rate at every layer; there are {[len(rate) for rate in given]}.")
+    rates = np.stack(given)  # [groups, layers]
     if not ((rates > 0) & (rates < 1)).all():
         raise ValueError(f"Error rates must be above 0 and below 1; there are {rates.min()} to {rates.max()}.")
     rng = np.random.default_rng(seed)
@@ -98,26 +99,28 @@ def simulate_outcomes(
     )
 
 
-def constant_odds(levels: Sequence[float], log_odds_ratio: float, share: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+def constant_odds(
+    levels: ArrayLike, log_odds_ratio: float | Sequence[float], share: ArrayLike = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
     """Error rates of two groups that have the same odds ratio at every layer, and these errors over all units.
 
     Args:
-        levels: error over both groups at each layer.
+        levels: error over both groups at each layer, ``[layers]``, as either result.
         log_odds_ratio: of the first group against the second: one for all layers, or one for each.
-        share: of the units that the first group has.
+        share: of the units that the first group has; 0.5, or one for each layer.
 
     Example:
         >>> worse, other = constant_odds([0.05, 0.4], 0.5)
         >>> (worse - other).round(3).tolist(), (worse / other).round(2).tolist()
         ([0.023, 0.119], [1.61, 1.35])
     """
-    levels = np.asarray(levels, dtype=float)
-    low, high = np.full_like(levels, -40.0), np.full_like(levels, 40.0)
+    wanted, ratio, first = (np.asarray(values, dtype=float) for values in (levels, log_odds_ratio, share))
+    low, high = np.full_like(wanted, -40.0), np.full_like(wanted, 40.0)
     for _ in range(80):  # halving: the error over both groups rises with the second group's odds
         middle = (low + high) / 2
-        above = share * expit(middle + log_odds_ratio) + (1 - share) * expit(middle) > levels
+        above = first * expit(middle + ratio) + (1 - first) * expit(middle) > wanted
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return expit(middle + log_odds_ratio), expit(middle)
+    return expit(middle + ratio), expit(middle)
 
 
 def _centre(rates: np.ndarray, deviation: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,13 @@ def _depth(layer: str) -> int:
 
 
 def group_columns(outcomes: pd.DataFrame, speakers: int = 2) -> list[str]:
-    """Speaker columns that can be compared: two groups or more with at least ``speakers`` speakers each."""
+    """Speaker columns that can be compared: two groups or more with at least ``speakers`` speakers each.
+
+    Example:
+        >>> rows = {"speaker_id": list("abcd"), "sex": ["female", "male"] * 2, "accent": ["north"] * 3 + ["south"]}
+        >>> group_columns(pd.DataFrame(rows))
+        ['sex']
+    """
     people = outcomes.drop_duplicates("speaker_id")
     columns = [column for column in speaker_columns(outcomes) if column != "age"]
     return [column for column in columns if (people[column].value_counts() >= speakers).sum() >= 2]
@@ -107,7 +113,15 @@ def speaker_sums(
 ) -> Iterator[SpeakerSums]:
     """Sums over speakers, one for each encoder, task, unit and probe; bad requests are refused before the first.
 
-    Args, Raises: as `group_bias`.
+    Args:
+        outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
+        by: a column with one value a speaker, or several for their intersections.
+        min_speakers: smaller groups are named in a warning; 5.
+        strata: columns within whose groups labels may be permuted.
+
+    Raises:
+        BiasError: a column is missing, ``by`` or ``strata`` differ within a speaker, or fewer than two groups have two
+            speakers.
     """
     lacking = [column for column in NEEDED if column not in outcomes]
     if lacking:
@@ -332,6 +346,6 @@ def speaker_products(sums: SpeakerSums) -> np.ndarray:
     return np.hstack([errors, lengths, errors**2, errors * lengths, lengths**2])
 
 
-def pool(values: dict[str, Sequence[np.ndarray]], names: list[str]) -> list[np.ndarray]:
+def pool(values: Mapping[str, Sequence[np.ndarray]], names: list[str]) -> list[np.ndarray]:
     """The same sums for several groups together."""
-    return [sum(parts) for parts in zip(*(values[name] for name in names))]
+    return [functools.reduce(np.add, parts) for parts in zip(*(values[name] for name in names))]

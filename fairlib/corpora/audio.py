@@ -76,7 +76,7 @@ def audio_header(path: str | Path) -> tuple[float, int]:
     """Duration in seconds and sampling rate in Hz, from the file's header alone where that tells the length.
 
     Raises:
-        AudioError: as `read_audio`, as far as a header shows it.
+        AudioError: the file cannot be read, is cut short, joined of several, or empty, as far as a header shows it.
     """
     with _open(path) as (file, frames):
         rate = file.samplerate
@@ -140,7 +140,7 @@ def from_int16(integers: np.ndarray) -> np.ndarray:
 def _decode(path: str | Path) -> tuple[np.ndarray, int, bool]:
     """All samples ``[frames, channels]`` at their own rate, and whether their format is a lossy one."""
     with _open(path) as (file, frames):
-        left, blocks = frames or _ENDLESS, []
+        left, blocks = frames or _ENDLESS, list[np.ndarray]()
         while not blocks or left and len(blocks[-1]) == _BLOCK:
             blocks.append(file.read(min(left, _BLOCK), dtype="float32", always_2d=True))
             left -= len(blocks[-1])

@@ -51,11 +51,12 @@ def load(
     languages: str | Sequence[str] | None = None,
     splits: str | Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The corpus table with sex, age_group, accent and language; arguments as `fairlib.load_corpus`.
+    """The corpus table with sex, age_group, accent and language.
 
     Args:
         root: one language's folder, or a release with several of them.
-        on_error: "raise" or "skip".
+        on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
+            and lists them in ``corpus.attrs["skipped"]``.
         languages: one or more language folders of the release; None takes all.
         splits: "train", "dev" or "test", or several: only what these lists name. None takes every validated
             clip; its split is missing if it is in none of the three lists.

@@ -102,17 +102,17 @@ def count_mp3(data: bytes) -> Mp3 | None:
         counted += whole
     if first is None:
         return None
-    _, rate, samples = _mp3_frame(first, 0)
+    _, rate, samples = _frame_of(first)
     return Mp3(first, start, rate, samples, announced, counted, whole)
 
 
 def with_length(data: bytes, mp3: Mp3) -> bytes:
     """An mp3 that tells its length: libsndfile guesses that of one without a header from the first frame's bit rate,
     and reads no further."""
-    size = _mp3_frame(mp3.first, 0)[0]
+    size, _, _ = _frame_of(mp3.first)
     # The most bits of a frame with these settings: a Xing header needs room behind the (empty) side information.
     first = mp3.first if size >= 64 else mp3.first[:2] + bytes([mp3.first[2] & 0x0F | 0xE0]) + mp3.first[3:]
-    size = _mp3_frame(first, 0)[0]
+    size, _, _ = _frame_of(first)
     header = first + bytes(_side_information(first)) + b"Xing\0\0\0\1" + mp3.counted.to_bytes(4, "big")
     return header.ljust(size, b"\0") + data[mp3.start :]
 
@@ -186,8 +186,16 @@ def _mp3_frame(data: bytes, position: int) -> tuple[int, int, int] | None:
     return samples * 125 * bits // rate + (third >> 1 & 1), rate, samples
 
 
+def _frame_of(header: bytes) -> tuple[int, int, int]:
+    """The same of a header that is known to be one."""
+    frame = _mp3_frame(header, 0)
+    assert frame is not None
+    return frame
+
+
 def _complaint_of_ogg(data: bytes) -> str | None:
-    position, begun, ended, numbers = 0, False, False, {}
+    position, begun, ended = 0, False, False
+    numbers: dict[bytes, int] = {}
     while position >= 0:
         if position + 27 > len(data):
             return "is cut short, in the middle of a page"

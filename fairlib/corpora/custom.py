@@ -78,7 +78,7 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
     """The columns that speakers can be compared by, each with its groups; reads no audio.
 
     Raises:
-        CorpusError: as `load`, or no column divides the speakers.
+        CorpusError: the list cannot be read, or no column divides the speakers.
     """
     path = _place(corpus)
     table = _settled(path)
@@ -89,11 +89,11 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
     }
     divided = {column: values for column, values in groups.items() if values is not None and len(values) > 1}
     if not divided:
-        alike = [
+        whole = [
             f"{column} holds numbers" if values is None else f"{column} is {' or '.join(values) or 'empty'} throughout"
             for column, values in groups.items()
         ]
-        alike = f" ({'; '.join(alike)})" if alike else ""
+        alike = f" ({'; '.join(whole)})" if whole else ""
         raise CorpusError(
             f"{path} has no column that divides its speakers into groups{alike}: add "
             "one, such as sex or region, with the same value in every row of a speaker."
@@ -132,11 +132,16 @@ def _settled(path: Path) -> pd.DataFrame:
 
 
 def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
-    """The corpus table with columns of one's own; ``root`` is the CSV or the folder, ``on_error`` as in `load_corpus`.
+    """The corpus table with columns of one's own.
 
     An utterance without an id is called by its path (`fairlib.corpora.handed_over.names_of`). A path is found whichever
     way it was written: with a Mac's or another form of Unicode, with backslashes, as part of an address (``%20``).
     Audio files of several sampling rates are told: they are resampled when they are read.
+
+    Args:
+        root: the CSV file, or the folder that `datasets` saved; it must be given.
+        on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
+            and lists them in ``corpus.attrs["skipped"]``.
 
     Raises:
         CorpusError: a file or column is missing, an encoding cannot be read, an id or file comes twice, an age is no
@@ -146,7 +151,8 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
         >>> load("voices.csv")["region"].value_counts()  # doctest: +SKIP
     """
     path = _place(root)
-    problems, rows, seen = Problems(on_error), [], {}
+    problems, rows = Problems(on_error), []
+    seen: dict[str, str] = {}
     listed, columns = _described(path, _read(path), say=True)
     ages = read_ages([row.values.get("age") for row in listed])
     language = [name for name in ("language",) if name in listed[0].values]

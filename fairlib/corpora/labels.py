@@ -74,7 +74,7 @@ def alike(groups: Iterable[str]) -> list[tuple[str, ...]]:
         [('Female', 'female'), ('M', 'male'), ('forties', 'fourties')]
     """
     names = sorted(set(groups))
-    found = {}
+    found: dict = {}
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
             if _may_be_one(one, other):

@@ -32,12 +32,13 @@ SEX = {"F": "female", "M": "male"}
 def load(
     root: str | Path | None = None, on_error: str = "raise", subsets: str | Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The corpus table with sex; arguments and errors as `fairlib.load_corpus`.
+    """The corpus table with sex.
 
     Args:
         root: the folder that holds SPEAKERS.TXT and the subset folders, or the folder that holds it as
             ``LibriSpeech``.
-        on_error: "raise" or "skip".
+        on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
+            and lists them in ``corpus.attrs["skipped"]``.
         subsets: one or more subset folders; None takes every folder named train-..., dev-... or test-....
 
     Example:

@@ -30,7 +30,15 @@ OLDEST_CHILD, YOUNGEST_ADULT = 15, 19
 
 
 def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
-    """The corpus table with sex, age, age_group and first_language; arguments as `fairlib.load_corpus`.
+    """The corpus table with sex, age, age_group and first_language.
+
+    Args:
+        root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA names.
+        on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
+            and lists them in ``corpus.attrs["skipped"]``.
+
+    Raises:
+        CorpusError: one sentence that names what is wrong, where, and what to do.
 
     Example:
         >>> load("data/speechocean762")["age_group"].unique()  # doctest: +SKIP

@@ -25,7 +25,7 @@ def side_of(split: object) -> str:
         >>> [side_of(name) for name in ("TRAIN", "train-clean-100", "Validation", "eval", "validated", None)]
         ['train', 'train', 'dev', 'test', '', '']
     """
-    word = re.match(r"[a-z]*", tidy(split).casefold())[0] if isinstance(split, str) else ""
+    word = re.split(r"[^a-z]", tidy(split).casefold(), maxsplit=1)[0] if isinstance(split, str) else ""
     return next((side for side, names in _SIDES.items() if re.fullmatch(names, word)), "")
 
 

@@ -220,7 +220,11 @@ PLANTED = {
 
 
 def load_planted(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
-    """The calibration corpus: 24 voices in each group of `PLANTED`, 12 utterances each; else as `load`.
+    """The calibration corpus: `load` with 24 voices in each group of `PLANTED`, and 12 utterances each.
+
+    Args:
+        root: where to keep the audio; None keeps it in FAIRLIB_CACHE, or else in the user's cache folder.
+        on_error: "raise" or "skip", as of every corpus; damaged audio is simply spoken again.
 
     Example:
         >>> load_planted().groupby("group")["speaker_id"].nunique()  # doctest: +SKIP
@@ -244,7 +248,7 @@ def load(
 
     Args:
         root: where to keep the audio; None keeps it in FAIRLIB_CACHE, or else in the user's cache folder.
-        on_error: as `fairlib.load_corpus`; damaged audio is simply spoken again.
+        on_error: "raise" or "skip", as of every corpus; damaged audio is simply spoken again.
         seed: draws accents, variants, pitches, rates, sentences and noise.
         speakers_per_group: at least 2, so that every group has speakers on both sides of the split.
         utterances_per_speaker: at least 1; sentences come again when a speaker has read them all.

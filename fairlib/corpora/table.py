@@ -13,7 +13,7 @@ import os
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -157,7 +157,7 @@ class KaldiFile:
         return self._values.get(key)
 
 
-def decode(value: str | None, codes: dict[str, str | None], where: str) -> str | None:
+def decode(value: str | None, codes: Mapping[str, str | None], where: str) -> str | None:
     """Translate a metadata code; an empty one is missing, an unknown one a `CorpusError` naming the known.
 
     Example:
