@@ -71,6 +71,12 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     Args:
         encoder: of a family with a CTC model in `transformers`: wav2vec 2.0, HuBERT, WavLM and their like.
         corpus: name of a corpus with transcripts; utterances whose words cannot be known are left out with a warning.
+        output: the folder of the run.
+        seed: of the weights added and of the order of speech; 0.
+        schedule: 2000 steps at a learning rate of up to 0.001.
+
+    Returns:
+        The encoder's folder.
 
     Raises:
         FinetuningError: the encoder's family has no CTC model, a transcript has a letter beyond A to Z, or a half has
@@ -78,6 +84,9 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
         fairlib.training.loop.RunError: ``output`` holds another run.
         fairlib.corpora.CorpusError: the corpus has no transcripts.
         fairlib.training.loop.TrainingError: the loss is not a finite number.
+
+    Example:
+        >>> folder = finetune("pocket-hubert-it1", "librispeech", "my-recogniser")  # doctest: +SKIP
     """
     output = Path(output)
     folder = encoder_folder(encoder)

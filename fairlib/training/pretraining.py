@@ -39,13 +39,21 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     checkpoint.
 
     Args:
-        output: by default a folder in the user's cache, where `load_encoder` finds ``NAME@STEP``.
-        seed: in place of the recipe's; the encoder is then named ``NAME-seedSEED``.
+        recipe: name of a shipped one, or a TOML file (see `read_recipe`).
+        output: None is a folder in the user's cache, where `load_encoder` finds ``NAME@STEP``.
+        seed: in place of the recipe's (None); the encoder is then named ``NAME-seedSEED``.
+
+    Returns:
+        The encoder's folder.
 
     Raises:
-        RecipeError: as `read_recipe`; or the recipe's corpora hold no speech, or its targets' encoder not that layer.
+        RecipeError: there is no such recipe or it says what it may not, its corpora hold no speech, or its targets'
+            encoder has not that layer.
         fairlib.training.loop.RunError: ``output`` holds another run.
         fairlib.training.loop.TrainingError: the loss is not a finite number.
+
+    Example:
+        >>> folder = pretrain("pocket-hubert-it1")  # about an hour on one core  # doctest: +SKIP
     """
     recipe = read_recipe(recipe)
     if seed is not None and seed != recipe.seed:  # another encoder, so it has a name of its own

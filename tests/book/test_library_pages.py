@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from test_book_pages import BOOK, built
 
 import fairlib
@@ -20,11 +19,6 @@ def test_every_public_name_has_one_entry_and_is_in_the_overview():
     assert public <= set(ENTRIES)
     assert sorted(OVERVIEW) == sorted(name for name in ENTRIES if not name.endswith(NOT_LISTED))
     assert len(set(ENTRIES)) == len(ENTRIES)
-
-
-@pytest.mark.parametrize("name", [f"fairlib.{name}" for name in fairlib.__all__ if name != "charts"])
-def test_every_public_function_has_an_example(name):
-    assert ">>>" in getattr(fairlib, name.removeprefix("fairlib.")).__doc__
 
 
 @built
