@@ -178,7 +178,7 @@ def speaker_probes(work: Path, rounds: int) -> str:
 
     from fairlib import extract, load_corpus, load_encoder
     from fairlib.corpora import CorpusError
-    from fairlib.probes import SPEAKER_PROBE, held_out
+    from fairlib.probes import SpeakerProbe, held_out
     from fairlib.probes.softmax import fit_softmax
 
     try:
@@ -188,9 +188,9 @@ def speaker_probes(work: Path, rounds: int) -> str:
     name = table["corpus"].iloc[0]
     features = extract(load_encoder(ENCODER, device="cpu"), table, work / "b", frames=False)
     labels, speakers = pd.factorize(table["speaker_id"])
-    train = ~held_out(table["speaker_id"], SPEAKER_PROBE["test_share"], 0)
-    matrices = [features.matrix(layer) for layer in features.layers]
-    settings = {name: value for name, value in SPEAKER_PROBE.items() if name != "test_share"}
+    train = ~held_out(table["speaker_id"], SpeakerProbe().test_share, 0)
+    matrices = [features.pooled(layer) for layer in features.layers]
+    settings = {name: value for name, value in SpeakerProbe().settings().items() if name != "test_share"}
 
     def error(guesses):
         return float(np.mean([(guess != labels)[~train].mean() for guess in guesses]))
@@ -225,7 +225,7 @@ def speaker_probes(work: Path, rounds: int) -> str:
 
 
 def character_probes(layers: int, rounds: int, context: bool) -> str:
-    from fairlib.probes import CHARACTER_PROBE, ctc
+    from fairlib.probes import CharacterProbe, ctc
 
     rng = np.random.default_rng(0)
     lengths = rng.integers(100, 300, 96)
@@ -234,7 +234,7 @@ def character_probes(layers: int, rounds: int, context: bool) -> str:
     ]
     texts = ["".join(rng.choice(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ "), length // 6)) for length in lengths]
     before, ctc.LEAST_STEPS = ctc.LEAST_STEPS, 1
-    probe = {**CHARACTER_PROBE, "passes": 2}
+    probe = {**CharacterProbe().settings(), "passes": 2}
 
     def fit(some):
         ctc.fit_ctc(some, texts, training=80, context=context, seed=0, **probe)

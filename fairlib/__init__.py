@@ -1,6 +1,23 @@
 """Where, inside a self-supervised speech model, does unfairness between speaker groups begin?
 
 A small helper library for the book of that question: corpora, encoders, layer features, probes, outcomes, bias, charts.
+Every piece takes names or objects, and works alone: features of one's own (`Features.of_arrays`) go into these probes,
+these features into other probes, and outcomes of any origin into `group_bias`.
+
+Example:
+    >>> import fairlib  # with "speechocean762" for the corpus, five seeds and by="age_group", on real speech
+    >>> corpus = fairlib.load_corpus("synthetic", speakers_per_group=3, utterances_per_speaker=4)
+    >>> encoder = fairlib.load_encoder("pocket-hubert")
+    >>> features = fairlib.extract(encoder, corpus, frames=True)  # or leave it out: probe() extracts
+    >>> outcomes = fairlib.probe(features, fairlib.SpeakerProbe(seeds=2, l2=1e-3))
+    >>> outcomes = fairlib.with_controls(outcomes, corpus)  # log-mel and the untrained twin
+    >>> bias = fairlib.group_bias(outcomes, by="group", min_speakers=2)
+    >>> finding = fairlib.where_bias_begins(bias)  # verdict and facts
+    >>> finding.verdict, finding.evidence[0]["layer"]
+    ('inconclusive', 'cnn')
+    >>> chart = fairlib.charts.bias_by_layer(bias)  # words from the facts unless given
+    >>> features.pooled("5").shape, features.frames("5", features.utterance_ids[0]).shape[1]
+    ((36, 384), 192)
 """
 
 from importlib import import_module
@@ -9,6 +26,12 @@ _HOME = {
     "load_corpus": "fairlib.corpora",
     "load_encoder": "fairlib.encoders",
     "extract": "fairlib.encoders.extraction",
+    "Features": "fairlib.encoders.features",
+    "probe": "fairlib.probes",
+    "SpeakerProbe": "fairlib.probes",
+    "CharacterProbe": "fairlib.probes",
+    "PhoneProbe": "fairlib.probes",
+    "with_controls": "fairlib.probes",
     "probe_speakers": "fairlib.probes",
     "probe_characters": "fairlib.probes",
     "probe_phones": "fairlib.probes",
@@ -28,6 +51,7 @@ _HOME = {
     "adjusted_gaps": "fairlib.bias.adjustment",
     "smallest_gaps": "fairlib.bias.power",
     "simulate_outcomes": "fairlib.bias.simulation",
+    "where_bias_begins": "fairlib.findings",
     "group_columns": "fairlib.bias",
     "layer_order": "fairlib.bias",
     "pretrain": "fairlib.training.pretraining",
@@ -43,3 +67,7 @@ def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'fairlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

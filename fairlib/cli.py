@@ -227,7 +227,7 @@ def probe(
 ) -> None:
     """Probe every layer of an encoder and keep the outcomes in the store, where chapters find them."""
     import fairlib
-    from fairlib.outcomes import store_folder
+    from fairlib.outcomes import provenance, store_folder
 
     probes = {
         Task.speakers: "probe_speakers",
@@ -246,7 +246,7 @@ def probe(
     for folder in (files.cache_folder(), store_folder()):
         files.require_room(folder)
     outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
-    origin = outcomes.attrs.get("provenance", {}).get("origin", "computed")
+    origin = provenance(outcomes)["origin"]
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")
     for (unit, layer), rows in outcomes.groupby(["unit", "layer"], sort=False):
         print(f"  {unit:8}{layer:8}{rows['errors'].sum() / rows['length'].sum():7.1%}")

@@ -20,13 +20,16 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from fairlib.corpora.identity import OTHER, published_for
+from fairlib.corpora.identity import ABSENT, ORIGIN, OTHER, RECODED, SAME, published_for
 from fairlib.files import ASSETS, cache_folder, replace
 
 PUBLISHED = ASSETS / "outcomes"
@@ -45,6 +48,16 @@ COLUMNS = {
 
 _see_published = True
 _used: dict[str, dict] = {}  # keys of entries by their names, in the order in which this process first used them
+_made: set[str] = set()  # names of entries that this process computed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One seed's outcomes with their key, and what else is known of them (device, duration, who was left out)."""
+
+    outcomes: pd.DataFrame
+    key: dict
+    about: dict
 
 
 @contextmanager
@@ -91,18 +104,18 @@ def anything_published(encoder: str, corpus: str, task: str, seed: int) -> bool:
     return there and published_for(corpus) != OTHER
 
 
-def read_outcomes(key: dict) -> pd.DataFrame | None:
-    """The stored outcomes of exactly this key, or None. ``attrs["stored"]`` holds what the entry says of itself."""
+def read_outcomes(key: dict) -> Entry | None:
+    """The published or stored outcomes of exactly this key, or None."""
     for folder in (*([PUBLISHED] if _see_published else []), store_folder()):
         path = folder / entry_name(key)
         if path.exists():
             entry = _read(path)
-            if entry is not None and _canonical(entry.attrs["stored"]["key"]) == _canonical(key):
+            if entry is not None and _canonical(entry.key) == _canonical(key):
                 return entry
     return None
 
 
-def read_published(key: dict) -> pd.DataFrame | None:
+def read_published(key: dict) -> Entry | None:
     """The published outcomes of a key without the corpora's fingerprints: what a reader without audio needs.
 
     None if they are of another corpus than the one that lies here under its name.
@@ -114,7 +127,7 @@ def read_published(key: dict) -> pd.DataFrame | None:
         entry = _read(path)
         if entry is None:
             continue
-        without = {name: value for name, value in entry.attrs["stored"]["key"].items() if name not in _FINGERPRINTS}
+        without = {name: value for name, value in entry.key.items() if name not in _FINGERPRINTS}
         if _canonical(without) == _canonical(key):
             return entry
     return None
@@ -138,11 +151,63 @@ def published_outcomes(
         entry = _read(path, probe)
         if entry is None:
             continue
-        key = entry.attrs["stored"]["key"]
+        key = entry.key
         if key["encoder"] == encoder and OTHER not in map(published_for, [key["corpus"], *key["extra"]]):
             entries.append(entry)
-    note_used(entry.attrs["stored"]["key"] for entry in entries)
-    return pd.concat(entries, ignore_index=True) if entries else pd.DataFrame(columns=list(COLUMNS))
+    note_used(entry.key for entry in entries)
+    return (
+        pd.concat([entry.outcomes for entry in entries], ignore_index=True)
+        if entries
+        else pd.DataFrame(columns=list(COLUMNS))
+    )
+
+
+def together(entries: list[Entry]) -> pd.DataFrame:
+    """The outcomes of several entries in one table, with a column ``entry`` that names where each row comes from."""
+    note_used(entry.key for entry in entries)
+    sizes = [len(entry.outcomes) for entry in entries]
+    names = pd.Categorical.from_codes(np.repeat(range(len(entries)), sizes), [entry_name(one.key) for one in entries])
+    return pd.concat([entry.outcomes for entry in entries], ignore_index=True).assign(entry=names)
+
+
+def entries_of(outcomes: pd.DataFrame) -> list[Entry]:
+    """The entries that outcomes come from, by their column ``entry``, without their tables; what is not found is not
+    in the list."""
+    names = outcomes["entry"].dropna().unique() if "entry" in outcomes else []
+    return [entry for path in filter(None, map(entry_file, names)) if (entry := _read(path, rows=False)) is not None]
+
+
+def provenance(outcomes: pd.DataFrame) -> dict[str, Any]:
+    """What is known of where outcomes come from; empty for a table that no entry of the store is behind.
+
+    Returns:
+        ``origin`` (published, stored, or computed: by this process), ``encoder, encoder_fingerprint, corpus,
+        corpus_fingerprint`` (None where the table holds several), ``seeds, entries, settings, device, left_out``
+        (speakers), ``utterances_left_out`` (how many, and why), ``duration_s``.
+    """
+    entries = entries_of(outcomes)
+    if not entries:
+        return {}
+    names, abouts = [entry_name(entry.key) for entry in entries], [entry.about for entry in entries]
+    origin = "computed" if _made.intersection(names) else "stored"
+    if all(entry_file(name).parent == PUBLISHED for name in names):
+        answers = {published_for(name) for entry in entries for name in [entry.key["corpus"], *entry.key["extra"]]}
+        # How the corpora here stand to those that they are of, the least like first.
+        origin = ORIGIN[next((answer for answer in (RECODED, ABSENT) if answer in answers), SAME)]
+
+    def the_one(name: str) -> Any:
+        values = [entry.key[name] for entry in entries]
+        return values[0] if all(value == values[0] for value in values) else None
+
+    same = ("encoder", "encoder_fingerprint", "corpus", "corpus_fingerprint", "settings")
+    return {"origin": origin} | {name: the_one(name) for name in same} | {
+        "seeds": sorted({entry.key["seed"] for entry in entries}),
+        "entries": names,
+        "device": abouts[0].get("device"),
+        "left_out": sorted({speaker for about in abouts for speaker in about.get("left_out", [])}),
+        "utterances_left_out": abouts[0].get("utterances_left_out", {}),
+        "duration_s": round(sum(about.get("duration_s", 0) for about in abouts), 1),
+    }  # fmt: skip
 
 
 def used_entries() -> list[str]:
@@ -166,8 +231,14 @@ def note_used(keys: Iterable[dict]) -> None:
 
 
 def entry_file(name: str) -> Path | None:
-    """Where an entry lies, among the published ones or in the store."""
-    return next((folder / name for folder in (PUBLISHED, store_folder()) if (folder / name).is_file()), None)
+    """Where an entry lies, among the published ones or in the store; what this process made, in the store."""
+    folders = (store_folder(), PUBLISHED) if name in _made else (PUBLISHED, store_folder())
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def is_published(name: str) -> bool:
+    """Whether an entry is among the published ones, by its name."""
+    return (PUBLISHED / name).is_file()
 
 
 def publish_entry(name: str) -> None:
@@ -208,6 +279,7 @@ def write_outcomes(outcomes: pd.DataFrame, key: dict, about: dict) -> Path:
         {**table.schema.metadata, b"fairlib": _canonical({"key": key, **about}).encode()}
     )
     replace(path, lambda at: pyarrow.parquet.write_table(table, at, compression="zstd", write_page_checksum=True))
+    _made.add(path.name)
     return path
 
 
@@ -229,18 +301,18 @@ def check_outcomes(outcomes: pd.DataFrame) -> None:
         )
 
 
-def _read(path: Path, probe: str | None = None) -> pd.DataFrame | None:
-    """An entry, or None where it is damaged or of another probe."""
+def _read(path: Path, probe: str | None = None, rows: bool = True) -> Entry | None:
+    """An entry, or None where it is damaged or of another probe; without rows, what it says of itself alone."""
     try:
-        stored = json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])
-        if probe not in (None, stored["key"]["probe"]):
+        about = json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])
+        key = about.pop("key")
+        if probe not in (None, key["probe"]):
             return None
-        outcomes = pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas()
+        table = pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas() if rows else None
     except (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError) as error:
         warnings.warn(f"{path} is damaged ({error}) and will be computed again.", stacklevel=3)
         return None
-    outcomes.attrs = {"stored": stored}
-    return outcomes
+    return Entry(pd.DataFrame() if table is None else table, key, about)
 
 
 def _canonical(value: dict) -> str:

@@ -14,7 +14,7 @@ import soundfile
 from fairlib.corpora.audio import read_audio
 from fairlib.encoders import load_encoder
 from fairlib.outcomes import METHOD
-from fairlib.probes import CHARACTER_PROBE, SPEAKER_PROBE, held_out
+from fairlib.probes import CharacterProbe, SpeakerProbe, held_out
 from fairlib.probes.ctc import fit_ctc
 from fairlib.probes.softmax import fit_softmax
 from fairlib.probes.text import count_errors
@@ -37,8 +37,8 @@ def test_speaker_probe():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(30), 20)
     matrix = (rng.standard_normal((30, 24))[labels] + 1.5 * rng.standard_normal((600, 24))).astype(np.float32)
-    test = held_out(pd.Series(labels), SPEAKER_PROBE["test_share"], seed=1)
-    settings = {name: value for name, value in SPEAKER_PROBE.items() if name != "test_share"}
+    test = held_out(pd.Series(labels), SpeakerProbe().test_share, seed=1)
+    settings = {name: value for name, value in SpeakerProbe().settings().items() if name != "test_share"}
     predicted = fit_softmax(matrix, labels, ~test, **settings).argmax(axis=1)
     assert (predicted != labels)[test].sum() == pytest.approx(SPEAKER_ERRORS, abs=2)
 
@@ -54,7 +54,7 @@ def test_character_probe(context):
         frames.append(
             (patterns[codes] + (1.8 if context else 0.7) * rng.standard_normal((len(codes), 12))).astype(np.float16)
         )
-    decoded = fit_ctc([frames], texts, training=80, context=context, seed=0, **CHARACTER_PROBE)[0]
+    decoded = fit_ctc([frames], texts, training=80, context=context, seed=0, **CharacterProbe().settings())[0]
     errors = count_errors(texts[80:], decoded, "char")["errors"].sum()
     # Training in another precision or order of sums ends elsewhere by a few errors in 320 characters.
     assert errors == pytest.approx(CHARACTER_ERRORS[context], abs=12)

@@ -33,8 +33,8 @@ def table():
 def test_what_is_written_is_read(table):
     write_outcomes(table, KEY, {"device": "cpu"})
     entry = read_outcomes(KEY)
-    pd.testing.assert_frame_equal(entry, table, check_dtype=False)
-    assert entry.attrs["stored"] == {"key": KEY, "device": "cpu"}
+    pd.testing.assert_frame_equal(entry.outcomes, table, check_dtype=False)
+    assert (entry.key, entry.about) == (KEY, {"device": "cpu"})
 
 
 @pytest.mark.parametrize("field", list(KEY))
@@ -59,7 +59,7 @@ def test_damage_is_noticed(table, folder):
             entry = read_outcomes(KEY)
         # Where the flipped byte changed nothing that is read, the table must be what it was.
         if entry is not None:
-            pd.testing.assert_frame_equal(entry, table, check_dtype=False)
+            pd.testing.assert_frame_equal(entry.outcomes, table, check_dtype=False)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.warns(UserWarning, match="is damaged"):
         assert read_outcomes(KEY) is None

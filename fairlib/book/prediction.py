@@ -21,8 +21,8 @@ from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import LOGMEL, EncoderError, configuration
 from fairlib.encoders.devices import best_device, half_precision
 from fairlib.encoders.extraction import BATCH_SECONDS
-from fairlib.probes.characters import CHARACTER_PROBE, EXTRA_TRAINING_SPEECH
-from fairlib.probes.classifiers import PHONE_PROBE, SPEAKER_PROBE
+from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe
+from fairlib.probes.characters import EXTRA_TRAINING_SPEECH
 from fairlib.probes.speakers import BALANCED_SPEECH
 
 # Of a matrix product's speed. One core of a processor reached 0.67 with a pocket encoder and 0.97 with one of base
@@ -237,20 +237,20 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
         row["settings"].get("seeds", 5 if row["call"] == "identify_among" else 1),
     )
     if row["call"] == "probe_characters":
-        probe = CHARACTER_PROBE
+        probe = CharacterProbe()
         trained = sum(speech[name][0].sum() / (2 if name == row["corpus"] else 1) for name, *_ in heard)
-        frames = trained * 50 / probe["stride"] * probe["passes"]
-        inner = probe["kernel"] * probe["width"] ** 2 + probe["width"] * _CHARACTERS
+        frames = trained * 50 / probe.stride * probe.passes
+        inner = probe.kernel * probe.width**2 + probe.width * _CHARACTERS
         # Narrower layers are padded to the widest.
-        each = len(widths) * (probe["kernel"] * max(widths) * probe["width"] + inner)
-        batch = probe["seconds_per_batch"] * 50 / probe["stride"]
+        each = len(widths) * (probe.kernel * max(widths) * probe.width + inner)
+        batch = probe.seconds_per_batch * 50 / probe.stride
         # The neighbouring frames side by side, and their gradient; weights with both of Adam's averages.
-        memory = batch * len(widths) * probe["kernel"] * max(widths) * (2 + 2) + 16 * each
-        return seeds * 6 * frames * each, memory, seeds * trained * probe["passes"]
+        memory = batch * len(widths) * probe.kernel * max(widths) * (2 + 2) + 16 * each
+        return seeds * 6 * frames * each, memory, seeds * trained * probe.passes
     if row["call"] == "probe_phones":
-        rows, classes, iterations, columns = seconds.sum() * 50 * _SOUNDING, _PHONES, PHONE_PROBE["iterations"], 1
+        rows, classes, iterations, columns = seconds.sum() * 50 * _SOUNDING, _PHONES, PhoneProbe().iterations, 1
     else:
-        rows, classes, iterations, columns = len(seconds), speakers, SPEAKER_PROBE["iterations"], 2
+        rows, classes, iterations, columns = len(seconds), speakers, SpeakerProbe().iterations, 2
     # Half of the frames, or three quarters of the utterances, are trained on.
     work = sum(4 * rows * columns * width * classes * iterations * _EVALUATIONS for width in widths)
     # One layer's frames in half precision, and three times in single: as read, standardised, with the bias.

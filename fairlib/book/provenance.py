@@ -114,7 +114,9 @@ def commit_and_changes() -> tuple[str, bool]:
 
 
 def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:
-    facts = dict(table.attrs.get("provenance", {}))
+    from fairlib.outcomes import provenance
+
+    facts = provenance(table)
     return {
         "encoder": ", ".join(sorted(str(name) for name in table["encoder"].unique())),
         "corpus": ", ".join(sorted(str(name) for name in table["corpus"].unique())),

@@ -12,11 +12,12 @@ from fairlib.corpora.labels import as_text, read_ages
 from fairlib.corpora.table import UTTERANCE_COLUMNS, CorpusError, checked, headers, stem
 
 
-def as_corpus(table: pd.DataFrame) -> pd.DataFrame:
+def as_corpus(table: pd.DataFrame, audio: bool = True) -> pd.DataFrame:
     """A table that somebody made, as a loader would have made it: what can be derived is filled in, labels are checked.
 
     Needed are path and speaker_id. An utterance without an id is called by its file, or by its row where files are
-    called alike; durations come from the audio files' headers; text and split may be missing.
+    called alike; durations come from the audio files' headers; text and split may be missing. Without ``audio``, as
+    features of one's own need none, utterance_id may stand in the place of path.
 
     Raises:
         CorpusError: a column, a path or a speaker is missing, an id comes twice, an audio file cannot be read, or an
@@ -26,25 +27,27 @@ def as_corpus(table: pd.DataFrame) -> pd.DataFrame:
         >>> as_corpus(pd.DataFrame({"path": ["a.wav"]}))
         Traceback (most recent call last):
         ...
-        fairlib.corpora.table.CorpusError: A corpus table needs the columns path and speaker_id; this one lacks \
+        fairlib.corpora.table.CorpusError: A corpus table needs the columns {' and '.join(named)}; this one lacks \
         speaker_id: it has path.
     """
-    lacking = [column for column in ("path", "speaker_id") if column not in table]
+    named = ("path", "speaker_id") if audio or "path" in table else ("utterance_id", "speaker_id")
+    lacking = [column for column in named if column not in table]
     if lacking:
         there = ", ".join(map(str, table.columns)) or "no column"
         raise CorpusError(
-            f"A corpus table needs the columns path and speaker_id; this one lacks {' and '.join(lacking)}: it has "
+            f"A corpus table needs the columns {' and '.join(named)}; this one lacks {' and '.join(lacking)}: it has "
             f"{there}."
         )
     if table.empty:
         raise CorpusError("The corpus table lists no utterance.")
     table = table.reset_index(drop=True)
-    columns = {column: table[column].astype(object).map(as_text) for column in ("path", "speaker_id")}
+    columns = {column: table[column].astype(object).map(as_text) for column in named}
     for column, values in columns.items():
         if values.isna().any():
             row = values.isna().idxmax()
             raise CorpusError(f"Row {row} of the corpus table has no {column}: fill it in or leave that row out.")
-    columns["path"] = columns["path"].map(lambda path: str(Path(path).expanduser().absolute()))
+    if "path" in columns:
+        columns["path"] = columns["path"].map(lambda path: str(Path(path).expanduser().absolute()))
     if "utterance_id" in table:
         columns["utterance_id"] = table["utterance_id"].astype(object).map(as_text)
     else:
@@ -78,6 +81,8 @@ def _with_ages(table: pd.DataFrame) -> pd.DataFrame:
 def _durations(table: pd.DataFrame) -> pd.Series:
     if "duration_s" in table and table["duration_s"].notna().all():
         return table["duration_s"].astype("float64")
+    if "path" not in table:
+        return pd.Series(float("nan"), index=table.index)
     read = headers(table[["path"]].to_dict("records"))
     for header in read:
         if isinstance(header, AudioError):

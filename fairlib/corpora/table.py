@@ -30,7 +30,7 @@ UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "du
 # Voice gives for a clip, and which of eSpeak's voices speaks.
 RESERVED_COLUMNS = (
     *UTTERANCE_COLUMNS, "language", "variant", "encoder", "layer", "task", "unit", "probe", "seed", "errors", "length",
-    "substitutions", "deletions", "insertions", "predicted",
+    "substitutions", "deletions", "insertions", "predicted", "entry",
 )  # fmt: skip
 
 # The folder that each corpus's publisher gives it.
@@ -360,7 +360,7 @@ def corpus_fingerprint(corpus: pd.DataFrame) -> str:
     """SHA-256 (hex) of the ids, speakers, texts, splits, speaker columns and audio bytes of a corpus.
 
     It is the same wherever the corpus lies and in whatever order its rows stand, and another one as soon as a
-    label or one byte of audio changes. A column that is absent counts as one that is missing throughout.
+    label or one byte of audio changes. A column that is absent counts as one that is missing throughout, path too.
 
     Raises:
         CorpusError: an audio file cannot be read.
@@ -369,6 +369,8 @@ def corpus_fingerprint(corpus: pd.DataFrame) -> str:
         >>> corpus_fingerprint(load_corpus("synthetic"))  # doctest: +SKIP
         '51bd...'
     """
+    if "path" not in corpus:  # features of one's own need no audio
+        return table_fingerprint(corpus)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = list(pool.map(_file_digest, corpus["path"]))
     return _digest(row | {"audio": digest} for row, digest in zip(_described(corpus), digests, strict=True))

@@ -20,8 +20,9 @@ from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
 from fairlib.display.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
+from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.words import SCALE_WORDS, encoder_label, percent, sides
-from fairlib.findings import SATURATED
+from fairlib.findings import SATURATED, main_contrast, the_encoder
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.
@@ -129,8 +130,8 @@ def bias_by_layer(
     bias: pd.DataFrame,
     scale: str = "log_odds",
     *,
-    title: str,
-    description: str,
+    title: str | None = None,
+    description: str | None = None,
     contrast: str | None = None,
     height: int = HEIGHT,
 ) -> alt.LayerChart:
@@ -145,25 +146,37 @@ def bias_by_layer(
             estimate, low, high and, for the grey band, null_low, null_high. Points where a column `saturated`
             is true are drawn hollow.
         scale: "difference", "ratio" or "log_odds".
-        title: a sentence that states what is seen.
-        description: what a person who cannot see the chart should know.
-        contrast: which contrast to draw; may be left out when the table holds one.
+        title: a sentence that states what is seen; at which layers a gap is shown by default.
+        description: what a person who cannot see the chart should know; the gaps in words by default.
+        contrast: which contrast to draw; `fairlib.findings.main_contrast` by default.
         height: in pixels.
 
     Raises:
-        ValueError: an unknown scale, no usable row, or several contrasts or units to choose from.
+        ValueError: an unknown scale, no usable row, several units to choose from, or, without title, description or
+            contrast, several trained encoders.
+
+    Example:
+        >>> from fairlib.bias import group_bias
+        >>> from fairlib.bias.simulation import simulate_outcomes
+        >>> bias = group_bias(simulate_outcomes({"child": [0.4, 0.3], "adult": [0.2, 0.3]}, seed=1), by="group")
+        >>> bias_by_layer(bias).title.text
+        ['simulated shows a gap between speakers with group “child” and ...
     """
-    _need_words(title, description)
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}; choose one of {', '.join(SCALES)}.")
     look = SCALES[scale]
-    rows = bias[bias["scale"] == scale]
-    rows = _one(rows if contrast is None else rows[rows["contrast"] == contrast], "contrast")
+    rows = _one(bias[bias["scale"] == scale], "unit")
+    if contrast is None:
+        found = rows["contrast"].unique()
+        contrast = str(found[0]) if len(found) == 1 else main_contrast(rows, the_encoder(rows))
+    rows = _one(rows[rows["contrast"] == contrast], "contrast")
+    title = gap_title(rows, the_encoder(rows), contrast, scale) if title is None else title
+    description = describe_gaps(rows, the_encoder(rows), contrast, scale) if description is None else description
+    _need_words(title, description)
     rows = _finite(_one(rows, "unit").rename(columns={"estimate": "value"})).copy()
     numbers = ["value", "low", "high", *(name for name in ("null_low", "null_high") if name in rows)]
     rows[numbers] *= look["factor"]
     rows["hollow"] = _saturated(rows)
-    contrast = str(rows["contrast"].iloc[0])
 
     values = np.r_[rows[numbers].to_numpy(float).ravel(), look["neutral"]]
     values = values[np.isfinite(values) & ((values > 0) | (look["axis"] != "log"))]

@@ -35,9 +35,9 @@ def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     return f"{capital(first)} {what} less often than {second} at {lower} of {n} layers"
 
 
-def gap_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+def gap_title(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
     """A chart title that states where the interval of the gap excludes zero."""
-    rows = gaps(bias, encoder, contrast)
+    rows = gaps(bias, encoder, contrast, scale)
     first, second = sides(str(rows["by"].iloc[0]), contrast)
     layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
     if not biased:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fairlib.corpora import as_corpus
+from fairlib.corpora import as_corpus, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.encoders.features import Features, check_space, damaged_file, new_shard, read_manifest
@@ -43,7 +44,7 @@ class ExtractionError(ValueError):
 
 
 def extract(
-    encoder: Encoder, corpus: pd.DataFrame, folder: str | Path, frames: bool,
+    encoder: str | Encoder, corpus: str | pd.DataFrame, folder: str | Path | None = None, frames: bool = False,
     alter: Callable[[np.ndarray, str], np.ndarray] | None = None, executor: Executor | None = None,
 ) -> Features:  # fmt: skip
     """Run the encoder once over a corpus and keep every layer.
@@ -52,9 +53,10 @@ def extract(
     one. Several processes may be given the same folder: they share the shards out among themselves.
 
     Args:
-        encoder: from `fairlib.load_encoder`.
-        corpus: a corpus table; its row order is the features' order.
-        folder: where the shards go.
+        encoder: from `fairlib.load_encoder`, or a name that it takes.
+        corpus: a corpus table, whose row order is the features' order, or a name that `fairlib.load_corpus` takes.
+        folder: where the shards go; a folder in the cache (``features/extracted``) by default, where they stay until
+            somebody removes them.
         frames: keep all frames (float16), beside the mean and standard deviation over time (float32) that are always
             kept.
         alter: changes an utterance before it is encoded, from its samples and its utterance_id.
@@ -70,6 +72,8 @@ def extract(
         fairlib.corpora.audio.AudioError: an audio file cannot be read.
         fairlib.encoders.workers.WorkerError: workers died again and again.
     """
+    encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    corpus = load_corpus(corpus) if isinstance(corpus, str) else corpus
     if not {"utterance_id", "path", "duration_s"} <= set(corpus.columns):
         corpus = as_corpus(corpus)
     corpus = corpus.reset_index(drop=True)
@@ -80,7 +84,9 @@ def extract(
             f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
             "needs: leave it out of the corpus."
         )
-    folder = Path(folder).absolute()
+    if folder is None and alter is not None:
+        raise ExtractionError("Altered speech needs a folder of its own for its features: name one.")
+    folder = Path(folder or _cached(encoder, corpus)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     keep_audio = bool(corpus["duration_s"].sum() <= _DECODED_HOURS * 3600)
     parts = [corpus.iloc[start : start + SHARD_UTTERANCES] for start in range(0, len(corpus), SHARD_UTTERANCES)]
@@ -112,7 +118,17 @@ def extract(
         if not _holds(call[1], call[2]):
             raise ExtractionError(f"Shard {call[1].name} is not in {folder}: its worker does not see this folder.")
         _known_whole.add(_stamp(call[1]))
-    return Features(encoder.layers, shards)
+    name, fingerprint = encoder.name, encoder.fingerprint
+    if alter is not None:  # never to be taken for the encoder's features of the speech as it is
+        name = f"{name}, {_named(alter)}"
+        sums = json.dumps([read_manifest(shard)["arrays"] for shard in shards], sort_keys=True)
+        fingerprint = hashlib.sha256(f"{fingerprint} {sums}".encode()).hexdigest()
+    return Features(encoder.layers, shards, name, fingerprint, corpus, own=alter is not None)
+
+
+def _cached(encoder: Encoder, corpus: pd.DataFrame) -> Path:
+    named = "\n".join([encoder.fingerprint, encoder.dtype, *corpus["path"].astype(str)])
+    return cache_folder() / "features" / "extracted" / hashlib.sha256(named.encode()).hexdigest()[:24]
 
 
 _known_whole: set[tuple[Path, int]] = set()  # shards that this process made or checked, for five seeds ask five times

@@ -9,17 +9,21 @@ against accidents, and fast. Whoever reads one layer opens that layer's files al
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from fairlib.corpora import as_corpus, load_corpus
 from fairlib.files import write_text
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -31,14 +35,93 @@ class DiskError(RuntimeError):
 
 @dataclass(frozen=True)
 class Features:
-    """Layer features on disk, memory-mapped, in the corpus's order. Made by `fairlib.extract`."""
+    """Layer features of a corpus, in its order, and what they are of. Made by `fairlib.extract`, or from `of_arrays`.
+
+    Attributes:
+        layers: names, from the signal upwards.
+        shards: folders that hold them, memory-mapped.
+        name, fingerprint: of the encoder, as outcomes will be called and kept.
+        corpus: its table, one row an utterance.
+        own: whether no encoder of this name makes them from the corpus as it is: arrays, or altered speech.
+    """
 
     layers: tuple[str, ...]
     shards: list[Path]
+    name: str
+    fingerprint: str
+    corpus: pd.DataFrame
+    own: bool = False
 
-    def matrix(self, layer: str) -> np.ndarray:
-        """Pooled features of a layer: mean and deviation over each utterance's frames, float32 ``[rows, 2 D]``."""
+    @staticmethod
+    def of_arrays(
+        layers: Mapping[str, np.ndarray | Sequence[np.ndarray]], corpus: pd.DataFrame, name: str = "mine"
+    ) -> Features:
+        """Features of one's own, from any model, as any probe takes them.
+
+        Args:
+            layers: by name, from the signal upwards, in the corpus's order: one array of pooled features ``[rows, D]``,
+                or a list of frames ``[T, D]``, one array an utterance (20 ms each where phones are to be read).
+            corpus: a table with utterance_id and speaker_id, or as `fairlib.corpora.as_corpus` takes; path is needed
+                for phones alone.
+            name: what outcomes call the encoder. They are kept by the arrays' own fingerprint.
+
+        Raises:
+            ValueError: names the layer and utterance that do not fit the corpus, or hold what is no number.
+
+        Example:
+            >>> table = pd.DataFrame({"utterance_id": ["u1", "u2"], "speaker_id": ["anna", "ben"]})
+            >>> mine = Features.of_arrays({"0": [np.ones((50, 8)), np.zeros((40, 8))]}, table)
+            >>> mine.pooled("0").shape, mine.frames("0", "u2").shape
+            ((2, 16), (40, 8))
+        """
+        corpus = as_corpus(corpus, audio=False)
+        arrays = {str(layer): _checked(str(layer), values, corpus) for layer, values in layers.items()}
+        digest = hashlib.sha256()
+        for layer, values in arrays.items():
+            for each in values if isinstance(values, list) else [values]:
+                digest.update(f"{layer} {each.shape} {each.dtype}".encode() + each.tobytes())
+        return _ArrayFeatures(tuple(arrays), [], name, digest.hexdigest(), corpus, own=True, arrays=arrays)
+
+    @property
+    def utterance_ids(self) -> list[str]:
+        """Of each row."""
+        return self.corpus["utterance_id"].tolist()
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether frames were kept, beside what is pooled."""
+        return (self.shards[0] / f"{self.layers[0]}.npy").is_file()
+
+    def pooled(self, layer: str) -> np.ndarray:
+        """Mean and deviation of a layer over each utterance's frames, float32 ``[rows, 2 D]``."""
+        self._check(layer)
         return np.concatenate([np.load(shard / f"{layer}.pooled.npy") for shard in self.shards])
+
+    def frames(self, layer: str, utterance_id: str) -> np.ndarray:
+        """All frames of one utterance at a layer, float16 ``[T, D]``, one in 20 ms for most encoders."""
+        self._check(layer)
+        if utterance_id not in self._rows:
+            raise ValueError(f"There is no utterance {utterance_id!r} in these features.")
+        return self._frames_at(layer, self._rows[utterance_id])
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.utterance_ids)}
+
+    def _frames_at(self, layer: str, row: int) -> np.ndarray:
+        for shard in self.shards:
+            index = np.load(shard / f"{layer}.index.npy")
+            if row < len(index):
+                first, count = index[row]
+                return self._stored(shard, layer)[first : first + count]
+            row -= len(index)
+        raise IndexError(row)
+
+    def _stored(self, shard: Path, layer: str) -> np.ndarray:
+        path = shard / f"{layer}.npy"
+        if not path.is_file():
+            raise ValueError("These features are pooled, without their frames: extract them with frames=True.")
+        return np.load(path, mmap_mode="r")
 
     def counts(self, layer: str) -> np.ndarray:
         """Frames of each utterance, ``[rows]``; known without keeping them."""
@@ -46,11 +129,28 @@ class Features:
 
     def utterances(self, layer: str) -> list[np.ndarray]:
         """One float16 view ``[T, D]`` an utterance; read from disk when it is touched."""
+        self._check(layer)
         views = []
         for shard in self.shards:
-            stored = np.load(shard / f"{layer}.npy", mmap_mode="r")
+            stored = self._stored(shard, layer)
             views += [stored[first : first + count] for first, count in np.load(shard / f"{layer}.index.npy")]
         return views
+
+    def same_corpus(self, corpus: str | pd.DataFrame | None) -> pd.DataFrame:
+        """The corpus's table, or another one of these very utterances in this order, as with labels of one's own.
+
+        Raises:
+            ValueError: it is of other utterances.
+        """
+        corpus = self.corpus if corpus is None else corpus
+        table = load_corpus(corpus) if isinstance(corpus, str) else as_corpus(corpus, audio=not self.own)
+        if table["utterance_id"].tolist() != self.utterance_ids:
+            raise ValueError("The corpus is not the one that the features are of: other utterances, or another order.")
+        return table
+
+    def _check(self, layer: str) -> None:
+        if layer not in self.layers:
+            raise ValueError(f"There is no layer {layer!r} here; there are {', '.join(self.layers)}.")
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -72,6 +172,55 @@ class Features:
             "hours": audio / 3600, "hours_per_hour": audio / wall, "padding": 1 - audio / padded, "busy": busy / wall,
             "halved": halved,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _ArrayFeatures(Features):
+    """Features of one's own, in memory."""
+
+    arrays: Mapping[str, np.ndarray | list[np.ndarray]] = field(default_factory=dict, repr=False)
+
+    @property
+    def has_frames(self) -> bool:
+        return all(isinstance(values, list) for values in self.arrays.values())
+
+    def pooled(self, layer: str) -> np.ndarray:
+        self._check(layer)
+        values = self.arrays[layer]
+        if not isinstance(values, list):
+            return values.astype(np.float32)
+        wide = (one.astype(np.float32) for one in values)
+        return np.stack([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in wide])
+
+    def counts(self, layer: str) -> np.ndarray:
+        return np.array([len(one) for one in self.utterances(layer)])
+
+    def _frames_at(self, layer: str, row: int) -> np.ndarray:
+        return self.utterances(layer)[row]
+
+    def utterances(self, layer: str) -> list[np.ndarray]:
+        self._check(layer)
+        if not isinstance(self.arrays[layer], list):
+            raise ValueError(f"Layer {layer!r} was given pooled: it has no frames.")
+        return self.arrays[layer]
+
+
+def _checked(layer: str, values, corpus: pd.DataFrame) -> np.ndarray | list[np.ndarray]:
+    """One layer's arrays, refused where they do not fit the corpus."""
+    names = corpus["utterance_id"].tolist()
+    frames = not (isinstance(values, np.ndarray) and values.ndim == 2)
+    if len(values) != len(names):
+        raise ValueError(f"Layer {layer!r} has {len(values)} rows, and the corpus {len(names)} utterances.")
+    each = [np.asarray(one) for one in values]
+    for name, one in zip(names, each):
+        if one.ndim != (2 if frames else 1) or one.shape[-1] != each[0].shape[-1] or not len(one):
+            raise ValueError(
+                f"Layer {layer!r} of utterance {name!r} has the shape {one.shape}: it takes frames [T, D] of "
+                "every utterance, or one array [rows, D], D being the same for all."
+            )
+        if not np.isfinite(one).all():
+            raise ValueError(f"Layer {layer!r} of utterance {name!r} holds what is no finite number.")
+    return each if frames else values
 
 
 def read_manifest(shard: Path) -> dict | None:

@@ -33,6 +33,7 @@ from fairlib.findings.finding import (
     mean_error,
     not_asked,
     of_people,
+    the_encoder,
     where_bias_begins,
     whose_gap,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "mean_error",
     "not_asked",
     "of_people",
+    "the_encoder",
     "where_bias_begins",
     "whose_gap",
 ]

@@ -222,21 +222,25 @@ def not_asked(claim: str, criterion: str, why: str) -> Finding:
     return Finding(claim, criterion, "inconclusive", f"Not asked: {why}")
 
 
-def where_bias_begins(bias: pd.DataFrame, encoder: str, contrast: str) -> Finding:
+def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: str | None = None) -> Finding:
     """Judge claim C1, "biased from the very first layers on", for one encoder, task and contrast by
     `BEGINS_CRITERION`.
 
     Args:
         bias: from `fairlib.bias.group_bias`, one task, unit and probe. A column `saturated` is mentioned
             where present.
+        encoder: may be left out where the table holds one that is no control.
+        contrast: `main_contrast` by default.
 
     Example:
         >>> rows = [("x", "cnn", 1.0, 0.5, 1.5), ("x", "0", 0.8, 0.2, 1.4), ("x", "1", 0.1, -0.4, 0.6)]
         >>> bias = pd.DataFrame(rows, columns=["encoder", "layer", "estimate", "low", "high"])
         >>> bias = bias.assign(contrast="b vs a", by="group", scale="log_odds")
-        >>> where_bias_begins(bias, "x", "b vs a").verdict
+        >>> where_bias_begins(bias).verdict
         'supported'
     """
+    encoder = encoder or the_encoder(bias)
+    contrast = contrast or main_contrast(bias, encoder)
     rows = gaps(bias, encoder, contrast)
     by, name = str(rows["by"].iloc[0]), encoder_label(encoder)
     first, second = sides(by, contrast)
@@ -448,6 +452,23 @@ def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
 # ---- choices and summaries ----
 
 
+def the_encoder(table: pd.DataFrame) -> str:
+    """The only encoder of a table that is no control, or else the only one.
+
+    Raises:
+        ValueError: there are several.
+
+    Example:
+        >>> the_encoder(pd.DataFrame({"encoder": ["logmel", "pocket-hubert", "random:pocket-hubert"]}))
+        'pocket-hubert'
+    """
+    names = list(dict.fromkeys(table["encoder"]))
+    trained = [name for name in names if name != "logmel" and not name.startswith("random:")] or names
+    if len(trained) != 1:
+        raise ValueError(f"which encoder? The table holds {listing(trained) or 'none'}: name one.")
+    return str(trained[0])
+
+
 def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
     """The contrast that a chapter leads with: the only one, or the one whose two sides have the most
     speakers.
@@ -456,6 +477,8 @@ def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
     it is.
     """
     rows = bias[(bias["encoder"] == encoder) & bias["contrast"].isin(contrasts(bias))].drop_duplicates("contrast")
+    if len(rows) == 1:
+        return str(rows["contrast"].iloc[0])
     rows = rows.sort_values("contrast").reset_index(drop=True)  # equal sizes: by name
     smaller = rows[["n_speakers_a", "n_speakers_b"]].min(axis=1)
     return str(rows.loc[smaller.idxmax(), "contrast"])

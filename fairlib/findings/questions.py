@@ -10,7 +10,7 @@ import pandas as pd
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
 from fairlib.corpora import CorpusError, halves
 from fairlib.display.words import capital, listing, people
-from fairlib.outcomes import published_outcomes
+from fairlib.outcomes import provenance, published_outcomes
 
 TASKS = {"sid": "speaker identification", "asr": "speech recognition", "phone": "phone classification"}
 VERIFIED = (
@@ -168,11 +168,12 @@ def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
     lines = []
     if task == "sid" and (tables[0]["unit"] == "target").any():
         lines.append(VERIFIED.format(FEWEST_UTTERANCES))
-    few = tables[0].attrs.get("provenance", {}).get("left_out", [])
-    if task == "sid" and isinstance(few, list) and few:
+    from_store = provenance(tables[0])
+    few = from_store.get("left_out")
+    if task == "sid" and few:
         least = 2 if lines else FEWEST_UTTERANCES
         lines.append(f"{len(few)} people with fewer than {least} utterances are left out of {TASKS[task]}.")
-    gone = tables[0].attrs.get("provenance", {}).get("utterances_left_out")
+    gone = from_store.get("utterances_left_out")
     if gone:
         why = ", ".join(f"{count} for {reason}" for reason, count in gone["because"].items())
         lines.append(f"{gone['utterances']} of {gone['of']} utterances are left out of {TASKS[task]}: {why}.")

@@ -54,9 +54,7 @@ def identify_or_verify(encoder: str, corpus: str, by: str, seeds: int = 5, force
             trials = verify_speakers(encoder, corpus, by=[by], force=force)
         except ProbeError:
             raise error from None
-    kept = trials[trials["unit"] == "target"].reset_index(drop=True)
-    kept.attrs = trials.attrs
-    return kept
+    return trials[trials["unit"] == "target"].reset_index(drop=True)
 
 
 def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:

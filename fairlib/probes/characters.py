@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,66 +17,77 @@ from fairlib.encoders.features import Features
 from fairlib.files import cache_folder
 from fairlib.probes.ctc import fit_ctc, passes_of
 from fairlib.probes.frames import StreamedFrames, compare_frame_modes, told_comparison
-from fairlib.probes.splits import (
-    ProbeError,
-    balanced_seconds,
-    check_columns,
-    check_probe,
-    columns_of,
-    corpus_name,
-    listed,
-)
-from fairlib.probes.stored import Work, stored, with_left_out
+from fairlib.probes.settings import Probe
+from fairlib.probes.splits import ProbeError, balanced_seconds, check_columns, corpus_name
+from fairlib.probes.stored import Work, with_left_out
 from fairlib.probes.text import count_errors, has_words
 from fairlib.probes.transcripts import transcripts
-
-CHARACTER_PROBE = {
-    "passes": 6, "seconds_per_batch": 64.0, "learning_rate": 4e-3, "warm_up": 0.05, "clip": 5.0,
-    "width": 128, "kernel": 5, "stride": 2,
-}  # fmt: skip
-_CONTEXT_ONLY = ("width", "kernel", "stride")
 
 # Two to three hours of one corpus are too few for a character probe; these corpora lend it their transcribed speech.
 EXTRA_TRAINING_SPEECH = {"speechocean762": ("librispeech",)}
 
 
-def probe_characters(
-    encoder: str, corpus: str | pd.DataFrame, probe: str = "context", seeds: int = 1, force: bool = False, *,
-    balance: str | Sequence[str] = (), frames: str = "stored",
-) -> pd.DataFrame:  # fmt: skip
-    """Speech recognition from every layer: CTC over characters, greedy decoding.
+_ANY_SIZE = ("passes", "seconds_per_batch", "learning_rate", "warm_up", "clip")
+_CONTEXT_ONLY = ("width", "kernel", "stride")
+
+
+@dataclass(frozen=True)
+class CharacterProbe(Probe):
+    """Speech recognition: CTC over characters on frames, greedy decoding.
 
     Trained on the corpus's train half (and the corpora of `EXTRA_TRAINING_SPEECH`), tested on its test half (see
     `fairlib.corpora.halves`); the two share no speaker. Layers start from the same weights, so that they differ by
-    their features only.
+    their features only. Outcomes are in units ``char`` and ``word``, with substitutions, deletions and insertions.
 
-    Args:
-        probe: ``linear``, or ``context``: two convolutions over 0.3 s.
-        encoder, corpus, force: as `probe_speakers`.
+    Utterances whose words cannot be known (see `fairlib.probes.text`) are left out, with a warning that counts them by
+    speaker group; `fairlib.outcomes.provenance` holds the counts. What is written without spaces has no words.
+
+    Attributes:
+        size: ``context``: two convolutions over 0.3 s; or ``linear``.
         seeds: seeds 0 to ``seeds - 1``, each with its own initial weights and order of batches.
         balance: speaker columns: train on as many seconds of each group, by leaving utterances out at random. Speech
             for which a column is missing is left out too.
         frames: ``stored`` on disk for the training; ``streamed``, encoded anew at every pass of it, for want of room;
             or ``cheaper``: whichever costs less time and fits the disk (see `compare_frame_modes`). The outcomes are
             the same but for what sums in another order change.
+        passes: over the training speech, more where that is little.
+        seconds_per_batch: of speech, padded.
+        learning_rate: the highest; it rises over ``warm_up`` (a share) of the steps and then falls.
+        clip: largest norm of each layer's gradient.
+        width, kernel, stride: of the context probe's convolutions: channels, taps, and frames that are averaged first.
 
-    Returns:
-        Outcomes in units ``char`` and ``word``, with substitutions, deletions and insertions. Utterances whose words
-        cannot be known (see `fairlib.probes.text`) are left out, with a warning that counts them by speaker group;
-        ``attrs["provenance"]["utterances_left_out"]`` holds the counts. What is written without spaces has no words.
-
-    Raises:
-        ProbeError: an unknown probe, column or mode of frames, or a half without a usable transcript.
-        fairlib.encoders.features.DiskError: the frames do not fit the disk.
-        fairlib.corpora.CorpusError: the corpus has no transcripts.
+    Example:
+        >>> CharacterProbe(size="linear", passes=12).key()["probe"]
+        'linear, 12 passes'
     """
-    check_probe(probe, ("linear", "context"))
-    if frames not in ("stored", "streamed", "cheaper"):
-        raise ProbeError(f"Frames can be stored, streamed, or whichever is cheaper, not {frames!r}.")
-    balance = columns_of(balance)
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
-        check_columns(work.table, balance)
+    task: ClassVar = "asr"
+    sizes: ClassVar = {"linear": (), "context": _CONTEXT_ONLY}
+
+    size: str = "context"
+    seeds: int = 1
+    balance: str | Sequence[str] = ()
+    frames: str = "stored"
+    passes: int = 6
+    seconds_per_batch: float = 64.0
+    learning_rate: float = 4e-3
+    warm_up: float = 0.05
+    clip: float = 5.0
+    width: int = 128
+    kernel: int = 5
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames not in ("stored", "streamed", "cheaper"):
+            raise ProbeError(f"Frames can be stored, streamed, or whichever is cheaper, not {self.frames!r}.")
+
+    def settings(self) -> dict[str, Any]:
+        return self._values(*_ANY_SIZE, *(_CONTEXT_ONLY if self.size == "context" else ()))
+
+    def compute(self, work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
+        """One seed's outcomes, and what was left out of them."""
+        check_columns(work.table, self.balance)
         tables = [work.table, *work.extra]
         read = [transcripts(table) for table in tables]
         texts = [one.texts for one in read]
@@ -86,24 +99,24 @@ def probe_characters(
         # Where an utterance lies: its table and its row there.
         places = [(0, row) for row in np.flatnonzero(usable & (half == "train"))]
         places += [(number, row) for number in range(1, len(tables)) for row, text in enumerate(texts[number]) if text]
-        if balance:
+        if self.balance:
             candidates = pd.concat([tables[number].iloc[[row]] for number, row in places], ignore_index=True)
-            places = [places[row] for row in balanced_seconds(candidates, balance, seed)]
+            places = [places[row] for row in balanced_seconds(candidates, self.balance, seed)]
         testing = np.flatnonzero(usable & (half == "test"))
         training = len(places)
         places += [(0, row) for row in testing]
-        mode = frames
+        mode = "stored" if work.given else self.frames
         if mode == "cheaper":
             durations = np.array([tables[number]["duration_s"].iloc[row] for number, row in places])
-            passes = passes_of(durations[:training], CHARACTER_PROBE["passes"], CHARACTER_PROBE["seconds_per_batch"])
-            costs = compare_frame_modes(work.encoder, tables, passes, cache_folder(), seeds)
+            passes = passes_of(durations[:training], self.passes, self.seconds_per_batch)
+            costs = compare_frame_modes(work.encoder, tables, passes, cache_folder(), self.seeds)
             print(told_comparison(costs), file=sys.stderr)
             mode = "streamed" if costs.loc["streamed", "cheaper"] else "stored"
         features = [work.features(table, frames=mode == "stored") for table in tables]
         decoded = fit_ctc(
             _stored(features, places) if mode == "stored" else _streamed(work, tables, features, places),
-            [texts[number][row] for number, row in places], training=training, context=probe == "context",
-            seed=seed, device=work.device, **CHARACTER_PROBE,
+            [texts[number][row] for number, row in places], training=training, context=self.size == "context",
+            seed=seed, device=work.device, **{name: getattr(self, name) for name in (*_ANY_SIZE, *_CONTEXT_ONLY)},
         )  # fmt: skip
         rows, references = work.table.iloc[testing].reset_index(drop=True), [texts[0][row] for row in testing]
         in_words = np.flatnonzero([has_words(text) for text in references])
@@ -120,18 +133,7 @@ def probe_characters(
                     counts = count_errors([references[i] for i in kept], [hypotheses[i] for i in kept], unit)
                     tested = rows.iloc[kept].reset_index(drop=True)
                     results.append(pd.concat([tested, counts], axis=1).assign(layer=layer, unit=unit))
-        return pd.concat(results).assign(predicted="").pipe(with_left_out, utterances=read[0].left_out)
-
-    name = corpus_name(corpus)
-    settings = (
-        CHARACTER_PROBE if probe == "context" else {k: v for k, v in CHARACTER_PROBE.items() if k not in _CONTEXT_ONLY}
-    )
-    extra = EXTRA_TRAINING_SPEECH.get(name, ())
-    if balance:
-        settings, probe_name = {**settings, "balance": balance}, f"{probe}, balanced by {listed(balance)}"
-    else:
-        probe_name = probe
-    return stored("asr", probe_name, encoder, corpus, extra, settings, seeds, force, compute)
+        return with_left_out(pd.concat(results).assign(predicted=""), utterances=read[0].left_out)
 
 
 def _stored(features: list[Features], places: list[tuple[int, int]]) -> list[list[np.ndarray]]:
@@ -150,5 +152,5 @@ def _streamed(work: Work, tables: list[pd.DataFrame], features: list[Features], 
         work.encoder,
         lambda place: readers[places[place][0]](places[place][1]),
         np.array([[of_table[number][row] for number, row in places] for of_table in counts]),
-        [features[0].matrix(layer).shape[1] // 2 for layer in layers],
+        [features[0].pooled(layer).shape[1] // 2 for layer in layers],
     )

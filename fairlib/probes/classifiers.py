@@ -1,4 +1,4 @@
-"""The two sizes of classification probe, and what each task sets them to."""
+"""The two sizes of classification probe."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import numpy as np
 from fairlib.probes.hidden import fit_hidden
 from fairlib.probes.softmax import fit_softmax
 
-SPEAKER_PROBE = {"test_share": 0.25, "iterations": 20, "l2": 3e-4}
-PHONE_PROBE = {"iterations": 20, "l2": 1e-5}
+# Of the probes with a hidden layer; the weight of their squared weights is the linear ones'.
 HIDDEN = {
-    "sid": {"hidden": 256, "steps": 300, "batch": 512, "learning_rate": 2e-3, "l2": 3e-4},
-    "phone": {"hidden": 128, "steps": 1500, "batch": 4096, "learning_rate": 2e-3, "l2": 1e-5},
+    "sid": {"hidden": 256, "steps": 300, "batch": 512, "learning_rate": 2e-3},
+    "phone": {"hidden": 128, "steps": 1500, "batch": 4096, "learning_rate": 2e-3},
 }
 
 
-def fit(task: str, probe: str, matrix, labels, train, seed: int, device: str) -> np.ndarray:
-    """Scores of every row by one layer's probe of either size."""
-    if probe == "hidden":
-        return fit_hidden(matrix, labels, train, seed=seed, device=device, **HIDDEN[task])
-    settings = SPEAKER_PROBE if task == "sid" else PHONE_PROBE
-    return fit_softmax(matrix, labels, train, iterations=settings["iterations"], l2=settings["l2"], device=device)
+def fit(probe, matrix: np.ndarray, labels: np.ndarray, train: np.ndarray, seed: int, device: str) -> np.ndarray:
+    """Scores of every row by a `SpeakerProbe` or `PhoneProbe`, trained on one layer's ``[rows, D]``."""
+    if probe.size == "hidden":
+        return fit_hidden(matrix, labels, train, seed=seed, device=device, l2=probe.l2, **HIDDEN[probe.task])
+    return fit_softmax(matrix, labels, train, iterations=probe.iterations, l2=probe.l2, device=device)

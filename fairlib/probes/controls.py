@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fairlib.probes.classifiers import PHONE_PROBE, SPEAKER_PROBE
 from fairlib.probes.codes import online_code
-from fairlib.probes.phones import PhoneFrames
-from fairlib.probes.speakers import FEWEST_UTTERANCES
+from fairlib.probes.phones import PhoneFrames, PhoneProbe
+from fairlib.probes.speakers import FEWEST_UTTERANCES, SpeakerProbe
 from fairlib.probes.splits import ProbeError, enough
 from fairlib.probes.stored import Work, stored, with_left_out
 
@@ -24,7 +23,7 @@ def description_length(
 
     Args:
         task: ``sid`` (speakers of utterances) or ``phone`` (phones of frames; of one frame in ten).
-        encoder, corpus, force: as `probe_speakers`.
+        encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
         seeds: each with its own order of the labels.
 
     Returns:
@@ -33,9 +32,9 @@ def description_length(
     """
     if task not in ("sid", "phone"):
         raise ProbeError(f"Unknown task {task!r}: choose sid or phone.")
-    settings = {**(SPEAKER_PROBE if task == "sid" else PHONE_PROBE), "code": 1}
+    settings = {**(SpeakerProbe() if task == "sid" else PhoneProbe()).settings(), "code": 1}
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
+    def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         few, utterances = [], None
         if task == "sid":
             kept, few = enough(work.table, FEWEST_UTTERANCES)
@@ -44,7 +43,7 @@ def description_length(
             layers = features.layers
 
             def matrix(layer: str) -> np.ndarray:
-                return features.matrix(layer)[kept]
+                return features.pooled(layer)[kept]
         else:
             frames = PhoneFrames(work)
             chosen = np.sort(np.random.default_rng(seed).permutation(len(frames.owner))[: len(frames.owner) // 10])
@@ -68,7 +67,7 @@ def description_length(
                 sums = pd.DataFrame({"row": owner, "errors": 1000 * lengths, "length": 1}).groupby("row").sum()
                 sums["errors"] = sums["errors"].round().astype(int)
                 tables.append(pd.concat([table.loc[sums.index], sums], axis=1).assign(layer=layer, probe=name))
-        return pd.concat(tables).assign(unit="millibit", predicted="").pipe(with_left_out, few, utterances)
+        return with_left_out(pd.concat(tables).assign(unit="millibit", predicted=""), few, utterances)
 
     return stored(task, "online code", encoder, corpus, (), settings, seeds, force, compute)
 

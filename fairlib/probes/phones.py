@@ -3,82 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves
-from fairlib.probes.classifiers import HIDDEN, PHONE_PROBE, fit
-from fairlib.probes.splits import (
-    ProbeError,
-    balanced_seconds,
-    check_columns,
-    check_probe,
-    columns_of,
-    corpus_name,
-    listed,
-)
-from fairlib.probes.stored import Work, stored, with_left_out
+from fairlib.probes.classifiers import HIDDEN, fit
+from fairlib.probes.settings import Probe
+from fairlib.probes.splits import ProbeError, balanced_seconds, check_columns, corpus_name
+from fairlib.probes.stored import Work, with_left_out
 from fairlib.probes.transcripts import transcripts
 
 
-def probe_phones(
-    encoder: str, corpus: str | pd.DataFrame, seeds: int = 1, force: bool = False, *, probe: str = "linear",
-    balance: str | Sequence[str] = (), control: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """Phone classification from every layer: softmax on frames whose phones come from forced alignment.
+@dataclass(frozen=True)
+class PhoneProbe(Probe):
+    """Phone classification: softmax on frames whose phones come from forced alignment.
 
-    Halves as `probe_characters`, without extra speech. Silence, and words that the dictionary lacks, are left out;
+    Trained on the corpus's train half, tested on its test half (see `fairlib.corpora.halves`). Outcomes are in unit
+    ``phone``: wrong and all frames of each test utterance. Silence, and words that the dictionary lacks, are left out;
     so are utterances whose words cannot be known or are not English, with a warning, and those that the aligner gives
     up on, which are counted on standard error.
 
-    Args:
-        probe: ``linear``, or ``hidden``: with a hidden layer.
-        balance: as `probe_characters`.
+    Attributes:
+        size: ``linear``, or ``hidden``: with a hidden layer.
+        seeds: seeds 0 to ``seeds - 1``.
+        balance: speaker columns: train on as many seconds of each group, by leaving utterances out at random. Speech
+            for which a column is missing is left out too.
         control: a control task (Hewitt and Liang 2019): each phone between its two neighbours is a type, and each type
             has one random phone as its label, in training and in test. What a probe gets right here it has memorised;
             `selectivity` sets it against the task.
-        encoder, corpus, seeds, force: as `probe_speakers`.
+        iterations: steps of the linear probe's training.
+        l2: weight of the squared weights in the loss.
 
-    Returns:
-        Outcomes in unit ``phone``: wrong and all frames of each test utterance.
-
-    Raises:
-        ProbeError: an unknown probe or column, or a half of which no utterance could be aligned.
-        fairlib.corpora.CorpusError: the corpus has no transcripts.
+    Example:
+        >>> PhoneProbe(balance=["sex", "age_group"], control=True).key()["probe"]
+        'linear, balanced by sex and age_group, control task'
     """
-    sizes = {"linear": PHONE_PROBE, "hidden": {**HIDDEN["phone"]}}
-    check_probe(probe, sizes)
-    balance = columns_of(balance)
-    settings, name = dict(sizes[probe]), probe
-    if balance:
-        settings, name = {**settings, "balance": balance}, f"{name}, balanced by {listed(balance)}"
-    if control:
-        settings, name = {**settings, "control": 1}, f"{name}, control task"
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
-        check_columns(work.table, balance)
+    task: ClassVar = "phone"
+    sizes: ClassVar = {"linear": ("iterations",), "hidden": ()}
+
+    size: str = "linear"
+    seeds: int = 1
+    balance: str | Sequence[str] = ()
+    control: bool = False
+    iterations: int = 20
+    l2: float = 1e-5
+
+    def settings(self) -> dict[str, Any]:
+        own = HIDDEN["phone"] if self.size == "hidden" else {"iterations": self.iterations}
+        return {**self._values("l2"), **own, **({"control": 1} if self.control else {})}
+
+    def compute(self, work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
+        """One seed's outcomes, and what was left out of them."""
+        check_columns(work.table, self.balance)
         frames = PhoneFrames(work)
         table, codes = frames.table, frames.codes
-        if control:
+        if self.control:
             codes = control_labels(frames.types, codes, seed)
         train, tested = frames.half == "train", frames.half == "test"
         for part, rows in (("train", train), ("test", tested)):
             if not rows[frames.owner].any():
                 raise ProbeError(f"No utterance in the {part} half of {corpus_name(table)} has a phone.")
-        if balance:
+        if self.balance:
             training = np.flatnonzero(train)
-            train = np.isin(np.arange(len(table)), training[balanced_seconds(table.iloc[training], balance, seed)])
+            train = np.isin(np.arange(len(table)), training[balanced_seconds(table.iloc[training], self.balance, seed)])
         test = tested[frames.owner]
         tables = []
         for layer in frames.features.layers:
-            scores = fit("phone", probe, frames.matrix(layer), codes, train[frames.owner], seed, work.device)
+            scores = fit(self, frames.matrix(layer), codes, train[frames.owner], seed, work.device)
             wrong = (scores.argmax(axis=1) != codes)[test].astype(int)
             counts = pd.DataFrame({"row": frames.owner[test], "errors": wrong, "length": 1}).groupby("row").sum()
             tables.append(pd.concat([table.loc[counts.index], counts], axis=1).assign(layer=layer))
-        return pd.concat(tables).assign(unit="phone", predicted="").pipe(with_left_out, utterances=frames.left_out)
-
-    return stored("phone", name, encoder, corpus, (), settings, seeds, force, compute)
+        return with_left_out(pd.concat(tables).assign(unit="phone", predicted=""), utterances=frames.left_out)
 
 
 class PhoneFrames:

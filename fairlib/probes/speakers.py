@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves
 from fairlib.corpora.channel import crop, perturb
-from fairlib.probes.classifiers import HIDDEN, SPEAKER_PROBE, fit
+from fairlib.probes.classifiers import HIDDEN, fit
+from fairlib.probes.settings import Probe
 from fairlib.probes.splits import (
     ProbeError,
     balanced_speech,
     check_columns,
-    check_probe,
     columns_of,
     corpus_name,
     enough,
@@ -30,70 +32,81 @@ BALANCED_SPEECH = {"seconds": 2.0, "least_utterances": 8}
 FEWEST_UTTERANCES = 4
 
 
-def probe_speakers(
-    encoder: str, corpus: str | pd.DataFrame, seeds: int = 5, force: bool = False, *, probe: str = "linear",
-    perturbed: bool = False, balance: str | Sequence[str] = (), shuffled: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """Speaker identification from every layer: softmax over all speakers, on pooled embeddings.
+@dataclass(frozen=True)
+class SpeakerProbe(Probe):
+    """Speaker identification: softmax over all speakers, on the mean and deviation over time of each layer's frames.
 
-    Each seed holds out a quarter of each speaker's utterances. Speakers with fewer than four utterances are left out;
-    ``attrs["provenance"]["left_out"]`` lists them.
+    Each seed holds out a share of each speaker's utterances, whose outcomes have ``errors`` 0 or 1 and ``predicted``,
+    the speaker that was named. Speakers with fewer than four utterances are left out
+    (`fairlib.outcomes.provenance` lists them).
 
-    Args:
-        encoder: a name that `load_encoder` takes.
-        corpus: a corpus table, or a name; for a name, published outcomes are used if there are any.
+    Attributes:
+        size: ``linear``, or ``hidden``: with a hidden layer.
         seeds: seeds 0 to ``seeds - 1``, each with its own split.
-        force: compute from audio, whatever is stored.
-        probe: ``linear``, or ``hidden``: with a hidden layer.
         perturbed: give every utterance, in training and in test, a random channel of its own at equal level
             (`fairlib.corpora.channel.perturb`): a recording session can then not be taken for its speaker.
         balance: speaker columns. As many speakers of each group (drawn anew by each seed), utterances a speaker and
             seconds an utterance: the middle two seconds of utterances that have them.
         shuffled: a control: shuffle the training utterances' speakers; no better than chance, 1 - 1 / speakers.
+        test_share: of each speaker's utterances.
+        iterations: steps of the linear probe's training.
+        l2: weight of the squared weights in the loss.
 
-    Returns:
-        Outcomes of the held-out utterances: ``errors`` 0 or 1, ``predicted`` the speaker that was named. The column
-        ``probe`` names all that departs from the plain probe, as in "linear, perturbed channel".
-
-    Raises:
-        ProbeError: fewer than two speakers have enough utterances, or an unknown probe or column.
+    Example:
+        >>> SpeakerProbe(seeds=5, l2=1e-3).key()["probe"]  # no custom setting is taken for the published one
+        'linear, l2 0.001'
     """
-    balance = columns_of(balance)
-    sizes = {"linear": {}, "hidden": HIDDEN["sid"]}
-    check_probe(probe, sizes)
-    settings = {**SPEAKER_PROBE, **sizes[probe]}
-    name = probe
-    if perturbed:
-        settings, name = {**settings, "channel": 1}, f"{name}, perturbed channel"
-    if balance:
-        settings, name = {**settings, **BALANCED_SPEECH, "balance": balance}, f"{name}, balanced by {listed(balance)}"
-    if shuffled:
-        settings, name = {**settings, "shuffled": True}, f"{name}, shuffled labels"
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
-        check_columns(work.table, balance)
-        if balance:
+    task: ClassVar = "sid"
+    sizes: ClassVar = {"linear": ("iterations",), "hidden": ()}
+
+    size: str = "linear"
+    seeds: int = 5
+    perturbed: bool = False
+    balance: str | Sequence[str] = ()
+    shuffled: bool = False
+    test_share: float = 0.25
+    iterations: int = 20
+    l2: float = 3e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.test_share < 1:
+            raise ProbeError(f"SpeakerProbe has test_share={self.test_share}: it must be above 0 and below 1.")
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            **self._values("test_share", "iterations", "l2"),
+            **(HIDDEN["sid"] if self.size == "hidden" else {}),
+            **({"channel": 1} if self.perturbed else {}),
+            **(BALANCED_SPEECH if self.balance else {}),
+            **({"shuffled": True} if self.shuffled else {}),
+        }
+
+    def compute(self, work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
+        """One seed's outcomes, and what was left out of them."""
+        check_columns(work.table, self.balance)
+        if self.balance:
             long_enough = work.table["duration_s"] >= BALANCED_SPEECH["seconds"]
             chosen, few = enough(work.table, BALANCED_SPEECH["least_utterances"], long_enough)
-            chosen = chosen[balanced_speech(work.table.iloc[chosen], balance, seed)]
+            chosen = chosen[balanced_speech(work.table.iloc[chosen], self.balance, seed)]
         else:
             chosen, few = enough(work.table, FEWEST_UTTERANCES)
-        features = work.features(work.table, *_alteration(perturbed, BALANCED_SPEECH["seconds"] if balance else None))
+        cut = BALANCED_SPEECH["seconds"] if self.balance else None
+        features = work.features(work.table, *_alteration(self.perturbed, cut))
         rows = work.table.iloc[chosen].reset_index(drop=True)
         labels, names = pd.factorize(rows["speaker_id"])
-        test = held_out(rows["speaker_id"], SPEAKER_PROBE["test_share"], seed)
+        test = held_out(rows["speaker_id"], self.test_share, seed)
         taught = labels.copy()
-        if shuffled:
+        if self.shuffled:
             taught[~test] = np.random.default_rng(seed).permutation(labels[~test])
         tables = []
         for layer in features.layers:
-            matrix = features.matrix(layer)[chosen]
-            guess = fit("sid", probe, matrix, taught, ~test, seed, work.device)[test].argmax(axis=1)
+            matrix = features.pooled(layer)[chosen]
+            guess = fit(self, matrix, taught, ~test, seed, work.device)[test].argmax(axis=1)
             table = rows[test].assign(layer=layer, predicted=np.asarray(names)[guess], length=1)
             tables.append(table.assign(errors=(table["predicted"] != table["speaker_id"]).astype(int)))
-        return pd.concat(tables).assign(unit="speaker").pipe(with_left_out, few)
-
-    return stored("sid", name, encoder, corpus, (), settings, seeds, force, compute)
+        return with_left_out(pd.concat(tables).assign(unit="speaker"), few)
 
 
 def identify_among(
@@ -102,33 +115,34 @@ def identify_among(
 ) -> pd.DataFrame:  # fmt: skip
     """Speaker identification against the number of candidates, with as many candidates of each group.
 
-    The probe of `probe_speakers` names the best of a few candidates instead of all speakers: the speaker and others
+    The linear `SpeakerProbe` names the best of a few candidates instead of all speakers: the speaker and others
     drawn at random, so that each group of ``by`` has its equal share. The expectation over all draws is exact (see
     `fairlib.probes.trials.among_candidates`), in thousandths: ``errors`` of a ``length`` of 1000.
 
     Args:
         by: speaker columns; speakers for whom one is missing are no candidates.
         sizes: numbers of candidates; those that the smallest group cannot fill are left out.
-        encoder, corpus, seeds, force, perturbed: as `probe_speakers`.
+        encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
+        seeds, perturbed: as `SpeakerProbe`.
 
     Returns:
         Outcomes in which ``probe`` names the number, as in "linear, 50 candidates by sex".
     """
     by = columns_of(by)
-    settings = {**SPEAKER_PROBE, "by": by, "sizes": list(sizes), **({"channel": 1} if perturbed else {})}
-    name = "linear" + (", perturbed channel" if perturbed else "")
+    probe = SpeakerProbe(perturbed=perturbed)
+    settings, name = {**probe.settings(), "by": by, "sizes": list(sizes)}, probe.name
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
+    def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         check_columns(work.table, by)
         chosen, few = enough(work.table, FEWEST_UTTERANCES)
         usable = work.table.iloc[chosen].reset_index(drop=True)
         features = work.features(work.table, *_alteration(perturbed))
         labels, names = pd.factorize(usable["speaker_id"])
         groups = group_of(usable.drop_duplicates("speaker_id"), by)  # in the order of names
-        test = held_out(usable["speaker_id"], SPEAKER_PROBE["test_share"], seed)
+        test = held_out(usable["speaker_id"], probe.test_share, seed)
         tables = []
         for layer in features.layers:
-            scores = fit("sid", "linear", features.matrix(layer)[chosen], labels, ~test, seed, work.device)[test]
+            scores = fit(probe, features.pooled(layer)[chosen], labels, ~test, seed, work.device)[test]
             for size in sizes:
                 wrong = among_candidates(scores, labels[test], groups, size)
                 if wrong is None:
@@ -142,7 +156,7 @@ def identify_among(
                 f"{listed(by)}, which have {', '.join(map(str, pd.Series(groups).value_counts()))} speakers: ask for "
                 "smaller ones, divisible by the number of groups."
             )
-        return pd.concat(tables).assign(unit="speaker", length=1000, predicted="").pipe(with_left_out, few)
+        return with_left_out(pd.concat(tables).assign(unit="speaker", length=1000, predicted=""), few)
 
     return stored("sid", f"{name}, candidates by {listed(by)}", encoder, corpus, (), settings, seeds, force, compute)
 
@@ -160,7 +174,8 @@ def verify_speakers(
     Args:
         by: speaker columns that make the groups.
         back_end: ``lda`` or ``cosine``.
-        encoder, corpus, force, perturbed: as `probe_speakers`.
+        encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
+        perturbed: as `SpeakerProbe`.
 
     Returns:
         Outcomes in three units, each utterance against all others: ``target`` (errors are false rejects), ``impostor of
@@ -175,7 +190,7 @@ def verify_speakers(
         raise ProbeError(f"Unknown back end {back_end!r}: choose lda or cosine.")
     settings = {"by": by, "back_end": back_end, **({"channel": 1} if perturbed else {})}
 
-    def compute(work: Work, seed: int) -> pd.DataFrame:
+    def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         check_columns(work.table, by)
         chosen, few = enough(work.table, 2)
         table = work.table.iloc[chosen].reset_index(drop=True)
@@ -189,14 +204,14 @@ def verify_speakers(
         groups = group_of(table[test], by)
         tables = []
         for layer in features.layers:
-            matrix = features.matrix(layer)[chosen].astype(float)
+            matrix = features.pooled(layer)[chosen].astype(float)
             matrix = (matrix - matrix[~test].mean(axis=0)) / np.maximum(matrix[~test].std(axis=0), 1e-6)
             if back_end == "lda":
                 matrix = matrix @ lda_directions(matrix[~test], speakers[~test])
             for unit, errors, trials in verification_trials(matrix[test], speakers[test], groups):
                 rows = table[test][trials > 0].assign(errors=errors[trials > 0], length=trials[trials > 0])
                 tables.append(rows.assign(layer=layer, unit=unit))
-        return pd.concat(tables).assign(predicted="").pipe(with_left_out, few)
+        return with_left_out(pd.concat(tables).assign(predicted=""), few)
 
     name = f"verification, {back_end}" + (", perturbed channel" if perturbed else "")
     return stored("sid", f"{name} by {listed(by)}", encoder, corpus, (), settings, 1, force, compute)
@@ -206,7 +221,7 @@ def confusions(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
     """Split speaker identification's errors: taken for a speaker of the own group, or of another.
 
     Args:
-        outcomes: of `probe_speakers`, with what they predicted.
+        outcomes: of `SpeakerProbe`, with what they predicted.
         by: speaker columns that make the groups; utterances of speakers for whom one is missing are left out.
 
     Returns:
@@ -227,7 +242,7 @@ def confusions(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
     by = columns_of(by)
     check_columns(outcomes, by)
     if set(outcomes["task"]) != {"sid"} or (outcomes["predicted"] == "").any():
-        raise ProbeError("Confusions need outcomes of probe_speakers: each row must say whom it predicted.")
+        raise ProbeError("Confusions need outcomes of speaker identification: each row must say whom it predicted.")
     people = outcomes.drop_duplicates("speaker_id")
     group = pd.Series(group_of(people, by), index=people["speaker_id"])
     rows = outcomes[(outcomes["speaker_id"].map(group) != "").to_numpy()]

@@ -15,32 +15,48 @@ import pandas as pd
 import torch
 
 from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
-from fairlib.corpora.identity import ABSENT, ORIGIN, RECODED, SAME, published_for
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import extract
 from fairlib.encoders.features import Features
 from fairlib.files import cache_folder, hold, remove_unheld
-from fairlib.outcomes import COLUMNS, METHOD, entry_name, note_used, read_outcomes, read_published, write_outcomes
-from fairlib.probes.splits import corpus_name
+from fairlib.outcomes import COLUMNS, METHOD, Entry, read_outcomes, read_published, together, write_outcomes
+from fairlib.probes.splits import ProbeError, corpus_name
 from fairlib.probes.transcripts import text_version
 from fairlib.progress import stage
 
 _POOLED_BYTES = 1e9  # of pooled features that are worth keeping until the process ends
 
 
-def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute: Callable) -> pd.DataFrame:
-    """Outcomes of every seed: published, stored, or computed now and stored."""
-    corpus = as_corpus(corpus) if isinstance(corpus, pd.DataFrame) else str(corpus)
+def stored(
+    task: str, probe: str, what: str | Encoder | Features, corpus: str | pd.DataFrame | None, extra: Sequence[str],
+    settings: dict, seeds: int, force: bool, compute: Callable,
+) -> pd.DataFrame:  # fmt: skip
+    """Outcomes of every seed: published, stored, or computed now and stored.
+
+    Args:
+        task, probe, settings: of the probe, part of the key.
+        what, corpus, seeds, force: as `fairlib.probe`.
+        extra: names of corpora that lend their speech, except where features of one's own are all that there is.
+        compute: one seed's outcomes and what was left out (`with_left_out`), from `Work` and the seed.
+    """
+    if isinstance(what, Features):
+        corpus = what.same_corpus(corpus)
+        extra = () if what.own else extra
+    elif corpus is None:
+        raise ProbeError("Name the corpus to probe on, or give its table: only features bring theirs with them.")
+    elif isinstance(corpus, pd.DataFrame):
+        corpus = as_corpus(corpus)
+    encoder, fingerprint = (what, encoder_fingerprint(what)) if isinstance(what, str) else (what.name, what.fingerprint)
     name = corpus_name(corpus)
     key = {
-        "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": encoder_fingerprint(encoder), "corpus":
-        name, "extra": list(extra), "settings": settings, "method": METHOD[task],
+        "task": task, "probe": probe, "encoder": encoder, "encoder_fingerprint": fingerprint, "corpus": name,
+        "extra": list(extra), "settings": settings, "method": METHOD[task],
     }  # fmt: skip
     if isinstance(corpus, str) and not force:
         entries = [read_published({**key, "seed": seed}) for seed in range(seeds)]
         if all(entry is not None for entry in entries):
-            return _together(entries, _published_origin([name, *extra]))
+            return together(entries)
 
     table = load_corpus(corpus) if isinstance(corpus, str) else corpus
     extra_tables = [load_corpus(other) for other in extra]
@@ -51,57 +67,56 @@ def stored(task, probe, encoder, corpus, extra, settings, seeds, force, compute:
             key["transcripts"] = version
     key["corpus_fingerprint"] = corpus_fingerprint(table)
     key["extra_fingerprints"] = [corpus_fingerprint(other) for other in extra_tables]
-    found = [None if force else read_outcomes({**key, "seed": seed}) for seed in range(seeds)]
-    if all(entry is not None for entry in found):
-        return _together(found, "stored")
-    work = Work(encoder, table, extra_tables, key)
-    entries = []
-    with stage(f"probing {_LABELS[task]}, {encoder} on {name}, {probe}", seeds, "seeds") as done:
-        for seed, entry in enumerate(found):
-            entries.append(_computed(work, seed, compute, speaker_columns(table)) if entry is None else entry)
-            done()
-    work.clear()
-    return _together(entries, "computed")
+    entries = [None if force else read_outcomes({**key, "seed": seed}) for seed in range(seeds)]
+    if any(entry is None for entry in entries):
+        work = Work(what, table, extra_tables, key)
+        with stage(f"probing {_LABELS[task]}, {encoder} on {name}, {probe}", seeds, "seeds") as done:
+            for seed, entry in enumerate(entries):
+                entries[seed] = entry or _computed(work, seed, compute, speaker_columns(table))
+                done()
+        work.clear()
+    return together(entries)
 
 
 _LABELS = {"sid": "speakers", "asr": "characters", "phone": "phones"}
 
 
-def _computed(work: Work, seed: int, compute: Callable, of_speakers: list[str]) -> pd.DataFrame:
+def _computed(work: Work, seed: int, compute: Callable, of_speakers: list[str]) -> Entry:
     """One seed's outcomes, computed and stored."""
     started, key = time.monotonic(), {**work.key, "seed": seed}
-    rows = compute(work, seed)
+    rows, left_out = compute(work, seed)
     constants = {"encoder": key["encoder"], "task": key["task"], "seed": seed}
     # Some views have several probes in one entry.
-    entry = _tidy(rows, of_speakers, **constants, **({} if "probe" in rows else {"probe": key["probe"]}))
+    outcomes = _tidy(rows, of_speakers, **constants, **({} if "probe" in rows else {"probe": key["probe"]}))
     about = {
         "device": work.device, "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "duration_s": round(time.monotonic() - started, 1), "left_out": rows.attrs.get("left_out", []),
-        "utterances_left_out": rows.attrs.get("utterances_left_out", {}),
+        "duration_s": round(time.monotonic() - started, 1), **left_out,
     }  # fmt: skip
-    write_outcomes(entry, key, about)
-    entry.attrs = {"stored": {"key": key, **about}}
-    return entry
+    write_outcomes(outcomes, key, about)
+    return Entry(outcomes, key, about)
 
 
-def with_left_out(rows: pd.DataFrame, speakers: Sequence[str] = (), utterances: dict | None = None) -> pd.DataFrame:
-    """Rows that carry, into the store too, which speakers were left out of them, and how many utterances and why."""
-    rows.attrs["left_out"] = list(speakers)
-    rows.attrs["utterances_left_out"] = utterances or {}
-    return rows
+def with_left_out(
+    rows: pd.DataFrame, speakers: Sequence[str] = (), utterances: dict | None = None
+) -> tuple[pd.DataFrame, dict]:
+    """Rows, and, for the store, which speakers were left out of them, and how many utterances and why."""
+    return rows, {"left_out": list(speakers), "utterances_left_out": utterances or {}}
 
 
 class Work:
     """What a probe computes from: the corpus, those that lend it speech, and features made when they are asked for."""
 
-    def __init__(self, encoder: str, table: pd.DataFrame, extra: list[pd.DataFrame], key: dict) -> None:
+    def __init__(
+        self, what: str | Encoder | Features, table: pd.DataFrame, extra: list[pd.DataFrame], key: dict
+    ) -> None:
         self.table, self.extra, self.key = table.reset_index(drop=True), extra, key
         self.device = best_device()
-        self._name, self._folders = encoder, {}
+        self.given = what if isinstance(what, Features) else None
+        self._encoder, self._folders = what if isinstance(what, Encoder) else None, {}
 
     @functools.cached_property
     def encoder(self) -> Encoder:
-        return load_encoder(self._name, self.device)
+        return self._encoder or load_encoder(self.key["encoder"], self.device)
 
     def features(
         self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool | None = None,
@@ -113,6 +128,8 @@ class Work:
         """
         fingerprints = [self.key["corpus_fingerprint"], *self.key["extra_fingerprints"]]
         number = next(i for i, one in enumerate([self.table, *self.extra]) if one is table)
+        if self.given is not None and number == 0:
+            return self._of_given(alteration, frames)
         if frames is None:
             frames = _kept is not None and not alteration
         name = "-".join([self.key["encoder_fingerprint"][:12], fingerprints[number][:12], *filter(None, [alteration])])
@@ -129,6 +146,13 @@ class Work:
             _pooled[folder, self.device] = features
             _pooled_folders[folder] = self._folders.pop(folder)
         return features
+
+    def _of_given(self, alteration: str, frames: bool | None) -> Features:
+        if alteration:
+            raise ProbeError(f"This probe alters the speech ({alteration}) before it is encoded: give it the encoder.")
+        if frames and not self.given.has_frames:
+            raise ProbeError("This probe needs frames, and these features are pooled: extract with frames=True.")
+        return self.given
 
     def clear(self) -> None:
         _remove(self._folders)
@@ -183,33 +207,3 @@ def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFra
         if count not in rows:
             rows[count] = 0
     return rows[[*COLUMNS, *of_speakers]].astype(COLUMNS).reset_index(drop=True)
-
-
-def _published_origin(corpora: list[str]) -> str:
-    """That outcomes are published, and how the corpora here stand to those that they are of, the least like first."""
-    answers = set(map(published_for, corpora))
-    return ORIGIN[next(answer for answer in (RECODED, ABSENT, SAME) if answer in answers)]
-
-
-def _together(entries: list[pd.DataFrame], origin: str) -> pd.DataFrame:
-    stored = [entry.attrs["stored"] for entry in entries]
-    key = stored[0]["key"]
-    note_used(entry["key"] for entry in stored)
-    outcomes = pd.concat([entry.copy() for entry in entries], ignore_index=True)
-    outcomes.attrs = {
-        "provenance": {
-            "origin": origin,
-            "encoder": key["encoder"],
-            "encoder_fingerprint": key["encoder_fingerprint"],
-            "corpus": key["corpus"],
-            "corpus_fingerprint": key["corpus_fingerprint"],
-            "seeds": [entry["key"]["seed"] for entry in stored],
-            "entries": [entry_name(entry["key"]) for entry in stored],
-            "settings": key["settings"],
-            "device": stored[0]["device"],
-            "left_out": sorted({speaker for entry in stored for speaker in entry["left_out"]}),
-            "utterances_left_out": stored[0].get("utterances_left_out", {}),
-            "duration_s": round(sum(entry["duration_s"] for entry in stored), 1),
-        }
-    }
-    return outcomes

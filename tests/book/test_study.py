@@ -74,9 +74,9 @@ def test_a_study_is_reproduced_published_and_compared(file, hums, tmp_path, caps
     # Published numbers that the audio does not give are told.
     path = tmp_path / "published" / first["entries"][0][0]
     entry = outcomes_module._read(path)
-    wrong = entry.assign(errors=np.where(np.arange(len(entry)) == 0, 1 - entry["errors"], entry["errors"]))
-    stored = entry.attrs["stored"]
-    written = outcomes_module.write_outcomes(wrong, stored["key"], {k: v for k, v in stored.items() if k != "key"})
+    rows = entry.outcomes
+    wrong = rows.assign(errors=np.where(np.arange(len(rows)) == 0, 1 - rows["errors"], rows["errors"]))
+    written = outcomes_module.write_outcomes(wrong, entry.key, entry.about)
     written.replace(path)
     assert reproduce(calls)["deviation"].tolist() == pytest.approx([100 / 16 / 2, 0])
 
@@ -169,7 +169,7 @@ def test_computing_again_does_not_read_what_is_published(file, hums, tmp_path):
     publish(reproduce(calls))
     for path in (tmp_path / "store").glob("*"):
         path.unlink()
-    assert call(calls.to_dict("records")[0]).attrs["provenance"]["origin"] == "published"
+    assert outcomes_module.provenance(call(calls.to_dict("records")[0]))["origin"] == "published"
     reproduce(calls)
     assert len(list((tmp_path / "store").glob("*.parquet"))) == 3  # made anew
 
@@ -206,7 +206,7 @@ def test_the_published_study_is_what_is_published(monkeypatch, tmp_path):
     entries = set()
     for row in read_study().to_dict("records"):
         try:
-            entries |= set(call(row).attrs["provenance"]["entries"])
+            entries |= set(call(row)["entry"])
         except CorpusError:
             pytest.fail(f"not published: {row}")
     assert entries == {path.name for path in outcomes_module.PUBLISHED.glob("*.parquet")}

@@ -12,7 +12,7 @@ from fairlib.book.provenance import provenance_box
 from fairlib.corpora import corpus_fingerprint, identity, load_corpus
 from fairlib.corpora.identity import ABSENT, OTHER, RECODED, SAME, published_for
 from fairlib.corpora.recordings import recording_noise
-from fairlib.outcomes import PUBLISHED, anything_published, published_outcomes, read_published, used_speech
+from fairlib.outcomes import PUBLISHED, anything_published, provenance, published_outcomes, read_published, used_speech
 from fairlib.probes import probe_phones, probe_speakers
 
 SPEAKERS = {"19": "F", "26": "M"}
@@ -51,7 +51,7 @@ def test_people_of_ones_own_never_get_what_is_published_of_others(librispeech):
     assert not anything_published("logmel", "librispeech", "sid", 0)
     assert set(recording_noise("librispeech").index) == set(load_corpus("librispeech")["utterance_id"])
     outcomes = probe_speakers("logmel", "librispeech", seeds=1)
-    assert outcomes.attrs["provenance"]["origin"] == "computed" and set(outcomes["speaker_id"]) == set(SPEAKERS)
+    assert provenance(outcomes)["origin"] == "computed" and set(outcomes["speaker_id"]) == set(SPEAKERS)
 
 
 def test_outcomes_that_were_also_trained_on_such_speech_do_not_answer_either(librispeech, monkeypatch):
@@ -93,7 +93,7 @@ def test_where_no_speech_is_what_is_published_answers_and_says_so(monkeypatch, t
     monkeypatch.setenv("FAIRLIB_DATA", str(tmp_path))
     _ask_again()
     assert published_for("librispeech") == ABSENT
-    origin = probe_phones("logmel", "librispeech").attrs["provenance"]["origin"]
+    origin = provenance(probe_phones("logmel", "librispeech"))["origin"]
     assert origin == "published (the corpus is not here)"
     mark = identity.known_corpora()["librispeech"]["files"]
     assert any(speech["corpus_fingerprint"] == mark and speech["entries"] > 0 for speech in used_speech())

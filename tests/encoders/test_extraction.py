@@ -37,7 +37,7 @@ def test_frames_and_pooled_agree_with_one_utterance_at_a_time(encoder, corpus, t
             expected = alone[layer][0].numpy()
             np.testing.assert_allclose(stored.utterances(layer)[row], expected, atol=2e-3, rtol=2e-3)  # half precision
             statistics = np.concatenate([expected.mean(axis=0), expected.std(axis=0)])
-            np.testing.assert_allclose(stored.matrix(layer)[row], statistics, atol=1e-4)
+            np.testing.assert_allclose(stored.pooled(layer)[row], statistics, atol=1e-4)
             assert stored.counts(layer)[row] == len(expected)
 
 
@@ -48,7 +48,7 @@ def test_shards_and_batches_change_nothing(encoder, corpus, tmp_path, monkeypatc
     pieces = extract(encoder, corpus, tmp_path / "pieces", frames=False)
     assert len(pieces.shards) == 4
     for layer in encoder.layers:
-        np.testing.assert_allclose(pieces.matrix(layer), whole.matrix(layer), atol=1e-5)
+        np.testing.assert_allclose(pieces.pooled(layer), whole.pooled(layer), atol=1e-5)
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(encoder, corpus, tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(encoder, corpus, tmp_path, monke
     stored = extract(encoder, corpus, tmp_path, frames=False)
     assert not list(tmp_path.glob("*.partial"))
     assert all((tmp_path / name).stat().st_mtime_ns == time for name, time in finished.items())
-    assert len(stored.matrix("1")) == len(corpus)
+    assert len(stored.pooled("1")) == len(corpus)
 
 
 def test_shards_of_other_utterances_are_not_taken_for_ours(encoder, corpus, tmp_path):
@@ -80,14 +80,14 @@ def test_shards_of_other_utterances_are_not_taken_for_ours(encoder, corpus, tmp_
     others = corpus.iloc[::-1].reset_index(drop=True)
     stored = extract(encoder, others, tmp_path, frames=False)
     fresh = extract(encoder, others, tmp_path / "fresh", frames=False)
-    np.testing.assert_array_equal(stored.matrix("1"), fresh.matrix("1"))
+    np.testing.assert_array_equal(stored.pooled("1"), fresh.pooled("1"))
 
 
 def test_shards_without_frames_do_not_do_where_frames_are_asked_for(encoder, corpus, tmp_path):
-    pooled = extract(encoder, corpus, tmp_path, frames=False).matrix("1")
+    pooled = extract(encoder, corpus, tmp_path, frames=False).pooled("1")
     stored = extract(encoder, corpus, tmp_path, frames=True)
     assert len(stored.utterances("1")) == len(corpus)
-    np.testing.assert_allclose(stored.matrix("1"), pooled, atol=1e-6)
+    np.testing.assert_allclose(stored.pooled("1"), pooled, atol=1e-6)
 
 
 def test_bad_audio_is_named(encoder, corpus, tmp_path):
@@ -115,7 +115,7 @@ def test_corrupt_audio_in_the_middle_of_a_shard_is_named_and_leaves_nothing_half
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["00000"]
     whole = extract(encoder, corpus, tmp_path / "out", frames=True)  # the file was fetched again
     fresh = extract(encoder, corpus, tmp_path / "fresh", frames=True)
-    np.testing.assert_array_equal(whole.matrix("2"), fresh.matrix("2"))
+    np.testing.assert_array_equal(whole.pooled("2"), fresh.pooled("2"))
 
 
 @pytest.mark.parametrize(
@@ -147,30 +147,30 @@ def test_an_unreadable_manifest_counts_as_no_shard(encoder, corpus, tmp_path):
 
 
 def test_shards_of_another_precision_or_alteration_are_not_taken_for_ours(encoder, corpus, tmp_path):
-    plain = extract(encoder, corpus, tmp_path, frames=False).matrix("2")
+    plain = extract(encoder, corpus, tmp_path, frames=False).pooled("2")
 
     def shorter(audio, _utterance):
         return audio[:3000]
 
-    altered = extract(encoder, corpus, tmp_path, frames=False, alter=shorter).matrix("2")
+    altered = extract(encoder, corpus, tmp_path, frames=False, alter=shorter).pooled("2")
     assert not np.allclose(altered, plain, atol=1e-3)
     half = load_encoder(encoder.name, device="cpu", dtype="bfloat16")
-    halved = extract(half, corpus, tmp_path, frames=False).matrix("2")
+    halved = extract(half, corpus, tmp_path, frames=False).pooled("2")
     assert not np.array_equal(halved, plain)
     assert np.abs(halved - plain).mean() < 0.02 * np.abs(plain).mean() + 0.02
 
 
 def test_reading_one_layer_touches_that_layers_files_alone(encoder, corpus, tmp_path):
     stored = extract(encoder, corpus, tmp_path, frames=True)
-    whole, wanted = stored.utterances("1"), stored.matrix("1")
+    whole, wanted = stored.utterances("1"), stored.pooled("1")
     size = sum(path.stat().st_size for path in tmp_path.glob("0*/1.*npy"))
     for path in tmp_path.glob("0*/*.npy"):
         if not path.name.startswith("1."):
             path.unlink()
-    again = extraction.Features(stored.layers, stored.shards)
+    again = dataclasses.replace(stored)
     for one, other in zip(again.utterances("1"), whole, strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(again.matrix("1"), wanted)
+    np.testing.assert_array_equal(again.pooled("1"), wanted)
     values = sum(one.nbytes for one in whole) + wanted.nbytes
     assert size < values + len(corpus) * 16 + 3 * 128 * len(stored.shards) + 1  # the values, an index and headers
 
@@ -208,7 +208,7 @@ def test_a_disk_that_becomes_full_leaves_whole_shards_only(encoder, corpus, tmp_
         extract(encoder, corpus, tmp_path, frames=True)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["00000"]
     monkeypatch.setattr(features._Growing, "append", append)
-    assert len(extract(encoder, corpus, tmp_path, frames=True).matrix("1")) == len(corpus)
+    assert len(extract(encoder, corpus, tmp_path, frames=True).pooled("1")) == len(corpus)
 
 
 def test_a_small_file_system_that_is_really_full(encoder, corpus, tmp_path, monkeypatch):
@@ -241,16 +241,16 @@ def test_two_runs_on_one_folder_share_the_shards_out(encoder, corpus, tmp_path, 
         own = load_encoder(encoder.name, device="cpu")
         first_begun.wait(20)
         second_begun.set()
-        results.append(extract(own, corpus, tmp_path / "shared", frames=True).matrix("2"))
+        results.append(extract(own, corpus, tmp_path / "shared", frames=True).pooled("2"))
 
     other = threading.Thread(target=second)
     other.start()
-    results.append(extract(encoder, corpus, tmp_path / "shared", frames=True).matrix("2"))
+    results.append(extract(encoder, corpus, tmp_path / "shared", frames=True).pooled("2"))
     other.join()
     assert sorted(decoded) == sorted(corpus["path"]), "an utterance was read twice: a shard was made twice"
     np.testing.assert_array_equal(results[0], results[1])
     monkeypatch.setattr(extraction, "read_audio", decode)
-    alone = extract(encoder, corpus, tmp_path / "alone", frames=True).matrix("2")
+    alone = extract(encoder, corpus, tmp_path / "alone", frames=True).pooled("2")
     np.testing.assert_allclose(results[0], alone, atol=1e-6)
 
 
@@ -266,7 +266,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_that_is_said(encoder, co
     poor = dataclasses.replace(encoder, layers_of=small_memory)
     halved = extract(poor, corpus, tmp_path / "poor", frames=False)
     plain = extract(encoder, corpus, tmp_path / "plain", frames=False)
-    np.testing.assert_allclose(halved.matrix("2"), plain.matrix("2"), atol=1e-5)
+    np.testing.assert_allclose(halved.pooled("2"), plain.pooled("2"), atol=1e-5)
     assert sizes[1:] == [11, 6, 3, 3, 3, 2]  # the first tells the layers' sizes
     assert halved.report()["halved"] == 2
     assert "not the memory for 11 utterances of up to 1.2 s at once: going on with half as many" in (
@@ -296,4 +296,4 @@ def test_a_compiled_encoder_gives_the_same_layers(encoder, corpus, tmp_path, mon
     graphs = extract(load_encoder(encoder.name, "cpu", compiled=True), corpus, tmp_path / "compiled", frames=False)
     plain = extract(encoder, corpus, tmp_path / "plain", frames=False)
     for layer in encoder.layers:
-        np.testing.assert_allclose(graphs.matrix(layer), plain.matrix(layer), atol=1e-5)
+        np.testing.assert_allclose(graphs.pooled(layer), plain.pooled(layer), atol=1e-5)

@@ -20,6 +20,7 @@ from fairlib.probes import (
     probe_speakers,
     verify_speakers,
 )
+from fairlib.outcomes import provenance
 from fairlib.probes import stored as stored_module
 from fairlib.probes.trials import (
     among_candidates,
@@ -130,7 +131,7 @@ def test_a_session_taken_for_a_speaker_is_found_out_by_other_channels(sessions):
     assert _error(plain) < 0.05
     assert _error(perturbed) > 0.6  # chance is 7/8
     assert set(perturbed["probe"]) == {"linear, perturbed channel"}
-    assert perturbed.attrs["provenance"]["settings"]["channel"] == 1
+    assert provenance(perturbed)["settings"]["channel"] == 1
 
 
 def test_a_voice_stays_known_through_other_channels(voices):

@@ -11,7 +11,7 @@ from tiny import noises, tiny_encoder
 
 from fairlib.encoders.extraction import extract, reader
 from fairlib.encoders.features import told_bytes
-from fairlib.probes import CHARACTER_PROBE, ProbeError, ctc, probe_characters, stored
+from fairlib.probes import CharacterProbe, ProbeError, ctc, probe, probe_characters, stored
 from fairlib.probes import frames as frames_module
 from fairlib.probes.frames import StoredFrames, StreamedFrames, compare_frame_modes
 
@@ -66,13 +66,12 @@ def test_outcomes_of_streamed_frames_are_those_of_stored_ones(encoder, corpus, t
     monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ctc, "LEAST_STEPS", 24)
-    monkeypatch.setitem(CHARACTER_PROBE, "learning_rate", 0.1)
-    monkeypatch.setitem(CHARACTER_PROBE, "passes", 2)
     corpus = corpus.iloc[:12]
     monkeypatch.setattr(stored.Work, "clear", lambda self: None)
     results = {}
     for mode in ("streamed", "stored"):
-        rows = probe_characters(encoder.name, corpus, probe="linear", force=True, frames=mode)
+        short = CharacterProbe("linear", frames=mode, learning_rate=0.1, passes=2)
+        rows = probe(encoder.name, short, corpus, force=True)
         results[mode] = rows.sort_values(["layer", "unit", "utterance_id"], ignore_index=True)
         kept = [path for path in (tmp_path / "cache").rglob("1.npy")]
         assert len(kept) == (0 if mode == "streamed" else 1)
