@@ -27,7 +27,7 @@ def as_corpus(table: pd.DataFrame, audio: bool = True) -> pd.DataFrame:
         >>> as_corpus(pd.DataFrame({"path": ["a.wav"]}))
         Traceback (most recent call last):
         ...
-        fairlib.corpora.table.CorpusError: A corpus table needs the columns {' and '.join(named)}; this one lacks \
+        fairlib.corpora.table.CorpusError: A corpus table needs the columns path and speaker_id; this one lacks \
         speaker_id: it has path.
     """
     named = ("path", "speaker_id") if audio or "path" in table else ("utterance_id", "speaker_id")

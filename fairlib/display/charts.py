@@ -148,28 +148,29 @@ def bias_by_layer(
         scale: "difference", "ratio" or "log_odds".
         title: a sentence that states what is seen; at which layers a gap is shown by default.
         description: what a person who cannot see the chart should know; the gaps in words by default.
-        contrast: which contrast to draw; `fairlib.findings.main_contrast` by default.
+        contrast: which contrast to draw; may be left out when the table holds one, or, with the title,
+            for `fairlib.findings.main_contrast`.
         height: in pixels.
 
     Raises:
-        ValueError: an unknown scale, no usable row, several units to choose from, or, without title, description or
-            contrast, several trained encoders.
+        ValueError: an unknown scale, no usable row, several contrasts or units to choose from, or, without title or
+            description, several trained encoders.
 
     Example:
         >>> from fairlib.bias import group_bias
         >>> from fairlib.bias.simulation import simulate_outcomes
         >>> bias = group_bias(simulate_outcomes({"child": [0.4, 0.3], "adult": [0.2, 0.3]}, seed=1), by="group")
         >>> bias_by_layer(bias).title.text
-        ['simulated shows a gap between speakers with group “child” and ...
+        ['simulated shows a gap between ... “adult” and ...', '... at layer 0']
     """
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}; choose one of {', '.join(SCALES)}.")
     look = SCALES[scale]
     rows = _one(bias[bias["scale"] == scale], "unit")
-    if contrast is None:
-        found = rows["contrast"].unique()
-        contrast = str(found[0]) if len(found) == 1 else main_contrast(rows, the_encoder(rows))
-    rows = _one(rows[rows["contrast"] == contrast], "contrast")
+    if contrast is None and title is None:  # a title that is given speaks of a contrast that only its writer knows
+        contrast = main_contrast(rows, the_encoder(rows))
+    rows = _one(rows if contrast is None else rows[rows["contrast"] == contrast], "contrast")
+    contrast = str(rows["contrast"].iloc[0])
     title = gap_title(rows, the_encoder(rows), contrast, scale) if title is None else title
     description = describe_gaps(rows, the_encoder(rows), contrast, scale) if description is None else description
     _need_words(title, description)

@@ -46,7 +46,7 @@ def probe(
 
     Example:
         >>> outcomes = probe("logmel", SpeakerProbe(seeds=2), "planted")
-        >>> sorted(outcomes["seed"].unique())
+        >>> outcomes["seed"].unique().tolist()
         [0, 1]
     """
     if not isinstance(probe, Probe):

@@ -10,6 +10,7 @@ import soundfile
 from fairlib.corpora.audio import read_audio
 from fairlib.corpora.channel import LEVEL_DB, crop, level, perturb
 from fairlib.findings.views import PLAIN, speaker_views, views_bias
+from fairlib.outcomes import provenance
 from fairlib.probes import (
     ProbeError,
     balanced_seconds,
@@ -20,7 +21,6 @@ from fairlib.probes import (
     probe_speakers,
     verify_speakers,
 )
-from fairlib.outcomes import provenance
 from fairlib.probes import stored as stored_module
 from fairlib.probes.trials import (
     among_candidates,
