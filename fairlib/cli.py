@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from fairlib import files, progress
 from fairlib.book import chapters, grids
 from fairlib.book import runs as runs_module
+from fairlib.tasks import TASKS
 
 app = typer.Typer(
     name="fairlib",
@@ -64,12 +65,7 @@ runs = typer.Typer(
 app.add_typer(runs, name="run")
 
 
-class Task(StrEnum):
-    """What a probe reads from the layers."""
-
-    speakers = "speakers"
-    characters = "characters"
-    phones = "phones"
+Task = StrEnum("Task", [task.command for task in TASKS.values()])  # what a probe reads from the layers
 
 
 @app.command("chapters")
@@ -229,23 +225,18 @@ def probe(
     import fairlib
     from fairlib.outcomes import provenance, store_folder
 
-    probes = {
-        Task.speakers: "probe_speakers",
-        Task.characters: "probe_characters",
-        Task.phones: "probe_phones",
-    }
     settings: dict[str, Any] = {"force": force} | ({} if seeds is None else {"seeds": seeds})
     if perturbed:
-        if task is not Task.speakers:
+        if task != "speakers":
             raise typer.BadParameter("--perturbed is for the task speakers")
         settings["perturbed"] = True
     if frames != "stored":
-        if task is not Task.characters:
+        if task != "characters":
             raise typer.BadParameter("--frames is for the task characters")
         settings["frames"] = frames
     for folder in (files.cache_folder(), store_folder()):
         files.require_room(folder)
-    outcomes = getattr(fairlib, probes[task])(encoder, corpus, **settings)
+    outcomes = getattr(fairlib, f"probe_{task}")(encoder, corpus, **settings)
     origin = provenance(outcomes)["origin"]
     print(f"{len(outcomes):,} outcomes ({origin}). Error by layer:")
     for (unit, layer), rows in outcomes.groupby(["unit", "layer"], sort=False):

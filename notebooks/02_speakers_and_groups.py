@@ -76,6 +76,7 @@ from fairlib.findings.speakers import (
     written,
 )
 from fairlib.findings.views import identify_or_verify
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
@@ -92,7 +93,7 @@ contrast = main_contrast_of(speakers, group)
 first, second = words.sides(group, contrast)
 apart = differences(speakers, group, contrast)
 alike = are_they_alike(apart, group, contrast)
-smallest = smallest_table({questions.TASKS[task]: rows for task, rows in asked.outcomes.items()}, encoder)
+smallest = smallest_table({TASKS[task].title: rows for task, rows in asked.outcomes.items()}, encoder)
 limits = [*questions.left_out(speakers.reset_index(), group), *asked.said]
 
 # %% tags=["remove-input", "remove-output"]

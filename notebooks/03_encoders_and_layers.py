@@ -75,7 +75,8 @@ from fairlib.display import charts, sentences, words
 from fairlib.encoders import pretraining_log
 from fairlib.findings import pretraining, questions
 from fairlib.findings.layers import along_training, knowledge_table, layer_errors, told, what_was_learnt, which_depths
-from fairlib.findings.survey import WRONG, encoders_table, every_encoder, layers_table, side_by_side
+from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
+from fairlib.tasks import unit_named
 
 charts.use_book_renderer()
 
@@ -131,7 +132,7 @@ family = every_encoder(corpus)
 if not family:
     display(Markdown("Outcomes on this corpus are not published."))
 else:
-    for unit in WRONG:
+    for unit in SHOWN:
         if shown := side_by_side(family, unit, encoder):
             display(charts.encoders_by_layer(**shown, height=260))
     display(
@@ -165,9 +166,9 @@ for other in corpora.CORPUS_NAMES:
 
 # %% tags=["remove-input"]
 for where, here in {corpus: family, **elsewhere}.items():
-    for unit in WRONG:
+    for unit in SHOWN:
         if len(numbers := layers_table(here, unit)):
-            display(charts.table(numbers, f"On {where}, per cent {WRONG[unit]}", folded=True))
+            display(charts.table(numbers, f"On {where}, per cent {unit_named(unit).wrong}", folded=True))
 
 # %% [markdown]
 # ## How the encoder was trained
@@ -204,7 +205,7 @@ else:
 
 # %% tags=["hide-input"]
 for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):
-    watched = pretraining.published_along(where, "telling phones")
+    watched = pretraining.published_along(where, "phone")
     if not watched:
         continue
     paths = [

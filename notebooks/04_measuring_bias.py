@@ -61,6 +61,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts
 from fairlib.display.words import number, percent
 from fairlib.findings.calibration import calibration, lines
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 everything = calibration()
@@ -382,7 +383,7 @@ outcomes = pd.concat(runs, ignore_index=True)
 outcomes = outcomes[outcomes["unit"].isin(["speaker", "char"])]
 errors = group_errors(outcomes, by="group")
 last = errors[errors["layer"].isin(["logmel", errors["layer"].iloc[-1]])]
-tasks = {"speaker": "speaker identification", "char": "characters"}
+tasks = {TASKS[task].units[0].name: TASKS[task].title for task in ("sid", "asr")}
 wide = last.assign(what=last["unit"].map(tasks) + ", " + last["encoder"].replace("logmel", "log-mel"))
 cells = wide["error"].map(percent) + "\n" + wide["low"].map(percent) + " to " + wide["high"].map(percent)
 shown = wide.assign(cell=cells).pivot(index="group", columns="what", values="cell")

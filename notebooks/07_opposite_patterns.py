@@ -74,8 +74,9 @@ from fairlib.bias.association import bias_error_association
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.findings import questions
-from fairlib.findings.opposite import C2_CLAIMS, RULE, c2_finding, scales_title
+from fairlib.findings.opposite import RULE, c2_finding, scales_title
 from fairlib.findings.views import identify_or_verify
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
@@ -86,7 +87,6 @@ asked = questions.ask(
     },
     by=group,
 ).or_stop()
-tasks = {"sid": "telling speakers", "asr": "writing down speech"}
 contrast, why_not, runs = asked.contrast, dict(asked.refused), {}
 bias, associations, found = {}, {}, {}
 for task, outcomes in asked.outcomes.items():
@@ -100,10 +100,10 @@ for task, outcomes in asked.outcomes.items():
     associations[task] = every[every["contrast"] == contrast]
     found[task] = c2_finding(every, task, contrast)
 for task, why in why_not.items():
-    found[task] = findings.not_asked(C2_CLAIMS[task], RULE, why)
+    found[task] = findings.not_asked(TASKS[task].c2_claim, RULE, why)
 said = [
     *asked.said,
-    *(f"{tasks[task].capitalize()}: {why}" for task, why in why_not.items() if task not in asked.refused),
+    *(f"{TASKS[task].heading}: {why}" for task, why in why_not.items() if task not in asked.refused),
 ]
 display(Markdown(words.bullets(said)))
 
@@ -127,10 +127,10 @@ for task, outcomes in runs.items():
     display(
         charts.gap_against_error(
             points,
-            title=f"{tasks[task].capitalize()}: the size of the gap {link['association']}"
+            title=f"{TASKS[task].heading}: the size of the gap {link['association']}"
             if link["association"] in ("rises with error", "falls with error")
-            else f"{tasks[task].capitalize()}: no pattern of gap and error beyond the ruler's own",
-            description=f"One dot for each layer of {words.encoder_label(encoder)}, {tasks[task]}. "
+            else f"{TASKS[task].heading}: no pattern of gap and error beyond the ruler's own",
+            description=f"One dot for each layer of {words.encoder_label(encoder)}, {TASKS[task].title}. "
             + sentences.describe_gaps(bias[task], encoder, contrast),
         )
     )
@@ -145,7 +145,7 @@ for task, table in associations.items():
     display(
         charts.associations(
             table,
-            title=f"{tasks[task].capitalize()}: {scales_title(table)}",
+            title=f"{TASKS[task].heading}: {scales_title(table)}",
             description="; ".join(
                 f"{words.SCALE_WORDS[row.scale]}: correlation "
                 f"{words.interval(row.estimate, row.low, row.high)}, one odds ratio for all layers would give "
@@ -160,7 +160,7 @@ if associations:
     shown = pd.concat(associations.values())
     table = pd.DataFrame(
         {
-            "task": shown["task"].map(tasks),
+            "task": [TASKS[task].title for task in shown["task"]],
             "scale": shown["scale"].map(words.SCALE_WORDS),
             "correlation": [words.two_lines(*values) for values in shown[["estimate", "low", "high"]].values],
             "one odds ratio gives": [

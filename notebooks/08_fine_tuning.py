@@ -71,6 +71,7 @@ from fairlib.encoders import finetuned_from
 from fairlib.findings import questions
 from fairlib.findings.layers import layer_errors, told
 from fairlib.findings.views import identify_or_verify
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
@@ -79,7 +80,6 @@ probes = {
     "asr": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
     "sid": lambda name, anew: identify_or_verify(name, corpus, group, seeds, anew),
 }
-tasks = {"asr": "Writing down speech", "sid": "Telling speakers"}
 three = (encoder, before, "logmel")
 asked = questions.ask(
     {task: lambda ask=ask: [ask(name, force and name == encoder) for name in three] for task, ask in probes.items()},
@@ -113,7 +113,7 @@ for task in outcomes:
         charts.bias_by_layer(
             bias[task],
             contrast=contrast,
-            title=f"{tasks[task]}: {sentences.gap_title(bias[task], encoder, contrast)}",
+            title=f"{TASKS[task].heading}: {sentences.gap_title(bias[task], encoder, contrast)}",
             description=sentences.describe_gaps(bias[task], encoder, contrast),
         )
     )
@@ -134,7 +134,7 @@ for task, finding in found.items():
     for row in finding.evidence:
         same = row["p_holm"] != row["p_holm"]  # not one error differs
         difference = "the very same errors" if same else words.interval(row["estimate"], row["low"], row["high"])
-        rows.append({"task": tasks[task].lower(), "layer": row["layer"], "after less before": difference})
+        rows.append({"task": TASKS[task].title, "layer": row["layer"], "after less before": difference})
         rows[-1]["p (Holm)"] = "" if same else words.p_value(row["p_holm"])
 charts.table(
     pd.DataFrame(rows), "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals"
@@ -282,5 +282,8 @@ pd.DataFrame(
 
 # %% tags=["remove-input"]
 provenance_box(
-    asked.runs, parameters, chapter="fine-tuning", findings={tasks[task]: finding for task, finding in found.items()}
+    asked.runs,
+    parameters,
+    chapter="fine-tuning",
+    findings={TASKS[task].heading: finding for task, finding in found.items()},
 )

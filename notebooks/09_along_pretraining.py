@@ -77,10 +77,10 @@ from fairlib.display import charts, sentences, words
 from fairlib.findings import pretraining, questions
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
-tasks = {"sid": "Telling speakers", "phone": "Telling phones"}
 probes = {
     "sid": lambda name: identify_or_verify(name, corpus, group, seeds, force and name == encoder),
     "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
@@ -93,7 +93,7 @@ def at_every_step(task):
     return [*everything[task].values(), probes[task]("logmel")]
 
 
-asked = questions.ask({task: lambda task=task: at_every_step(task) for task in tasks}, by=group).or_stop()
+asked = questions.ask({task: lambda task=task: at_every_step(task) for task in probes}, by=group).or_stop()
 contrast, runs = asked.contrast, list(asked.runs)
 outcomes, maps, changes, signal, found = {}, {}, {}, {}, {}
 for task, rows in asked.outcomes.items():
@@ -103,10 +103,10 @@ for task, rows in asked.outcomes.items():
     mel = rows[rows["encoder"] == "logmel"]
     signal[task] = findings.gaps(group_bias(mel, by=group), "logmel", contrast).iloc[0]
     opens = pretraining.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
-    found[f"{task}_when"] = replace(opens, claim=f"{tasks[task]}: {opens.claim}")
+    found[f"{task}_when"] = replace(opens, claim=f"{TASKS[task].heading}: {opens.claim}")
 for task, why in asked.refused.items():
     found[f"{task}_when"] = findings.not_asked(
-        f"{tasks[task]}: {pretraining.WHEN_CLAIM}", pretraining.WHEN_CRITERION, why
+        f"{TASKS[task].heading}: {pretraining.WHEN_CLAIM}", pretraining.WHEN_CRITERION, why
     )
 steps = sorted(next(iter(outcomes.values())))
 hours = pretraining.hours_at(encoder, steps)
@@ -135,7 +135,7 @@ for task, table in maps.items():
             signed=True,
             y_title="speech heard",
             value_title="log odds ratio",
-            title=f"{tasks[task]}: a gap between {first} and {second} shows at {shown.iloc[0]} of {n_layers} layers before training and at {shown.iloc[-1]} after",
+            title=f"{TASKS[task].heading}: a gap between {first} and {second} shows at {shown.iloc[0]} of {n_layers} layers before training and at {shown.iloc[-1]} after",
             description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
             + " ".join(
                 f"{hours[step]}: "
@@ -169,7 +169,7 @@ for task, table in maps.items():
             rows,
             y_title="speech heard",
             value_title="error",
-            title=f"{tasks[task]}: the lowest error goes from {words.percent(best['error'].iloc[0])} (layer {best['layer'].iloc[0]}) to {words.percent(best['error'].iloc[-1])} (layer {best['layer'].iloc[-1]})",
+            title=f"{TASKS[task].heading}: the lowest error goes from {words.percent(best['error'].iloc[0])} (layer {best['layer'].iloc[0]}) to {words.percent(best['error'].iloc[-1])} (layer {best['layer'].iloc[-1]})",
             description="Map of the error over layers and hours of speech heard. "
             + " ".join(
                 f"{hours[step]}: "
@@ -208,7 +208,7 @@ for task, table in maps.items():
             y_title=f"log odds ratio of error, {contrast}",
             format="+~f",
             reference=(0, "no gap"),
-            title=f"{tasks[task]}: at the layer that ends best (layer {end.idxmin()}), training moves the gap by {at_best}",
+            title=f"{TASKS[task].heading}: at the layer that ends best (layer {end.idxmin()}), training moves the gap by {at_best}",
             description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
             + " ".join(
                 f"Layer {layer}: "
@@ -230,7 +230,7 @@ for task in outcomes:
         "layer"
     )
     for row in found[f"{task}_when"].evidence:
-        entry = {"task": tasks[task].lower(), "layer": row["layer"]}
+        entry = {"task": TASKS[task].title, "layer": row["layer"]}
         for when in ("start", "end"):
             entry[f"gap at the {when}"] = words.two_lines(
                 *(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high"))
@@ -253,9 +253,9 @@ charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pret
 
 # %% tags=["hide-input"]
 told = []
-for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.items():
+for task in probes:
     rows = []
-    for name, mine in (pretraining.published_along(corpus, instrument) if task in outcomes else {}).items():
+    for name, mine in (pretraining.published_along(corpus, task) if task in outcomes else {}).items():
         mine = {step: only_groups(table, group, asked.groups) for step, table in mine.items()}
         table = pretraining.map_along(mine, group, contrast)
         end = mine[max(mine)]
@@ -266,7 +266,7 @@ for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.i
         rows.append(at_best.assign(line=label, x=x, value=at_best["estimate"]))
         if name != encoder:
             opens = pretraining.when_it_opens(table, pretraining.since_the_start(mine, group), name, contrast)
-            told.append((f"{tasks[task]}, {opens.verdict}", opens.sentence))
+            told.append((f"{TASKS[task].heading}, {opens.verdict}", opens.sentence))
     if len(rows) > 1:
         ends = pd.concat(rows).groupby("line", sort=False)["value"].last()
         display(
@@ -276,7 +276,7 @@ for task, instrument in {"sid": "telling speakers", "phone": "telling phones"}.i
                 y_title=f"log odds ratio of error, {contrast}",
                 format="+~f",
                 reference=(0, "no gap"),
-                title=f"{tasks[task]}: the gap ends at "
+                title=f"{TASKS[task].heading}: the gap ends at "
                 + words.listing([f"{words.number(value, 2)} ({line})" for line, value in ends.items()]),
                 description="Lines of the gap over hours heard, one for each family, at the layer at which it ends best.",
                 notes="Bands: 95 % intervals over speakers.",
@@ -304,13 +304,12 @@ if all(others.values()):
     pairs["only another seed, having heard them"] = (others[counterpart], counterpart)
 unheard = strangers(corpus) if corpus in encoders.heard(counterpart) else None  # the half that is tested on transcripts
 compared, effects = {}, {}
-cause_tasks = tasks | {"asr": "Writing characters"}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
 names = dict.fromkeys(name for pair in pairs.values() for name in pair)
 for task, ask in cause_probes.items():
     if why := asked.refused.get(task):
         found[f"{task}_cause"] = findings.not_asked(
-            f"{cause_tasks[task]}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
+            f"{TASKS[task].heading}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
         )
         continue
     tables = {name: table for name in names if (table := pretraining.at_hand(ask, name)) is not None}
@@ -318,7 +317,7 @@ for task, ask in cause_probes.items():
     if lacking:
         display(
             Markdown(
-                f"*{cause_tasks[task]}: there are no outcomes of {words.listing(lacking)}, published or computed here.*"
+                f"*{TASKS[task].heading}: there are no outcomes of {words.listing(lacking)}, published or computed here.*"
             )
         )
         found[f"{task}_cause"] = pretraining.unknown(counterpart)
@@ -335,17 +334,17 @@ for task, ask in cause_probes.items():
     except (BiasError, ValueError):
         why = "too few people of some group are left whom neither encoder has heard."
         found[f"{task}_cause"] = findings.not_asked(
-            f"{cause_tasks[task]}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
+            f"{TASKS[task].heading}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
         )
         continue
     effects[task] = pretraining.changes_by_speech(kept, group, paired)
     helps = pretraining.does_it_help(bias, effects[task], encoder, contrast, pretraining.best_layer(kept, encoder))
-    found[f"{task}_cause"] = replace(helps, claim=f"{cause_tasks[task]}: {helps.claim}")
+    found[f"{task}_cause"] = replace(helps, claim=f"{TASKS[task].heading}: {helps.claim}")
     display(
         charts.bias_by_layer(
             bias,
             contrast=contrast,
-            title=f"{cause_tasks[task]}: {sentences.gap_title(bias, counterpart, contrast)}",
+            title=f"{TASKS[task].heading}: {sentences.gap_title(bias, counterpart, contrast)}",
             description=sentences.describe_gaps(bias, encoder, contrast),
         )
     )
@@ -355,7 +354,7 @@ rows = []
 for task, table in effects.items():
     table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
     for layer in fairlib.layer_order(table["layer"].unique()):
-        entry = {"task": cause_tasks[task].lower(), "layer": layer}
+        entry = {"task": TASKS[task].title, "layer": layer}
         for row in table[table["layer"] == layer].itertuples():
             moved, span = words.two_lines(row.estimate, row.low, row.high).split("\n")
             entry[row.pair] = f"{moved}, p {words.p_value(row.p_holm)}\n{span}"

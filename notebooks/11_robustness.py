@@ -67,6 +67,7 @@ from fairlib.bias import only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.findings import claims, questions, robustness
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
@@ -83,7 +84,6 @@ def book_of(task):
 
 
 asked = questions.ask({task: lambda task=task: book_of(task) for task in ways}, by=group).or_stop()
-tasks = {"sid": "Telling speakers", "asr": "Telling what is said"}
 book, contrast = asked.outcomes, asked.contrast
 choices = {task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book}
 first, second = words.sides(group, contrast)
@@ -93,7 +93,7 @@ if "sid" in tables:
     tables["sid"] = pd.concat([tables["sid"], adjusted], ignore_index=True)
 display(Markdown(words.bullets(asked.said)))
 found = {
-    task: robustness.does_it_hold(table, group, contrast, f"In {tasks[task].lower()}") for task, table in tables.items()
+    task: robustness.does_it_hold(table, group, contrast, f"In {TASKS[task].title}") for task, table in tables.items()
 } | {task: robustness.not_asked(why) for task, why in asked.refused.items()}
 
 # %% tags=["hide-input"]
@@ -112,7 +112,7 @@ for task, table in tables.items():
         charts.forest(
             rows,
             x_title=f"log odds ratio of error, {contrast}",
-            title=f"{tasks[task]}: of {len(best)} ways to ask, {above} find that {first} have more errors than {second}, "
+            title=f"{TASKS[task].heading}: of {len(best)} ways to ask, {above} find that {first} have more errors than {second}, "
             f"{below} that they have fewer, {len(best) - above - below} cannot tell",
             description="Estimates with intervals, one for each choice, at the layer that is best. "
             + "; ".join(
@@ -143,7 +143,8 @@ glue("robust_criterion", robustness.ROBUST_CRITERION)
 for task, table in tables.items():
     display(
         charts.table(
-            robustness.choices_table(table), f"{tasks[task]}: gaps under every choice, log odds ratio ({contrast})"
+            robustness.choices_table(table),
+            f"{TASKS[task].heading}: gaps under every choice, log odds ratio ({contrast})",
         )
     )
 
@@ -155,12 +156,8 @@ for task, table in tables.items():
 # edge.
 
 # %% tags=["remove-input"]
-units = {
-    "telling speakers": book.get("sid"),
-    "writing characters": book.get("asr"),
-    "telling phones": choices.get("asr", {}).get(robustness.PHONES),
-}
-units = {task: rows for task, rows in units.items() if rows is not None}
+units = {**book, "phone": choices.get("asr", {}).get(robustness.PHONES)}
+units = {TASKS[task].title: rows for task, rows in units.items() if rows is not None}
 charts.table(
     robustness.scales_at_best(units, group, contrast),
     f"The gap {contrast} at the best layer on three scales, with 95 % intervals",
@@ -218,7 +215,7 @@ for task, table in tables.items():
     if away.empty:
         continue
     lines.append(
-        f"- **{tasks[task]}.** The farthest from the book’s own way lie "
+        f"- **{TASKS[task].heading}.** The farthest from the book’s own way lie "
         + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
         + "; the nearest, "
         + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.tail(3).items()])
@@ -376,5 +373,8 @@ print(f"with all {len(sums)} people {whole:+.2f}; without speaker {sums.index[fa
 
 # %% tags=["remove-input"]
 provenance_box(
-    asked.runs, parameters, chapter="robustness", findings={tasks[task]: finding for task, finding in found.items()}
+    asked.runs,
+    parameters,
+    chapter="robustness",
+    findings={TASKS[task].heading: finding for task, finding in found.items()},
 )

@@ -78,6 +78,7 @@ from fairlib.findings.speakers import (
     written,
 )
 from fairlib.findings.views import identify_or_verify
+from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 
@@ -88,7 +89,7 @@ asks = {
 }
 asked = questions.ask({task: lambda ask=ask: [ask("logmel", False)] for task, ask in asks.items()}, by=group)
 signal = dict(zip(asked.outcomes, asked.runs))
-smallest = smallest_table({questions.TASKS[task]: rows for task, rows in asked.outcomes.items()}, "logmel", by=group)
+smallest = smallest_table({TASKS[task].title: rows for task, rows in asked.outcomes.items()}, "logmel", by=group)
 leading = asked.contrast or main_contrast_of(people, group)
 alike = are_they_alike(differences(people, group, leading), group, leading)
 
@@ -174,7 +175,7 @@ glue(
 
 # %% tags=["remove-input"]
 for task in outcomes:
-    contrast, name = leading, words.capital(questions.TASKS[task])
+    contrast, name = leading, TASKS[task].heading
     errors = group_errors(outcomes[task], by=group)
     display(Markdown(f"**{name}.** {words.plain(found[task]['whose'].sentence)}"))
     display(
@@ -199,7 +200,7 @@ for task in outcomes:
 rows = []
 for task in outcomes:
     own = outcomes[task][outcomes[task]["encoder"] == encoder]
-    rows.append(findings.all_contrasts(findings.every_column(own), encoder).assign(task=questions.TASKS[task]))
+    rows.append(findings.all_contrasts(findings.every_column(own), encoder).assign(task=TASKS[task].title))
 if rows:
     display(charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)}"))
 
@@ -343,7 +344,7 @@ recorded_table(speakers_of(str(folder / "voices.csv")))
 
 # %% tags=["remove-input"]
 judged = {
-    questions.TASKS[task] + ("" if name == "begins" else ", against the controls"): finding
+    TASKS[task].title + ("" if name == "begins" else ", against the controls"): finding
     for task, both in found.items()
     for name, finding in both.items()
 }

@@ -18,10 +18,9 @@ from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, holm, link, pool, speaker_sums
 from fairlib.bias.simulation import constant_odds
+from fairlib.tasks import task_named
 
 FEWEST_LAYERS = 5
-# What C2 says of each task: bias rises with error in speaker identification, falls with it in speech recognition.
-CLAIMED = {"sid": 1, "asr": -1}
 
 
 def bias_error_association(
@@ -164,8 +163,8 @@ def _judged(task: str, estimate: float, values: np.ndarray, null: np.ndarray, co
         direction = "rises with error" if estimate > 0 else "falls with error"
         association = direction if beyond else "as constant odds would" if np.isfinite(p) else "no odds to compare with"
     verdict = None
-    if task in CLAIMED:
-        verdict = ("supported" if estimate * CLAIMED[task] > 0 else "contradicted") if beyond else "inconclusive"
+    if claimed := task_named(task).c2:
+        verdict = ("supported" if estimate * claimed > 0 else "contradicted") if beyond else "inconclusive"
     return {
         "low": low, "high": high, "null_mean": null.mean(), "null_low": null_low, "null_high": null_high,
         "excess": estimate - null.mean(), "p": p, "association": association, "verdict": verdict,

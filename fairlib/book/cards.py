@@ -17,6 +17,7 @@ from fairlib.files import replace
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
 from fairlib.outcomes import published_outcomes
+from fairlib.tasks import TASKS, unit_named
 
 _METHODS = {
     "hubert": "HuBERT (Hsu et al. 2021): masked prediction of clusters",
@@ -29,7 +30,7 @@ _CORPORA = {
     "speechocean762": "speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
 }
 _TRAIN = {"librispeech": "three quarters of its speakers"}  # a corpus without halves of its own, see `halves`
-_ERRORS = {"phone": "phone error", "char": "character error", "speaker": "speaker identification error"}
+_UNITS = ("phone", "char", "speaker")
 
 
 def card(name: str) -> str:
@@ -142,7 +143,7 @@ def _device(record: dict) -> str:
 
 def _figures(name: str) -> str:
     outcomes = published_outcomes(name)
-    outcomes = outcomes[outcomes["unit"].isin(list(_ERRORS))] if len(outcomes) else outcomes
+    outcomes = outcomes[outcomes["unit"].isin(_UNITS)] if len(outcomes) else outcomes
     if outcomes.empty:
         return "\nNo outcomes of its layers are published.\n"
     layers = layer_order(outcomes["layer"])
@@ -155,7 +156,7 @@ def _figures(name: str) -> str:
     ]
     for (corpus, unit, probe), row in error.iterrows():
         values = " | ".join("" if pd.isna(value) else f"{value:.1f}" for value in row)
-        lines.append(f"| {corpus} | {_ERRORS[unit]} | {probe} | {values} |")
+        lines.append(f"| {corpus} | {unit_named(unit).error} | {probe} | {values} |")
     known = sorted({corpus for corpus, unit, _ in error.index if unit == "speaker" and corpus in heard(name)})
     if known:
         lines += ["", f"Speakers are told among all of a corpus; of those of {', '.join(known)} it has heard many."]
@@ -168,11 +169,11 @@ def _lent(name: str) -> str:
     if not lender or finetuned_from(name):
         return ""
     told = []
-    for unit, instrument in (("phone", "telling phones"), ("speaker", "telling speakers")):
-        watched = published_along("speechocean762", instrument)
+    for task in ("phone", "sid"):
+        watched = published_along("speechocean762", task)
         steps = next(mine for encoder, mine in watched.items() if encoder.removesuffix(SECOND_SEED) == name)
         untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
-        told.append(f"{_ERRORS[unit]} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
+        told.append(f"{TASKS[task].units[0].error} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
     return (
         f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on\n"
         "  speechocean762 in a watched training (second seed), untrained, with these convolutions before its first\n"

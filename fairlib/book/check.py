@@ -20,6 +20,7 @@ from fairlib.corpora.handed_over import as_corpus
 from fairlib.corpora.splits import halves
 from fairlib.corpora.table import CorpusError, CorpusWarning, speaker_columns
 from fairlib.files import cache_folder, write_text
+from fairlib.tasks import TASKS
 
 LEAST_UTTERANCES = 4  # of a speaker, for identification
 LEAST_PEOPLE = 5  # in a group; fewer are described and not judged
@@ -130,7 +131,7 @@ def _load(corpus: str | Path | pd.DataFrame) -> tuple[pd.DataFrame, list[str], l
 
 
 def _askable(table: pd.DataFrame, people: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
-    from fairlib.findings.questions import TASKS, reasons_against
+    from fairlib.findings.questions import reasons_against
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CorpusWarning)
@@ -144,8 +145,8 @@ def _askable(table: pd.DataFrame, people: pd.DataFrame) -> tuple[dict[str, str],
         left_out["sid"] = f"{_count(few.sum(), 'speaker')} with fewer than {LEAST_UTTERANCES} utterances"
     if silent:
         left_out |= dict.fromkeys(["asr", "phone"], f"{_count(silent, 'utterance')} without a transcript")
-    left_out = {TASKS[task]: who for task, who in left_out.items() if task not in impossible}
-    return left_out, {TASKS[task]: why for task, why in impossible.items()}
+    left_out = {TASKS[task].title: who for task, who in left_out.items() if task not in impossible}
+    return left_out, {TASKS[task].title: why for task, why in impossible.items()}
 
 
 # ---- audio ----
@@ -279,7 +280,7 @@ def written(check: CorpusCheck, chapters: Mapping[str, str] | None = None) -> st
 def of_chapters(check: CorpusCheck) -> dict[str, str]:
     """Which chapters can be run on a corpus, by which columns, and what each leaves out; a sentence each, by name."""
     from fairlib.book.chapters import chapters
-    from fairlib.findings.questions import DESCRIBES, TASKS, refusal
+    from fairlib.findings.questions import DESCRIBES, refusal
 
     divided = [by for by, mine in check.groups.dropna(subset="group").groupby("by", sort=False) if len(mine) > 1]
     told = {}
@@ -299,7 +300,7 @@ def of_chapters(check: CorpusCheck) -> dict[str, str]:
         else:
             told[name] = "describes it" if name in DESCRIBES else "runs"
             told[name] += f" by {', '.join(possible)}" if compares else ""
-            asked = [TASKS[task] for task in chapter.tasks]
+            asked = [TASKS[task].title for task in chapter.tasks]
             lacking = [task for task in asked if task in check.impossible]
             told[name] += f"; without {' and '.join(lacking)}" if lacking else ""
             told[name] += "".join(

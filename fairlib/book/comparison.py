@@ -20,9 +20,8 @@ from fairlib.display.words import encoder_label, interval, percent
 from fairlib.files import write_text
 from fairlib.findings import main_contrast
 from fairlib.findings.layers import layer_errors
+from fairlib.tasks import TASKS
 
-UNITS = {"sid": "speaker", "asr": "char", "phone": "phone"}
-TASKS = {"sid": "Telling speakers", "asr": "Writing down speech", "phone": "Telling phones"}
 _ROW = ["encoder", "layer", "task", "unit", "probe", "seed", "corpus", "utterance_id"]
 
 
@@ -146,13 +145,14 @@ def _outcomes(mine: pd.DataFrame, theirs: pd.DataFrame) -> str:
 def _tasks(record_a, record_b, outcomes_a: pd.DataFrame, outcomes_b: pd.DataFrame) -> list[dict[str, Any]]:
     """Each task's layers and gaps, of both runs' own encoders."""
     tasks = []
-    for task, unit in UNITS.items():
+    for task, unit, probe in (entry.main for entry in TASKS.values()):
         sides, names = [], []
         for letter, record, outcomes in (("A", record_a, outcomes_a), ("B", record_b, outcomes_b)):
             chosen = record["parameters"]
             if outcomes.empty or "encoder" not in chosen:
                 continue
-            probe = chosen.get("probe", "context") if task == "asr" else "linear"
+            if task == "asr":
+                probe = chosen.get("probe", probe)
             main = {"encoder": chosen["encoder"], "task": task, "unit": unit, "probe": probe}
             rows = outcomes[(outcomes[list(main)] == pd.Series(main)).all(axis=1)]
             if len(rows):
@@ -219,7 +219,7 @@ def told(compared: Mapping[str, Any]) -> str:
     lines += ["", "What differs", *(f"  {line}" for line in compared["differing"] or ["nothing that is recorded"])]
     lines += ["", "Outcomes", f"  {compared['outcomes']}"]
     for task in compared["tasks"]:
-        lines += ["", f"{TASKS[task['task']]}: {_heading(task)}", f"  {task['note']}"]
+        lines += ["", f"{TASKS[task['task']].heading}: {_heading(task)}", f"  {task['note']}"]
         if task["gaps"] is not None:
             lines.append(f"  {'layer':8}{'contrast':28}{'A less B':24}p (Holm)")
             for row in task["gaps"].to_dict("records"):
@@ -271,7 +271,10 @@ def _task_section(task: Mapping[str, Any]) -> list[str]:
                 task["bias"], contrast=task["contrast"], title=title, description=f"{title}. {task['note']}"
             )
         )
-    parts = [f"<h2>{TASKS[task['task']]}</h2>", *(mimebundle(chart.to_dict())["text/html"] for chart in drawn)]
+    parts = [
+        f"<h2>{TASKS[task['task']].heading}</h2>",
+        *(mimebundle(chart.to_dict())["text/html"] for chart in drawn),
+    ]
     parts.append(f"<p>{escape(task['note'])}</p>")
     if task["gaps"] is not None:
         rows = []

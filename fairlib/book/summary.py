@@ -18,9 +18,9 @@ from fairlib.book.chapters import Chapter
 from fairlib.book.provenance import code_version, package_versions
 from fairlib.display.words import capital, listing, plain
 from fairlib.files import write_text
+from fairlib.tasks import task_named
 
 VERDICTS = ("supported", "contradicted", "inconclusive")
-TASKS = {"sid": "speakers", "asr": "characters", "phone": "phones"}
 
 
 def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]) -> None:
@@ -132,7 +132,7 @@ def _outcomes(facts: Mapping[Chapter, Mapping[str, Any]]) -> pd.DataFrame:
             row = {
                 "encoder": plain(table["encoder"]),
                 "corpus": plain(table["corpus"]),
-                "probed for": TASKS.get(table["task"], table["task"]),
+                "probed for": task_named(table["task"]).command,
                 "origin": table["origin"] or "computed",
                 "first made": ", ".join(filter(None, [table["device"], _took(table["duration_s"])])),
                 "weights": f"`{weights}`",

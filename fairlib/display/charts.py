@@ -23,6 +23,7 @@ from fairlib.display.rendering import use_book_renderer as use_book_renderer  # 
 from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.words import SCALE_WORDS, encoder_label, percent, sides
 from fairlib.findings import SATURATED, main_contrast, the_encoder
+from fairlib.tasks import unit_named
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.
@@ -47,13 +48,6 @@ SCALES = {
     "difference": dict(title="difference in error (points)", neutral=0.0, factor=100.0, format="+~f", axis="linear"),
     "ratio": dict(title="ratio of errors", neutral=1.0, factor=1.0, format=".2~f", axis="log"),
     "log_odds": dict(title="log odds ratio of error", neutral=0.0, factor=1.0, format="+~f", axis="linear"),
-}
-ERROR_TITLES = {
-    "speaker": "utterances given to a wrong speaker",
-    "speaker, channel perturbed": "utterances given to a wrong speaker",
-    "char": "character error rate",
-    "word": "word error rate",
-    "phone": "frames given a wrong phone",
 }
 LAYER_TITLE = "layer of the encoder"
 
@@ -103,7 +97,7 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
     places = _places(rows["line"])
     looks = {name: _look(PALETTE, at) for name, at in places.items()}
     bottom, top = span = _error_span(pd.concat([rows, reference]))
-    axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
+    axis = _level_axis(f"{unit_named(rows['unit'].iloc[0]).on_axis} (%)", format="%")
     y = _vertical(alt.Scale(domain=span, nice=False, zero=False), axis)
     parts: list[alt.Chart] = []
     if rows["hollow"].any() and top > SATURATED:
@@ -210,7 +204,7 @@ def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, hei
     _need_words(title, description)
     rows = _finite(_one(errors, "unit").rename(columns={"error": "value"}))
     span = _error_span(rows)
-    axis = _level_axis(f"{ERROR_TITLES.get(str(rows['unit'].iloc[0]), 'error')} (%)", format="%")
+    axis = _level_axis(f"{unit_named(rows['unit'].iloc[0]).on_axis} (%)", format="%")
     y = _vertical(alt.Scale(domain=span, nice=False, zero=False), axis)
     parts = _encoder_lines(rows, y, span, ".1%", height)
     notes = ["Bands: 95 % intervals over speakers.", *([NO_ZERO] if span[0] else [])]

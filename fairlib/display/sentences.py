@@ -19,6 +19,7 @@ from fairlib.display.words import (
     sides,
 )
 from fairlib.findings import Finding, gaps, mean_error
+from fairlib.tasks import task_named, unit_named
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
@@ -27,7 +28,7 @@ def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     first, second = sides(str(rows["by"].iloc[0]), contrast)
     higher, lower = (int((rows["biased"] & (rows["estimate"] * sign > 0)).sum()) for sign in (1, -1))
     n = len(rows)
-    what = {"sid": "are misidentified", "asr": "are misrecognised"}.get(str(rows["task"].iloc[0]), "are misheard")
+    what = task_named(rows["task"].iloc[0]).mistaken
     if not higher and not lower:
         return f"No layer tells whether {first} {what} more often than {second}, or less"
     if higher >= lower:
@@ -61,12 +62,8 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     table = mine.set_index(["layer", "group"])["error"]
     best = (mine["error"] * mine["n_utterances"]).groupby(mine["layer"]).sum().idxmin()
     one, other = contrast_groups(contrast)
-    what = {"speaker": "of their utterances", "char": "of their characters", "phone": "of their sounds"}
-    unit = what.get(str(rows["unit"].iloc[0]), "of their words")
-    said = f"{capital(first)} are misheard"
-    if str(rows["unit"].iloc[0]) == "speaker":
-        said = f"{capital(first)} are taken for somebody else"
-    sentence = f"{said} in {percent(table[(best, one)])} {unit}"
+    said = unit_named(rows["unit"].iloc[0]).plainly.format(percent(table[(best, one)]))
+    sentence = f"{capital(first)} {said}"
     if (best, other) in table.index:
         sentence += f", {second} in {percent(table[(best, other)])}"
     sentence += f", at the layer with the fewest errors (layer {best})."
@@ -253,30 +250,7 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
             " speech where others have heard thousands; what holds for them need not hold for encoders of"
             " full size."
         )
-    if task == "sid":
-        points.append(
-            "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
-            " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
-            " question is asked further down."
-        )
-    if task == "asr":
-        points.append(
-            "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
-            " those layers are marked. How many hours of which group the probe was trained on can itself make"
-            " a gap."
-        )
-    if task == "phone":
-        points += [
-            (
-                "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
-                " and a dictionary of adults' American English. Where a speaker says it otherwise, the label is wrong,"
-                " and a probe that hears better is punished for it."
-            ),
-            (
-                "**One kind of probe.** A layer may hold what these probes cannot read. They are the same for every"
-                " layer and control, so that layers can be compared; what is lowest here is best read, not best held."
-            ),
-        ]
+    points += task_named(task).cautions
     if by:
         points += [
             (

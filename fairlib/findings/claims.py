@@ -23,7 +23,8 @@ from fairlib.findings import (
     whose_gap,
 )
 from fairlib.findings.opposite import c2_finding
-from fairlib.findings.survey import INSTRUMENTS, every_encoder, published
+from fairlib.findings.survey import every_encoder, published
+from fairlib.tasks import TASKS
 
 CLAIMS = {
     "begins": "unequal from the first layers on",
@@ -47,7 +48,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
         nothing is published of the corpus.
     """
     rows, family = [], every_encoder(corpus)
-    for instrument, (task, unit, probe) in INSTRUMENTS.items():
+    for task, unit, probe in (entry.main for entry in TASKS.values()):
         for name, mine in family.items():
             outcomes = mine[mine["unit"] == unit]
             own = outcomes[outcomes["encoder"] == name]
@@ -63,7 +64,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
                 continue
             error = mean_error(own)["error"].min()
             rows += [
-                {"encoder": name, "instrument": instrument, "claim": claim, "error": error, "finding": finding}
+                {"encoder": name, "instrument": TASKS[task].title, "claim": claim, "error": error, "finding": finding}
                 for claim, finding in found.items()
             ]
     return pd.DataFrame(rows, columns=["encoder", "instrument", "claim", "error", "finding"])
@@ -78,7 +79,7 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
     found = {"begins": where_bias_begins(bias, encoder, contrast)}
     if set(controls(encoder)) <= there:
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
-    if task != "phone":  # of which the claim says nothing
+    if TASKS[task].c2:
         found["pattern"] = c2_finding(bias_error_association(own, by=by), task, contrast)
     before = finetuned_from(encoder)
     if before and before[0] in there:
@@ -97,7 +98,7 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
         A row for each corpus (synthetic ones left out) and encoder, at the encoder's best layer; empty where nothing is
         published.
     """
-    which = INSTRUMENTS["telling speakers"]
+    which = TASKS["sid"].main
     corpora = sorted({*CORPUS_NAMES} - {corpus, "planted"})
     rows = []
     for other in corpora:
@@ -138,10 +139,10 @@ def told(table: pd.DataFrame) -> list[str]:
     Example:
         >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
         >>> table = pd.DataFrame(rows, columns=["encoder", "finding"])
-        >>> table = table.assign(instrument="telling phones", claim="whose")
+        >>> table = table.assign(instrument="phone classification", claim="whose")
         >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
         >>> told(table)
-        ['**The encoder’s own doing?** Telling phones: supported for 2 of 3, contradicted for c.']
+        ['**The encoder’s own doing?** Phone classification: supported for 2 of 3, contradicted for c.']
     """
     lines = []
     for claim, question in CLAIMS.items():

@@ -25,6 +25,7 @@ from fairlib.bias import (
 )
 from fairlib.bias.contrasts import BETWEEN, WORST
 from fairlib.display.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
+from fairlib.tasks import unit_named
 
 SATURATED = 0.6
 FEWEST_JUDGED = 10  # people on either side; of fewer nothing is judged
@@ -127,9 +128,9 @@ def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = S
     """
     error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
     keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])
-    written = table["unit"].isin(["char", "word"]).to_numpy()
+    saturates = table["unit"].map(lambda unit: unit_named(unit).saturates).to_numpy(bool)
     overall = error.reindex(keys).to_numpy()
-    return table.assign(overall=overall, saturated=written & (overall > limit))
+    return table.assign(overall=overall, saturated=saturates & (overall > limit))
 
 
 def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 from fairlib.bias import layer_order, random_numbers
 from fairlib.display.words import encoder_label, listing, percent
 from fairlib.findings import Finding, not_asked
+from fairlib.tasks import unit_named
 
 BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
 LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."
@@ -145,13 +146,9 @@ def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -
     return pd.DataFrame(rows)
 
 
-QUESTIONS = {"phone": "Which phone sounds", "speaker": "Who speaks", "char": "What is said", "word": "What is said"}
-QUESTIONS["target"] = "Whether one person speaks"  # in verification
-
-
 def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
     """Title and description of a chart of one unit's errors by layer, from `layer_errors`."""
-    question = QUESTIONS[errors["unit"].iloc[0]]
+    question = unit_named(errors["unit"].iloc[0]).question
     lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
     mine = lowest.loc[encoder]
     others = lowest.drop(encoder)
@@ -179,7 +176,7 @@ def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
             f"{percent(e)}\n{percent(low)} to {percent(high)}"
             for e, low, high in errors[["error", "low", "high"]].values
         ],
-        unit=errors["unit"].map({"phone": "phones", "speaker": "speakers", "char": "characters", "word": "words"}),
+        unit=errors["unit"].map(lambda unit: unit_named(unit).many),
     )
     rows = []
     for name, mine in texts.groupby("encoder", sort=False):

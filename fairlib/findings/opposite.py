@@ -6,12 +6,7 @@ import pandas as pd
 
 from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing
 from fairlib.findings import FEWEST_RULE, Finding, of_people
-
-C2_CLAIMS = {
-    "sid": "In speaker identification, bias is lowest in the layers where the error is lowest.",
-    "asr": "In speech recognition, bias is highest in the layers where the error is lowest.",
-}
-
+from fairlib.tasks import TASKS
 
 RULE = (
     "Bias goes with error in an encoder, task and scale when Spearman's rank correlation over layers between the error"
@@ -43,7 +38,7 @@ def c2_finding(associations: pd.DataFrame, task: str, contrast: str, scale: str 
         f" compare with ({known}).",
         "not shown": f"In {name} no association between gap and error is shown ({known}).",
     }
-    found = Finding(C2_CLAIMS[task], RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
+    found = Finding(TASKS[task].c2_claim, RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
     return of_people(found, chosen, str(row["by"]), contrast)
 
 

@@ -20,8 +20,9 @@ from fairlib.encoders import (
 )
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.findings.layers import layer_errors
-from fairlib.findings.survey import INSTRUMENTS, published, published_twin
+from fairlib.findings.survey import published, published_twin
 from fairlib.probes import ProbeError
+from fairlib.tasks import TASKS
 
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
@@ -65,7 +66,7 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
     return (found or {UNTRAINED: ask(f"random:{encoder}")}) | {end: ask(encoder)}
 
 
-def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.DataFrame]]:
+def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]]:
     """What is published of every encoder of ours along its pretraining, from before its first step: by encoder,
     outcomes by step, its end last.
 
@@ -73,13 +74,13 @@ def published_along(corpus: str, instrument: str) -> dict[str, dict[int, pd.Data
     the convolutions began trained (`started_from`), the untrained twin stands before the first step.
 
     Args:
-        instrument: one of `fairlib.findings.survey.INSTRUMENTS`, such as "telling phones".
+        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken.
 
     Example:
-        >>> list(published_along("speechocean762", "telling phones")["pocket-hubert"])
+        >>> list(published_along("speechocean762", "phone")["pocket-hubert"])
         [0, 400, 1600, 6400, 10000]
     """
-    which, found = INSTRUMENTS[instrument], {}
+    which, found = TASKS[task].main, {}
     for name in shipped_encoders():
         log = pretraining_log(name)
         for one in (name, f"{name}{SECOND_SEED}"):

@@ -9,10 +9,10 @@ import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
 from fairlib.corpora import CorpusError, halves
-from fairlib.display.words import capital, listing, people
+from fairlib.display.words import listing, people
 from fairlib.outcomes import provenance, published_outcomes
+from fairlib.tasks import TASKS, task_named
 
-TASKS = {"sid": "speaker identification", "asr": "speech recognition", "phone": "phone classification"}
 VERIFIED = (
     "Fewer than two people have the {} utterances that speaker identification needs. In its place stands speaker"
     " verification, which needs two of each: an error is that two utterances of one person are taken for two people’s,"
@@ -60,7 +60,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     """Ask each task in turn, and keep the groups with enough people in all of them.
 
     Args:
-        asks: by a key of `TASKS`, what gives the outcomes of its encoders.
+        asks: by a key of `fairlib.tasks.TASKS`, what gives the outcomes of its encoders.
         by: the speaker column whose groups are compared; without it everybody is kept.
 
     Example:
@@ -87,7 +87,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
         joined = {task: only_groups(table, by, groups) for task, table in joined.items() if task not in lacking}
         said += _left_out(sizes, groups, by)
         contrast = leading({group: sizes[next(iter(joined))][group] for group in groups}, by) if joined else ""
-    said += [f"{capital(TASKS[task])} is not asked of this corpus: {why}" for task, why in refused.items()]
+    said += [f"{task_named(task).heading} is not asked of this corpus: {why}" for task, why in refused.items()]
     runs = [table for task in joined for table in tables[task]]
     return Asked(joined, groups, contrast, refused, said, runs)
 
@@ -165,18 +165,18 @@ def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
     """What a page should say of a task's outcomes before it shows them."""
     from fairlib.probes.speakers import FEWEST_UTTERANCES
 
-    lines = []
+    title, lines = task_named(task).title, []
     if task == "sid" and (tables[0]["unit"] == "target").any():
         lines.append(VERIFIED.format(FEWEST_UTTERANCES))
     from_store = provenance(tables[0])
     few = from_store.get("left_out")
     if task == "sid" and few:
         least = 2 if lines else FEWEST_UTTERANCES
-        lines.append(f"{len(few)} people with fewer than {least} utterances are left out of {TASKS[task]}.")
+        lines.append(f"{len(few)} people with fewer than {least} utterances are left out of {title}.")
     gone = from_store.get("utterances_left_out")
     if gone:
         why = ", ".join(f"{count} for {reason}" for reason, count in gone["because"].items())
-        lines.append(f"{gone['utterances']} of {gone['of']} utterances are left out of {TASKS[task]}: {why}.")
+        lines.append(f"{gone['utterances']} of {gone['of']} utterances are left out of {title}: {why}.")
     return lines
 
 
@@ -241,8 +241,8 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table
         return ""
     try:
         if table is None:
-            probes = {"sid": "linear", "asr": "context", "phone": "linear"}
-            tested = {task: published_outcomes("logmel", corpus, task, probes[task]) for task in tasks} if by else {}
+            asked = tasks if by else ()
+            tested = {task: published_outcomes("logmel", corpus, task, TASKS[task].probe) for task in asked}
             _, sizes, lacking = _comparable(tested, by)
             whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in tested]
         else:

@@ -25,6 +25,7 @@ from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import ProbeError, probe_characters, probe_phones, probe_speakers
+from fairlib.tasks import TASKS, unit_named
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
@@ -54,7 +55,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
     choices |= views
     for name in _others(encoder):
-        theirs = published(name, corpus, "sid", "speaker", "linear")
+        theirs = published(name, corpus, *TASKS["sid"].main)
         if corpus in heard(name.partition("-seed")[0]):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
@@ -79,11 +80,11 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         elif "balanced" in kind:
             choices["phones, a probe taught equal shares"] = rows
     for name in _others(encoder):
-        for unit, task, probe in (("char", "asr", "context"), ("phone", "phone", "linear")):
-            theirs = published(name, corpus, task, unit, probe)
+        for task in ("asr", "phone"):
+            theirs = published(name, corpus, *TASKS[task].main)
             if len(theirs):
                 label = _short(name)
-                choices[f"phones from {label}" if unit == "phone" else f"{label} instead"] = theirs
+                choices[f"phones from {label}" if task == "phone" else f"{label} instead"] = theirs
     return choices
 
 
@@ -131,7 +132,7 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
         for at, layer in places.items():
             if layer in bias.index and np.isfinite(bias.loc[layer, "estimate"]):
                 gap = bias.loc[layer, ["estimate", "low", "high", "n_speakers_a", "n_speakers_b"]].to_dict()
-                saturated = bool(error[layer] > SATURATED and outcomes["task"].iloc[0] == "asr")
+                saturated = bool(error[layer] > SATURATED and unit_named(outcomes["unit"].iloc[0]).saturates)
                 rows.append(
                     {"name": name, "at": at, "layer": layer, "error": error[layer], "saturated": saturated} | gap
                 )

@@ -11,26 +11,9 @@ from fairlib.display.words import encoder_label, number, percent
 from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
+from fairlib.tasks import PERTURBED, TASKS, unit_named
 
-INSTRUMENTS = {  # task, unit and probe of the chapters' main figures
-    "telling speakers": ("sid", "speaker", "linear"),
-    "writing characters": ("asr", "char", "context"),
-    "telling phones": ("phone", "phone", "linear"),
-}
-
-# Speakers told with every utterance through a channel of its own: a unit beside those told as recorded.
-PERTURBED = "speaker, channel perturbed"
-MEASURED = [
-    *((which, which[1]) for which in INSTRUMENTS.values()),
-    (("sid", "speaker", "linear, perturbed channel"), PERTURBED),
-]
-
-WRONG = {
-    "phone": "of frames a wrong phone",
-    "char": "of characters wrong",
-    "speaker": "of utterances a wrong speaker",
-    PERTURBED: "of utterances a wrong speaker, each through a channel of its own",
-}
+SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 
 
 def published(encoder: str, corpus: str, task: str, unit: str, probe: str) -> pd.DataFrame:
@@ -55,7 +38,7 @@ def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) 
 
 def strangers(corpus: str) -> set[str]:
     """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
-    tested = [published("logmel", corpus, *INSTRUMENTS[what]) for what in ("telling phones", "writing characters")]
+    tested = [published("logmel", corpus, *TASKS[task].main) for task in ("phone", "asr")]
     return set(pd.concat(tested)["speaker_id"])
 
 
@@ -75,8 +58,11 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
         ['pocket-hubert']
     """
 
+    measured = [(task.main, task.main[1]) for task in TASKS.values()]
+    measured.append((("sid", "speaker", "linear, perturbed channel"), PERTURBED))
+
     def all_of(ask: Callable, name: str) -> pd.DataFrame:
-        return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in MEASURED])
+        return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in measured])
 
     unheard = strangers(corpus)
     signal = all_of(published, "logmel")
@@ -96,7 +82,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
 
     Args:
         family: from `every_encoder`.
-        unit: a key of `WRONG`.
+        unit: one of `SHOWN`.
         encoder: whose untrained twin is drawn too.
         where: ends the title, such as ", on LibriSpeech".
 
@@ -119,9 +105,10 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     errors = layer_errors(pd.concat(drawn.values()))
     lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
     best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
-    title = f"The best layer gives {best} {WRONG[unit]}{where}"
+    wrong = unit_named(unit).wrong
+    title = f"The best layer gives {best} {wrong}{where}"
     if len(lowest) > 1:
-        title = f"Best layers give {best} to {worst} {WRONG[unit]}{where}"
+        title = f"Best layers give {best} to {worst} {wrong}{where}"
         ends = [drawn[name] for name in lowest.index[[0, -1]]]
         both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
         together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
@@ -133,7 +120,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     return {
         "errors": errors,
         "title": title,
-        "description": f"Lines by layer, one for each pretrained encoder, of the share {WRONG[unit]}, beside log-mel. "
+        "description": f"Lines by layer, one for each pretrained encoder, of the share {wrong}, beside log-mel. "
         "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, "
         "on the same people.",
     }
@@ -144,7 +131,7 @@ def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
 
     Args:
         family: from `every_encoder`.
-        unit: a key of `WRONG`.
+        unit: one of `SHOWN`.
     """
     rows = []
     for name, outcomes in family.items():
@@ -171,12 +158,11 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Args:
         family: from `every_encoder`.
     """
-    units = {"phone": "wrong phones", "char": "wrong characters", "speaker": "wrong speakers"}
-    units[PERTURBED] = "wrong speakers, channel perturbed"
     rows = []
     for name, outcomes in family.items():
         row = {"encoder": encoder_label(name)}
-        for unit, told_as in units.items():
+        for unit in SHOWN:
+            told_as = f"wrong {unit_named(unit).many}"
             same = outcomes[outcomes["unit"] == unit]
             mine = same[same["encoder"] == name]
             if mine.empty:

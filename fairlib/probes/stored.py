@@ -24,6 +24,7 @@ from fairlib.outcomes import COLUMNS, METHOD, Entry, read_outcomes, read_publish
 from fairlib.probes.splits import ProbeError, corpus_name
 from fairlib.probes.transcripts import text_version
 from fairlib.progress import stage
+from fairlib.tasks import task_named
 
 _POOLED_BYTES = 1e9  # of pooled features that are worth keeping until the process ends
 
@@ -70,15 +71,12 @@ def stored(
     entries = [None if force else read_outcomes({**key, "seed": seed}) for seed in range(seeds)]
     if any(entry is None for entry in entries):
         work = Work(what, table, extra_tables, key)
-        with stage(f"probing {_LABELS[task]}, {encoder} on {name}, {probe}", seeds, "seeds") as done:
+        with stage(f"probing {task_named(task).command}, {encoder} on {name}, {probe}", seeds, "seeds") as done:
             for seed, entry in enumerate(entries):
                 entries[seed] = entry or _computed(work, seed, compute, speaker_columns(table))
                 done()
         work.clear()
     return together(entries)
-
-
-_LABELS = {"sid": "speakers", "asr": "characters", "phone": "phones"}
 
 
 def _computed(work: Work, seed: int, compute: Callable, of_speakers: list[str]) -> Entry:

@@ -10,7 +10,7 @@ from browser import Browser, find_chromium
 from fairlib import cli
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
-from fairlib.book import comparison, runs
+from fairlib.book import runs
 from fairlib.book.chapters import check
 from fairlib.book.comparison import compare, told, write_page
 from fairlib.book.runs import RunError
@@ -173,7 +173,3 @@ def test_the_page_draws_both_runs_and_asks_for_nothing(make, tmp_path):
         assert browser.evaluate(lines) == [2, 2]
         assert browser.evaluate("document.documentElement.scrollWidth") <= 390
         assert [address for address in browser.requests() if not address.startswith(("file:", "data:"))] == []
-
-
-def test_every_unit_that_is_compared_belongs_to_its_task():
-    assert comparison.UNITS.keys() == comparison.TASKS.keys()

@@ -9,7 +9,8 @@ from fairlib.book.chapters import ROOT
 from fairlib.encoders import finetuned_from, heard
 from fairlib.findings import claims, main_contrast, where_bias_begins
 from fairlib.findings.claims import judged, verdicts_table
-from fairlib.findings.survey import INSTRUMENTS, published, strangers
+from fairlib.findings.survey import published, strangers
+from fairlib.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,9 @@ def test_the_verdict_is_that_of_the_chapter(table):
     outcomes = fairlib.probe_speakers("pocket-hubert", "speechocean762", seeds=5)
     bias = group_bias(outcomes, by="age_group")
     chapter = where_bias_begins(bias, "pocket-hubert", main_contrast(bias, "pocket-hubert"))
-    mine = table.set_index(["encoder", "instrument", "claim"]).loc[("pocket-hubert", "telling speakers", "begins")]
+    mine = table.set_index(["encoder", "instrument", "claim"]).loc[
+        ("pocket-hubert", "speaker identification", "begins")
+    ]
     assert mine["finding"].verdict == chapter.verdict
     assert [row["estimate"] for row in mine["finding"].evidence] == pytest.approx(
         [row["estimate"] for row in chapter.evidence]
@@ -32,21 +35,21 @@ def test_every_published_encoder_is_judged_and_every_fine_tuned_one_beside_what_
     assert {"pocket-hubert", "pocket-wav2vec2", "pocket-hubert-children"} <= set(table["encoder"])
     tuned = set(table.loc[table["claim"] == "tuned", "encoder"])
     assert tuned and all(finetuned_from(name) for name in tuned)
-    assert set(table.loc[table["instrument"] == "telling phones", "claim"]) <= {"begins", "whose", "tuned"}
-    phones = table[table["instrument"] == "telling phones"]
+    assert set(table.loc[table["instrument"] == "phone classification", "claim"]) <= {"begins", "whose", "tuned"}
+    phones = table[table["instrument"] == "phone classification"]
     shown = verdicts_table(phones)
     assert len(shown) == phones["encoder"].nunique() and "opposite patterns" not in shown
 
 
 def test_people_whom_an_encoder_has_heard_are_left_out(table):
-    which = INSTRUMENTS["telling speakers"]
+    which = TASKS["sid"].main
     everybody = published("pocket-hubert-children", "speechocean762", *which)
     strangers = set(published("logmel", "speechocean762", "phone", "phone", "linear")["speaker_id"])
     assert "speechocean762" in heard("pocket-hubert-children") and strangers < set(everybody["speaker_id"])
     kept = everybody[everybody["speaker_id"].isin(strangers)].query("layer == '1'")
     bias = group_bias(kept, by="age_group", permutations=50).query("scale == 'log_odds'")
     mine = table.set_index(["encoder", "instrument", "claim"]).loc[
-        ("pocket-hubert-children", "telling speakers", "begins")
+        ("pocket-hubert-children", "speaker identification", "begins")
     ]
     assert {row["layer"]: row["estimate"] for row in mine["finding"].evidence}["1"] == pytest.approx(
         bias["estimate"].iloc[0]
@@ -57,16 +60,19 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
     found = verdicts.groupby(["claim", "instrument"])["verdict"].agg(set)
-    unequal = ["telling speakers", "telling phones"]
+    unequal = ["speaker identification", "phone classification"]
     for words, claim, instruments, verdict in [
         ("served unequally from the first layers on", "begins", unequal, "supported"),
         ("The plain spectrogram shows these gaps too, and no layer is shown to", "whose", unequal, "contradicted"),
         ("After fine-tuning for recognition they are still there", "tuned", unequal, "supported"),
-        ("In written characters no gap could be told", "begins", ["writing characters"], "inconclusive"),
+        ("In written characters no gap could be told", "begins", ["speech recognition"], "inconclusive"),
     ]:
         assert words in readme
         assert all(found[claim][instrument] == {verdict} for instrument in instruments)
-    sides = {"telling speakers": "children worse in telling who", "telling phones": "better in telling which phone"}
+    sides = {
+        "speaker identification": "children worse in telling who",
+        "phone classification": "better in telling which phone",
+    }
     for instrument, words in sides.items():
         begins = verdicts[(verdicts["claim"] == "begins") & (verdicts["instrument"] == instrument)]
         gaps = [row["estimate"] for finding in begins["finding"] for row in finding.evidence]
@@ -80,5 +86,5 @@ def test_where_nothing_is_published_nothing_is_judged():
 @pytest.mark.filterwarnings("ignore:Groups of sex with fewer")
 def test_encoders_that_have_heard_nearly_everybody_are_not_judged():
     assert "librispeech" in heard("pocket-hubert") and len(strangers("librispeech")) == 7
-    assert len(published("pocket-hubert", "librispeech", *INSTRUMENTS["telling speakers"]))
+    assert len(published("pocket-hubert", "librispeech", *TASKS["sid"].main))
     assert judged("librispeech", "sex").empty

@@ -6,7 +6,6 @@ from test_layers import outcomes
 
 from fairlib.encoders import encoder_fingerprint, heard
 from fairlib.findings.survey import (
-    INSTRUMENTS,
     encoders_table,
     every_encoder,
     layers_table,
@@ -15,6 +14,7 @@ from fairlib.findings.survey import (
     side_by_side,
     strangers,
 )
+from fairlib.tasks import TASKS
 
 
 def test_the_table_tells_the_best_layer_and_its_controls():
@@ -71,7 +71,7 @@ def test_an_encoder_that_has_heard_some_people_stands_among_strangers():
 
 
 def test_encoders_of_one_shape_share_their_untrained_twin():
-    which = INSTRUMENTS["telling phones"]
+    which = TASKS["phone"].main
     one, other = (
         published_twin(name, "speechocean762", *which) for name in ("pocket-hubert", "pocket-hubert-children")
     )
@@ -83,5 +83,5 @@ def test_encoders_of_one_shape_share_their_untrained_twin():
 
 
 def test_an_encoder_that_has_heard_everybody_is_left_out():
-    assert len(published("pocket-hubert", "commonvoice", *INSTRUMENTS["telling speakers"]))
+    assert len(published("pocket-hubert", "commonvoice", *TASKS["sid"].main))
     assert "commonvoice" in heard("pocket-hubert") and every_encoder("commonvoice") == {}
