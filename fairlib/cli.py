@@ -84,32 +84,31 @@ def list_corpora(ctx: typer.Context) -> None:
     """List the corpora, which of them are found under FAIRLIB_DATA, and what each allows or would allow."""
     if ctx.invoked_subcommand:
         return
-    from fairlib.corpora import CORPUS_NAMES, CorpusError, load_corpus
-    from fairlib.corpora.download import ARCHIVES, ON_REQUEST, USUAL_PARTS
+    from fairlib.corpora import CORPORA, CorpusError, load_corpus
+    from fairlib.corpora.download import ON_REQUEST
 
-    for name in CORPUS_NAMES:
-        groups = ", ".join(chapters.GROUPS[name])
-        if name in ("synthetic", "planted"):
+    for name, about in CORPORA.items():
+        groups = ", ".join(about.groups)
+        if about.synthetic:
             print(f"{name:16}synthetic speech, made on first use, no data needed; groups by {groups}")
             continue
         try:
             table = load_corpus(name, on_error="skip")
         except CorpusError as error:
-            how = f"{ON_REQUEST.get(name)}."
-            if name in ARCHIVES:
-                parts = USUAL_PARTS.get(name, tuple(ARCHIVES[name]))
-                size = sum(ARCHIVES[name][part].megabytes for part in parts)
+            how = f"{about.on_request}." if about.on_request else ""
+            if about.archives:
+                size = sum(archive.megabytes for archive in about.to_fetch().values())
                 how = f"Or have it fetched: fairlib corpora fetch {name} ({size} MB)."
             print(f"{name:16}not found; it would allow groups by {groups}. {error} {how}")
             continue
-        recorded = [column for column in chapters.GROUPS[name] if column in table]
+        recorded = [column for column in about.groups if column in table]
         there = [column for column in recorded if table[column].nunique() > 1]
         print(
             f"{name:16}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
             f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(there) or 'nothing recorded'}"
         )
-    for name in [name for name in ON_REQUEST if name not in CORPUS_NAMES]:
-        print(f"{name:16}on request. {ON_REQUEST[name]}.")
+    for name, how in ON_REQUEST.items():
+        print(f"{name:16}on request. {how}.")
     print(f"{'your own':16}a CSV beside its audio, or a folder that datasets saved; groups by its own columns")
 
 

@@ -149,8 +149,8 @@ else:
 
 # %% tags=["hide-input"]
 elsewhere = {}
-for other in corpora.CORPUS_NAMES:
-    found = {} if other in (corpus, "planted") else every_encoder(other)
+for other in corpora.CORPORA:
+    found = {} if other == corpus or corpora.is_synthetic(other) else every_encoder(other)
     spoken = {name: mine for name, mine in found.items() if (mine["unit"] == "phone").any()}
     if not spoken:
         continue
@@ -204,7 +204,7 @@ else:
 # stands for the beginning, and between the two nothing was measured.
 
 # %% tags=["hide-input"]
-for where in dict.fromkeys((corpus, *corpora.CORPUS_NAMES)):
+for where in dict.fromkeys((corpus, *corpora.CORPORA)):
     watched = pretraining.published_along(where, "phone")
     if not watched:
         continue

@@ -64,6 +64,7 @@ import fairlib
 from fairlib import findings
 from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
+from fairlib.corpora import is_synthetic
 from fairlib.display import charts, sentences, words
 from fairlib.findings import questions
 from fairlib.findings.speakers import (
@@ -164,7 +165,7 @@ size = f"{len(people)} speakers, {people['utterances'].sum():,} utterances and {
 glue(
     "own_corpus",
     f"Nobody is meant by this: the page was made from synthetic speech, {size} spoken by a program."
-    if corpus in ("synthetic", "planted")
+    if is_synthetic(corpus)
     else f"It stands on {size}.",
 )
 

@@ -104,13 +104,13 @@ def group_bias(
 
     ``difference`` is the first group's error less the second's, ``ratio`` the first over the second, ``log_odds`` the
     natural logarithm of the odds ratio. No one of them will do: with the same odds ratio everywhere, a ratio rises as
-    errors fall, and a difference is largest near 45 % error. With two groups there is one contrast, against the group
-    of `REFERENCE` (or else the last by name). With more, each group is set against all others, and two contrasts look
-    at all groups of at least ``min_speakers`` speakers at once: "worst vs best", the largest gap between two of them,
-    and "between groups", their standard deviation (of errors, of their logarithms for ``ratio``, whose exponential is
-    given, and of log odds). These two are never below zero, so that their estimates are too large even where all groups
-    are alike: read ``excess``. Their intervals hold the true value at least as often as claimed (as in a triangle, the
-    gap cannot be further from the truth than the groups' deviations are apart).
+    errors fall, and a difference is largest near 45 % error. With two groups there is one contrast, against the
+    reference that the corpora name (or else the last by name). With more, each group is set against all others, and two
+    contrasts look at all groups of at least ``min_speakers`` speakers at once: "worst vs best", the largest gap between
+    two of them, and "between groups", their standard deviation (of errors, of their logarithms for ``ratio``, whose
+    exponential is given, and of log odds). These two are never below zero, so that their estimates are too large even
+    where all groups are alike: read ``excess``. Their intervals hold the true value at least as often as claimed (as in
+    a triangle, the gap cannot be further from the truth than the groups' deviations are apart).
 
     Ratios and odds add half an error and half a hit to each side, so that a cell without errors stays finite; odds of
     an error rate of 1 or more are missing.

@@ -17,16 +17,13 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias.contrasts import contrast_name
-from fairlib.corpora import speaker_columns
+from fairlib.corpora import groups_by, speaker_columns
 from fairlib.corpora.labels import as_text, is_measure, two_answers
 
 SCALES = ("difference", "ratio", "log_odds")
 FEWEST_SHOWN = 5  # people; of fewer a group is not shown, and is in no comparison of the chapters
 
 
-# The group that the other one is set against, where there are two. Fixed beforehand: an order that followed the
-# results would turn every gap positive.
-REFERENCE = {"sex": "male", "age_group": "adult", "group": "clear"}
 CELL = ["encoder", "task", "unit", "probe", "layer"]
 NEEDED = [*CELL, "speaker_id", "utterance_id", "errors", "length"]
 
@@ -171,7 +168,8 @@ def contrasts_between(groups: Iterable[str], by: str) -> list[tuple[str, str, li
         >>> contrasts_between(["male", "female"], "sex")
         [('female vs male', 'female', ['male'])]
     """
-    names = sorted(groups, key=lambda name: (name == REFERENCE.get(by), name))
+    references = {groups.reference for groups in groups_by(by)}
+    names = sorted(groups, key=lambda name: (name in references, name))
     if len(names) == 2:
         return [(contrast_name(*names), names[0], [names[1]])]
     return [(contrast_name(name), name, [other for other in names if other != name]) for name in names]

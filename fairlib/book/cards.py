@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from fairlib.bias import layer_order
+from fairlib.corpora import CORPORA
 from fairlib.display.words import SECOND_SEED
 from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
 from fairlib.files import replace
@@ -24,12 +25,6 @@ _METHODS = {
     "wavlm": "WavLM (Chen et al. 2022): masked prediction of clusters, with speech or noise mixed in",
     "wav2vec2": "wav2vec 2.0 (Baevski et al. 2020): a contrastive task against a learnt codebook",
 }
-_CORPORA = {
-    "librispeech": "LibriSpeech `train-clean-5`, {part}: adult readers of English",
-    "commonvoice": "Common Voice 6.1, {part} of a sample of up to 100 clips in each of 59 languages",
-    "speechocean762": "speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
-}
-_TRAIN = {"librispeech": "three quarters of its speakers"}  # a corpus without halves of its own, see `halves`
 _UNITS = ("phone", "char", "speaker")
 
 
@@ -43,6 +38,7 @@ def card(name: str) -> str:
     lineage = (
         f"fine-tuned for speech recognition from {tuning['finetuned_from']}" if tuning else "pretrained from scratch"
     )
+    licences = ", ".join(f"{about.title} ({about.licence})" for about in CORPORA.values() if about.licence)
     return f"""---
 library_name: transformers
 license: cc-by-4.0
@@ -72,7 +68,7 @@ laptop. Use it for nothing else: it recognises speech far worse than any public 
 {_lent(name)}
 ## Licence
 
-Weights: CC BY 4.0. Data: LibriSpeech (CC BY 4.0), Common Voice (CC0), speechocean762 (free for any use).
+Weights: CC BY 4.0. Data: {licences}.
 """
 
 
@@ -124,10 +120,10 @@ def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
 
 
 def _part(part: dict) -> str:
-    which = "all"
+    about, which = CORPORA[part["corpus"]], "all"
     if part.get("split") == "train":
-        which = _TRAIN.get(part["corpus"], "its train half")
-    return _CORPORA[part["corpus"]].format(part=f"{part['hours']:g} hours" if "hours" in part else which)
+        which = "its train half" if about.own_halves else "three quarters of its speakers"  # see `halves`
+    return about.described.format(part=f"{part['hours']:g} hours" if "hours" in part else which)
 
 
 def _not_heard(corpora: set[str]) -> str:

@@ -18,20 +18,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
 
 NOTEBOOKS = ROOT / "notebooks"
-
-# The speaker columns each corpus can be compared by, the one to start from first.
-GROUPS = {
-    "speechocean762": ("age_group", "sex"),
-    "librispeech": ("sex",),
-    "commonvoice": ("sex", "age_group", "accent"),
-    "synthetic": ("group",),
-    "planted": ("group",),
-}
 
 
 def groups_of(corpus: str) -> tuple[str, ...]:
@@ -40,16 +32,17 @@ def groups_of(corpus: str) -> tuple[str, ...]:
     Raises:
         CorpusError: a corpus of one's own cannot be read, or no column divides its speakers.
     """
-    if corpus in GROUPS:
-        return GROUPS[corpus]
-    from fairlib.corpora import own_groups  # brings pandas, which the corpora above do without
+    if corpus in CORPORA:
+        return tuple(CORPORA[corpus].groups)
+    from fairlib.corpora import own_groups  # brings pandas, which those above do without
 
     return tuple(own_groups(corpus))
 
 
 _CORPUS = (
-    f"corpus: {', '.join(GROUPS)}, looked for under FAIRLIB_DATA (the last two need no data); or one of your own: a CSV"
-    " file, or a folder that datasets saved"
+    f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA"
+    f" ({' and '.join(filter(is_synthetic, CORPORA))} need no data);"
+    " or one of your own: a CSV file, or a folder that datasets saved"
 )
 
 
@@ -85,13 +78,13 @@ class EncoderParameters(Parameters):
     @field_validator("corpus")
     @classmethod
     def _corpus_can_be_found(cls, corpus: str) -> str:
-        if corpus in GROUPS:
+        if corpus in CORPORA:
             return corpus
         path = Path(corpus).expanduser()
         if path.is_dir() or path.is_file() and path.suffix.lower() == ".csv":
             return str(path.resolve())
-        allowed = f"one of {', '.join(GROUPS)}, or a CSV file or a folder of your own that is there"
-        raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, GROUPS)}")
+        allowed = f"one of {', '.join(CORPORA)}, or a CSV file or a folder of your own that is there"
+        raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, CORPORA)}")
 
     @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
     @classmethod
@@ -147,7 +140,7 @@ class StudyParameters(EncoderParameters):
     def _main_group_of_the_corpus(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
             corpus = values["corpus"]
-            if corpus in GROUPS or Path(corpus).expanduser().exists():
+            if corpus in CORPORA or Path(corpus).expanduser().exists():
                 return {**values, "group": groups_of(corpus)[0]}
         return values
 

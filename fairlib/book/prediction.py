@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fairlib.corpora import CorpusError, load_corpus
+from fairlib.corpora import CORPORA, CorpusError, borrowed, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import LOGMEL, EncoderError, configuration
 from fairlib.encoders.devices import best_device, half_precision
 from fairlib.encoders.extraction import BATCH_SECONDS
 from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe
-from fairlib.probes.characters import EXTRA_TRAINING_SPEECH
 from fairlib.probes.speakers import BALANCED_SPEECH
 
 # Of a matrix product's speed. One core of a processor reached 0.67 with a pocket encoder and 0.97 with one of base
@@ -33,8 +32,6 @@ SHARE = 0.8
 # published log-mel outcomes took on one core. On a GPU it was not measured.
 RECURSION = 2e-3
 
-# Utterances, hours and speakers, as published, where a corpus is not at hand.
-SIZES = {"speechocean762": (5000, 5.6, 250), "librispeech": (1519, 5.3, 28), "commonvoice": (5000, 7.4, 2357)}
 _LIBRARIES = 0.9e9  # bytes that Python and its libraries take before there is any speech
 _SOUNDING = 0.6  # of all frames; the others are silence
 _PHONES, _CHARACTERS, _EVALUATIONS = 40, 30, 1.25  # classes; evaluations of the loss in one step of L-BFGS
@@ -170,15 +167,15 @@ def corpus_size(name: str) -> tuple[np.ndarray, int]:
         table = load_corpus(name)
         return table["duration_s"].to_numpy(), table["speaker_id"].nunique()
     except CorpusError:
-        if name not in SIZES:
+        size = CORPORA[name].size if name in CORPORA else None
+        if size is None:
             raise
-        utterances, hours, speakers = SIZES[name]
-        return np.full(utterances, 3600 * hours / utterances), speakers
+        return np.full(size.utterances, 3600 * size.hours / size.utterances), size.speakers
 
 
 def _corpora(calls: pd.DataFrame) -> list[str]:
     asr = calls.loc[calls["call"] == "probe_characters", "corpus"].unique()
-    lent = [other for name in asr for other in EXTRA_TRAINING_SPEECH.get(name, ())]
+    lent = [other for name in asr for other in borrowed(name)]
     return list(dict.fromkeys([*calls["corpus"], *lent]))
 
 
@@ -200,7 +197,7 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
         altered = (bool(row["settings"].get("perturbed")), bool(row["settings"].get("balance")))
         heard = [(row["corpus"], *altered)]
         if row["call"] == "probe_characters":
-            heard = [(name, False, False) for name in (row["corpus"], *EXTRA_TRAINING_SPEECH.get(row["corpus"], ()))]
+            heard = [(name, False, False) for name in (row["corpus"], *borrowed(row["corpus"]))]
         for corpus, perturbed, cut in heard:
             lengths = speech[corpus][0]
             lengths = (

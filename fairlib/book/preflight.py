@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fairlib.book.chapters import (
-    GROUPS,
     Chapter,
     ChapterError,
     EncoderParameters,
@@ -14,6 +13,7 @@ from fairlib.book.chapters import (
     StudyParameters,
     chapter_named,
 )
+from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
 from fairlib.files import cache_folder, require_room
 
@@ -80,7 +80,7 @@ def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
 
 def _require_speech(chapter: str, chosen: EncoderParameters, lacking: list[tuple[str, str]]) -> pd.DataFrame | None:
     """The corpus, after what is odd about it was said; None of synthetic speech, which is made when it is needed."""
-    if chosen.corpus in ("synthetic", "planted"):
+    if is_synthetic(chosen.corpus):
         return None
     from fairlib.book.check import look_over
     from fairlib.corpora import CorpusError
@@ -97,7 +97,11 @@ def _require_groups(chapter: str, chosen: EncoderParameters, corpus: pd.DataFram
     if corpus is None or not isinstance(chosen, StudyParameters):
         return
     people = corpus.drop_duplicates("speaker_id")
-    groups = {column: people[column].nunique() for column in GROUPS.get(chosen.corpus, ()) if column in people}
+    groups = {
+        column: people[column].nunique()
+        for column in (CORPORA[chosen.corpus].groups if chosen.corpus in CORPORA else ())
+        if column in people
+    }
     if chosen.group in people:
         groups[chosen.group] = people[chosen.group].nunique()
     if groups.get(chosen.group, 0) < 2:

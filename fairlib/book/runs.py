@@ -32,6 +32,8 @@ from fairlib.book.pages import chapter_page
 from fairlib.book.pairs import number_cells, read_notebook, write_notebook
 from fairlib.book.preflight import require
 from fairlib.book.provenance import code_version, commit_and_changes, package_versions
+from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
+from fairlib.corpora.table import find_root
 from fairlib.files import replace, require_room, write_text, writing
 from fairlib.progress import listening
 
@@ -371,15 +373,12 @@ def _states(files: Iterable[Path]) -> str:
 
 def _speech_files(corpus: str) -> list[Path]:
     """The files of a corpus, as far as it is there; none of synthetic speech, which follows from the code."""
-    if corpus in ("synthetic", "planted"):
+    if is_synthetic(corpus):
         return []
-    from fairlib.corpora import CorpusError, load_corpus
-    from fairlib.corpora.table import FOLDERS, find_root
-
     own = Path(corpus)
     try:
-        if corpus in FOLDERS:
-            return _files(find_root(corpus, FOLDERS[corpus], None))
+        if corpus in CORPORA:
+            return _files(find_root(CORPORA[corpus]))
         if not own.is_absolute() or own.is_dir():
             return _files(own) if own.is_dir() else []
         with warnings.catch_warnings(action="ignore"):  # the chapter's own look at it says them

@@ -16,6 +16,7 @@ import pandas as pd
 
 from fairlib.book.chapters import Chapter
 from fairlib.book.provenance import code_version, package_versions
+from fairlib.corpora import is_synthetic
 from fairlib.display.words import capital, listing, plain
 from fairlib.files import write_text
 from fairlib.tasks import task_named
@@ -33,7 +34,7 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
     """
     facts = {
         chapter: each for chapter, each in facts.items()
-        if each.get("parameters", {}).get("corpus") not in ("synthetic", "planted")
+        if not is_synthetic(each.get("parameters", {}).get("corpus"))
     }  # fmt: skip
     folder = Path(folder)
     (folder / "evidence").mkdir(exist_ok=True)

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from fairlib.corpora import commonvoice, custom, librispeech, speechocean762, synthetic
-from fairlib.corpora.custom import is_own, own_groups, own_name, why_no_groups
-from fairlib.corpora.handed_over import as_corpus
-from fairlib.corpora.splits import halves
+from fairlib.corpora import commonvoice, librispeech, speechocean762, synthetic
+from fairlib.corpora.corpus import SPEAKER_COLUMNS, Corpus, Groups
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
-    SPEAKER_COLUMNS,
     CorpusError,
     CorpusWarning,
     corpus_fingerprint,
@@ -26,12 +23,14 @@ from fairlib.corpora.table import (
 )
 
 __all__ = [
-    "CORPUS_NAMES",
+    "CORPORA",
+    "Corpus",
     "SPEAKER_COLUMNS",
     "CorpusError",
     "CorpusWarning",
     "Disadvantage",
     "as_corpus",
+    "borrowed",
     "corpus_fingerprint",
     "halves",
     "is_own",
@@ -43,15 +42,69 @@ __all__ = [
     "why_no_groups",
 ]
 
-_LOADERS = {
-    "speechocean762": speechocean762.load,
-    "librispeech": librispeech.load,
-    "commonvoice": commonvoice.load,
-    "synthetic": synthetic.load,
-    "planted": synthetic.load_planted,
+# A new corpus is a file of its own, and its name here.
+CORPORA: dict[str, Corpus] = {
+    about.name: about
+    for about in (
+        speechocean762.ABOUT,
+        librispeech.ABOUT,
+        commonvoice.ABOUT,
+        synthetic.ABOUT,
+        synthetic.ABOUT_PLANTED,
+    )
 }
-CORPUS_NAMES = tuple(_LOADERS)
-_LOADERS |= {"csv": custom.load, "datasets": custom.load}
+
+# Loaded when first asked for, with pandas: the command line's answers need the facts above and no table.
+_HOME = {
+    "as_corpus": "fairlib.corpora.handed_over",
+    "halves": "fairlib.corpora.splits",
+    "is_own": "fairlib.corpora.custom",
+    "own_groups": "fairlib.corpora.custom",
+    "own_name": "fairlib.corpora.custom",
+    "why_no_groups": "fairlib.corpora.custom",
+}
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairlib.corpora.custom import is_own, own_groups, own_name, why_no_groups
+    from fairlib.corpora.handed_over import as_corpus
+    from fairlib.corpora.splits import halves
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'fairlib.corpora' has no attribute {name!r}")
+
+
+def is_synthetic(corpus: str) -> bool:
+    """Whether a corpus's speech is made by a program, and says nothing about people.
+
+    Example:
+        >>> is_synthetic("planted"), is_synthetic("librispeech"), is_synthetic("mine.csv")
+        (True, False, False)
+    """
+    return corpus in CORPORA and CORPORA[corpus].synthetic
+
+
+def borrowed(corpus: str) -> tuple[str, ...]:
+    """The corpora that lend one their transcribed speech, for its character probes to be trained on too.
+
+    Example:
+        >>> borrowed("speechocean762"), borrowed("mine.csv")
+        (('librispeech',), ())
+    """
+    return CORPORA[corpus].borrows if corpus in CORPORA else ()
+
+
+def groups_by(column: str) -> list[Groups]:
+    """What each corpus that can be compared by a speaker column says of its groups; corpora share their columns' names.
+
+    Example:
+        >>> {groups.reference for groups in groups_by("sex")}
+        {'male'}
+    """
+    return [about.groups[column] for about in CORPORA.values() if column in about.groups]
 
 
 def load_corpus(name: str, root: str | Path | None = None, on_error: str = "raise", **settings) -> pd.DataFrame:
@@ -79,15 +132,16 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
         >>> corpus = load_corpus("speechocean762", root="data/speechocean762")  # doctest: +SKIP
         >>> corpus.groupby(["sex", "age_group"])["speaker_id"].nunique()  # doctest: +SKIP
     """
-    if name not in _LOADERS and root is None and is_own(name):
-        name, root = "csv", name
-    if name not in _LOADERS:
-        near = difflib.get_close_matches(str(name).lower(), CORPUS_NAMES, n=1, cutoff=0.5)
+    from fairlib.corpora import custom
+
+    own = name in ("csv", "datasets")
+    if name not in CORPORA and not own and root is None and custom.is_own(name):
+        own, root = True, name
+    if name not in CORPORA and not own:
+        near = difflib.get_close_matches(str(name).lower(), CORPORA, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? Known" if near else "known"
-        raise CorpusError(
-            f"There is no corpus {name!r}; {hint} are {', '.join(CORPUS_NAMES)}, and csv for one of your own."
-        )
-    loader = _LOADERS[name]
+        raise CorpusError(f"There is no corpus {name!r}; {hint} are {', '.join(CORPORA)}, and csv for one of your own.")
+    loader = custom.load if own else CORPORA[name].load
     allowed = list(inspect.signature(loader).parameters)[2:]
     for setting in settings:
         if setting not in allowed:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from fairlib.corpora.corpus import RECORDED_SEX, Corpus, Groups, Size
 from fairlib.corpora.table import (
-    FOLDERS,
     AudioFinder,
     CorpusError,
     Problems,
@@ -26,6 +25,9 @@ from fairlib.corpora.table import (
     read_lines,
     stem,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "commonvoice"
 SPLITS = ("train", "dev", "test")
@@ -64,7 +66,7 @@ def load(
     Example:
         >>> load("cv-corpus-17.0", languages="en", splits="test")["sex"].value_counts()  # doctest: +SKIP
     """
-    folder = find_root(NAME, FOLDERS[NAME], root)
+    folder = find_root(ABOUT, root)
     wanted = SPLITS if splits is None else (splits,) if isinstance(splits, str) else tuple(splits)
     for split in wanted:
         if split not in SPLITS:
@@ -179,3 +181,19 @@ def _language_folders(folder: Path, languages: str | Sequence[str] | None) -> li
                 f"{folder / name} is missing: unpack that language there, or ask for one of {list(by_name)}."
             )
     return [by_name[name] for name in wanted]
+
+
+ABOUT = Corpus(
+    name=NAME,
+    title="Common Voice",
+    load=load,
+    folder="cv-corpus-*",
+    licence="CC0",
+    size=Size(5000, 7.4, 2357),
+    on_request=(
+        "Mozilla gives Common Voice out at https://mozilladatacollective.com to who has an account there: choose a"
+        " release and languages, and unpack each into FAIRLIB_DATA as cv-corpus-VERSION/LANGUAGE"
+    ),
+    groups={"sex": RECORDED_SEX, "age_group": Groups(), "accent": Groups()},
+    described="Common Voice 6.1, {part} of a sample of up to 100 clips in each of 59 languages",
+)

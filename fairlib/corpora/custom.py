@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.handed_over import names_of
-from fairlib.corpora.labels import SPEAKER_COLUMNS, as_text, not_recorded, read_ages, settle, tidy
+from fairlib.corpora.labels import as_text, not_recorded, read_ages, settle, tidy
 from fairlib.corpora.splits import in_both_halves
 from fairlib.corpora.table import (
     RESERVED_COLUMNS,

@@ -17,12 +17,12 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from fairlib.corpora.table import FOLDERS
+from fairlib.corpora import CORPORA
+from fairlib.corpora.corpus import Archive
 from fairlib.files import write_text
 
 OPENSLR = "https://www.openslr.org/resources"
@@ -39,45 +39,8 @@ class FetchRequestError(ValueError):
     """There is no such corpus or part, no place for it, or it is not given out freely; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Archive:
-    """One file of a publisher: where it is, its checksum ("algorithm:digest"; empty: none is published), its size."""
-
-    address: str
-    checksum: str
-    megabytes: int
-
-
-def _librispeech(resource: int, part: str, checksum: str, megabytes: int) -> Archive:
-    return Archive(f"{resource}/{part}.tar.gz", checksum, megabytes)
-
-
-# Of the parts of OpenSLR 12 the SHA-256 that torchaudio checks; of OpenSLR 31 the MD5 that the publisher gives.
-ARCHIVES: dict[str, dict[str, Archive]] = {
-    "speechocean762": {"speechocean762": Archive("101/speechocean762.tar.gz", "", 520)},
-    "librispeech": {
-        part: _librispeech(resource, part, checksum, megabytes)
-        for part, resource, megabytes, checksum in (
-            ("train-clean-5", 31, 333, "md5:5df7d4e78065366204ca6845bb08f490"),
-            ("dev-clean-2", 31, 126, "md5:6d7ab67ac6a1d2c993d050e16d61080d"),
-            ("dev-clean", 12, 338, "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
-            ("dev-other", 12, 314, "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
-            ("test-clean", 12, 347, "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
-            ("test-other", 12, 329, "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
-            ("train-clean-100", 12, 6387, "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
-            ("train-clean-360", 12, 23049, "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
-            ("train-other-500", 12, 30593, "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
-        )
-    },
-}
-USUAL_PARTS = {"librispeech": ("train-clean-5",)}  # what the published study used; else all there is
-
-# Corpora that are given out on request: where to ask, where to put them, and what they would allow.
+# Corpora that no loader here reads, given out on request: where to ask, where to put them, what they would allow.
 ON_REQUEST = {
-    "commonvoice": (
-        "Mozilla gives Common Voice out at https://mozilladatacollective.com to who has an account there: choose a"
-        " release and languages, and unpack each into FAIRLIB_DATA as cv-corpus-VERSION/LANGUAGE"
-    ),
     "fair-speech": (
         "Meta gives Fair-Speech out at https://ai.meta.com/datasets/speech-fairness-dataset/ to who accepts its terms:"
         " write a CSV beside its audio (path, speaker_id, text, age, gender, ethnicity, ...) and run a chapter with"
@@ -95,8 +58,8 @@ def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None
     """Fetch a corpus, or some parts of it, and return their folders; what is there already is left alone.
 
     Args:
-        corpus: a name in `ARCHIVES`.
-        parts: of librispeech, such as "dev-clean"; by default those of `USUAL_PARTS`, or all.
+        corpus: one that its publisher gives out freely.
+        parts: of librispeech, such as "dev-clean"; by default the usual ones, or all.
         root: where corpora lie; by default FAIRLIB_DATA.
         source: the publisher's address, or a mirror's.
 
@@ -111,7 +74,7 @@ def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None
     """
     wanted = _wanted(corpus, parts)
     base = _root(root)
-    top = base / FOLDERS[corpus]
+    top = base / CORPORA[corpus].folder
     folders = []
     for part, archive in wanted.items():
         # The parts of librispeech lie under one folder; speechocean762 has no parts.
@@ -123,16 +86,17 @@ def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None
 
 
 def _wanted(corpus: str, parts: Sequence[str]) -> dict[str, Archive]:
-    if corpus in ON_REQUEST:
-        raise FetchRequestError(f"{corpus} cannot be fetched by a program. {ON_REQUEST[corpus]}.")
-    if corpus not in ARCHIVES:
-        known = ", ".join([*ARCHIVES, *ON_REQUEST])
-        raise FetchRequestError(f"there is no corpus {corpus!r} to fetch: there are {known}.")
-    there = ARCHIVES[corpus]
+    to_ask = {name: about.on_request for name, about in CORPORA.items() if about.on_request} | ON_REQUEST
+    if corpus in to_ask:
+        raise FetchRequestError(f"{corpus} cannot be fetched by a program. {to_ask[corpus]}.")
+    free = [name for name, about in CORPORA.items() if about.archives]
+    if corpus not in free:
+        raise FetchRequestError(f"there is no corpus {corpus!r} to fetch: there are {', '.join([*free, *to_ask])}.")
+    about = CORPORA[corpus]
     for part in parts:
-        if part not in there:
-            raise FetchRequestError(f"{corpus} has no part {part!r}: it has {', '.join(there)}.")
-    return {part: there[part] for part in parts or USUAL_PARTS.get(corpus, tuple(there))}
+        if part not in about.archives:
+            raise FetchRequestError(f"{corpus} has no part {part!r}: it has {', '.join(about.archives)}.")
+    return about.to_fetch(tuple(parts))
 
 
 def _root(root: str | Path | None) -> Path:

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fairlib.corpora.table import FOLDERS, CorpusError, corpus_fingerprint, find_root, table_fingerprint
+from fairlib.corpora import CORPORA, load_corpus
+from fairlib.corpora.table import CorpusError, corpus_fingerprint, find_root, table_fingerprint
 from fairlib.files import cache_folder, replace, write_text
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "corpora.json"
@@ -53,7 +54,7 @@ def published_for(corpus: str) -> str:
         >>> published_for("planted")
         'same'
     """
-    if corpus not in FOLDERS:
+    if corpus not in CORPORA or CORPORA[corpus].synthetic:
         return SAME
     return _published_for(corpus, os.environ.get("FAIRLIB_DATA"))
 
@@ -65,9 +66,7 @@ def known_corpora() -> dict[str, dict[str, str]]:
 
 def publish_corpora(corpora: Iterable[str]) -> None:
     """Note that what is published of these corpora was made from their copies here."""
-    from fairlib.corpora import load_corpus
-
-    tables = {name: load_corpus(name) for name in corpora if name in FOLDERS}
+    tables = {name: load_corpus(name) for name in corpora if name in CORPORA and not CORPORA[name].synthetic}
     known = known_corpora() | {name: _fingerprints(table) for name, table in tables.items()}
     replace(PUBLISHED, lambda path: path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n"))
 
@@ -75,7 +74,7 @@ def publish_corpora(corpora: Iterable[str]) -> None:
 @functools.cache
 def _published_for(corpus: str, _data: str | None) -> str:
     try:
-        folder = find_root(corpus, FOLDERS[corpus], None)
+        folder = find_root(CORPORA[corpus])
     except CorpusError:
         return ABSENT
     published, here = known_corpora().get(corpus), _fingerprints_here(corpus, folder)
@@ -86,8 +85,6 @@ def _published_for(corpus: str, _data: str | None) -> str:
 
 def _fingerprints_here(corpus: str, folder: Path) -> dict[str, str] | None:
     """Fingerprints of a corpus's copy in a folder, from the cache if no file has changed; None if it cannot be read."""
-    from fairlib.corpora import load_corpus
-
     kept = cache_folder() / "corpora" / f"{corpus}-{_state(folder)[:16]}.json"
     try:
         return json.loads(kept.read_text())

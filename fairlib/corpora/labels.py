@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
+from fairlib.corpora.corpus import SPEAKER_COLUMNS
+
 MOST_NUMBERS = 20  # more numbers than these, or decimals, are a measure (a height, a score) and not names of groups
 
 # Soft hyphen, zero-width space, word joiner, byte order mark, marks of direction. Not the joiners, which spell words in

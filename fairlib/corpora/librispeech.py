@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from fairlib.corpora.corpus import RECORDED_SEX, Archive, Corpus, Size
 from fairlib.corpora.table import (
-    FOLDERS,
     AudioFinder,
     CorpusError,
     KaldiFile,
@@ -24,6 +23,9 @@ from fairlib.corpora.table import (
     finish_table,
     read_lines,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "librispeech"
 SEX = {"F": "female", "M": "male"}
@@ -45,7 +47,7 @@ def load(
         >>> load("LibriSpeech", subsets="dev-clean")["speaker_id"].nunique()  # doctest: +SKIP
         40
     """
-    folder = find_root(NAME, FOLDERS[NAME], root)
+    folder = find_root(ABOUT, root)
     sexes = _read_speakers(folder / "SPEAKERS.TXT")
     problems, audio, rows = Problems(on_error), AudioFinder(), []
     for subset in _subset_folders(folder, subsets):
@@ -117,3 +119,32 @@ def _subfolders(folder: Path, depth: int) -> list[Path]:
     for _ in range(depth):
         folders = [p for parent in folders for p in sorted(parent.iterdir()) if p.is_dir() and p.name[0] != "."]
     return folders
+
+
+ABOUT = Corpus(
+    name=NAME,
+    title="LibriSpeech",
+    load=load,
+    folder="LibriSpeech",
+    licence="CC BY 4.0",
+    size=Size(1519, 5.3, 28),  # of train-clean-5
+    # Of the parts of OpenSLR 12 the SHA-256 that torchaudio checks; of OpenSLR 31 the MD5 that the publisher gives.
+    archives={
+        part: Archive(f"{resource}/{part}.tar.gz", checksum, megabytes)
+        for part, resource, megabytes, checksum in (
+            ("train-clean-5", 31, 333, "md5:5df7d4e78065366204ca6845bb08f490"),
+            ("dev-clean-2", 31, 126, "md5:6d7ab67ac6a1d2c993d050e16d61080d"),
+            ("dev-clean", 12, 338, "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+            ("dev-other", 12, 314, "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+            ("test-clean", 12, 347, "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+            ("test-other", 12, 329, "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+            ("train-clean-100", 12, 6387, "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"),
+            ("train-clean-360", 12, 23049, "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
+            ("train-other-500", 12, 30593, "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
+        )
+    },
+    usual_parts=("train-clean-5",),  # what the published study used
+    groups={"sex": RECORDED_SEX},
+    own_halves=False,
+    described="LibriSpeech `train-clean-5`, {part}: adult readers of English",
+)

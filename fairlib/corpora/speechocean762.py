@@ -9,11 +9,10 @@ corpus records age in years and sex as f or m. Its speakers are at most 15 or at
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from fairlib.corpora.corpus import RECORDED_SEX, Archive, Caution, Corpus, Groups, Size
 from fairlib.corpora.table import (
-    FOLDERS,
     AudioFinder,
     CorpusError,
     KaldiFile,
@@ -22,6 +21,9 @@ from fairlib.corpora.table import (
     find_root,
     finish_table,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "speechocean762"
 SPLITS = ("train", "test")
@@ -44,7 +46,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
         >>> load("data/speechocean762")["age_group"].unique()  # doctest: +SKIP
         ['child', 'adult']
     """
-    folder = find_root(NAME, FOLDERS[NAME], root)
+    folder = find_root(ABOUT, root)
     problems, audio, rows = Problems(on_error), AudioFinder(), []
     for split in SPLITS:
         wavs, speakers, texts, sexes, ages = (
@@ -101,3 +103,38 @@ def _age_group(age: float) -> str | None:
     if age <= OLDEST_CHILD:
         return "child"
     return "adult" if age >= YOUNGEST_ADULT else None
+
+
+ABOUT = Corpus(
+    name=NAME,
+    title="speechocean762",
+    load=load,
+    folder="speechocean762",
+    licence="free for any use",
+    size=Size(5000, 5.6, 250),
+    archives={NAME: Archive("101/speechocean762.tar.gz", "", 520)},
+    groups={
+        "age_group": Groups({"adult": "adults", "child": "children"}, reference="adult"),
+        "sex": RECORDED_SEX,
+    },
+    borrows=("librispeech",),  # two to three hours are too few for a character probe
+    described="speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
+    cautions=(
+        Caution(
+            "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
+            " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
+            " far that goes; a perturbed channel takes part of it away, not all.",
+            task="sid",
+        ),
+        Caution(
+            "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
+            " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
+            " what is left of it at equal values."
+        ),
+        Caution(
+            "**Learners' English.** All speakers have Mandarin as their first language and read English;"
+            " what they read is not the same for children and adults. The gaps here need not be those of"
+            " other speakers or of free speech."
+        ),
+    ),
+)

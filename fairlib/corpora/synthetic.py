@@ -32,20 +32,24 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import soundfile
 
 from fairlib.corpora import _espeak
 from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.corpora.corpus import Caution, Corpus, Groups
 from fairlib.corpora.table import CorpusError, Problems, finish_table
 from fairlib.files import cache_folder
 from fairlib.progress import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VERSION = 1  # of how the audio is made; raise it with any change that one could hear or measure
 NAME = "synthetic"
@@ -565,3 +569,19 @@ def _shape(samples: np.ndarray, decibels: np.ndarray) -> np.ndarray:
 
 def _rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(samples**2)))
+
+
+ABOUT = Corpus(
+    name=NAME,
+    title="synthetic voices",
+    load=load,
+    synthetic=True,
+    groups={"group": Groups(reference="clear", otherwise="voices of group “{}”")},
+    cautions=(
+        Caution(
+            "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
+            " planted in them. The page shows that the method works; it says nothing about people."
+        ),
+    ),
+)
+ABOUT_PLANTED = replace(ABOUT, name="planted", title="synthetic voices with planted gaps", load=load_planted)

@@ -18,12 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from tqdm import tqdm
 
 from fairlib.corpora.audio import EXTENSIONS, AudioError, audio_header
-from fairlib.corpora.labels import SPEAKER_COLUMNS, settle, tidy
+from fairlib.corpora.corpus import SPEAKER_COLUMNS, Corpus
+
+if TYPE_CHECKING:  # loaded when a table is made: the command line lists corpora without it
+    import pandas as pd
 
 UTTERANCE_COLUMNS = ("corpus", "utterance_id", "path", "speaker_id", "text", "duration_s", "split")
 # What cannot be the name of a speaker column: what utterances and outcomes are described by, the language that Common
@@ -32,9 +35,6 @@ RESERVED_COLUMNS = (
     *UTTERANCE_COLUMNS, "language", "variant", "encoder", "layer", "task", "unit", "probe", "seed", "errors", "length",
     "substitutions", "deletions", "insertions", "predicted", "entry",
 )  # fmt: skip
-
-# The folder that each corpus's publisher gives it.
-FOLDERS = {"speechocean762": "speechocean762", "librispeech": "LibriSpeech", "commonvoice": "cv-corpus-*"}
 
 # Reading a header is a little decoding and much waiting for the disk, so a few more threads than cores pay.
 _THREADS = 8
@@ -76,13 +76,14 @@ class Problems:
             self.skipped.append(str(error))
 
 
-def find_root(corpus: str, pattern: str, root: str | Path | None) -> Path:
-    """The corpus's folder: `root`, or the one folder named like `pattern` in it, or else in FAIRLIB_DATA.
+def find_root(about: Corpus, root: str | Path | None = None) -> Path:
+    """The corpus's folder: `root`, or the one folder in it that its publisher names so, or else in FAIRLIB_DATA.
 
     Raises:
         CorpusError: nothing is there, or several folders fit; the message says what was looked for and what
             to set.
     """
+    corpus, pattern = about.name, about.folder
     if root is None:
         data = os.environ.get("FAIRLIB_DATA")
         if not data:
@@ -263,6 +264,8 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
     Raises:
         CorpusError: an audio file is absent, empty or corrupt, an id comes twice, or no utterance is left.
     """
+    import pandas as pd
+
     kept: list[dict] = []
     seen: dict[str, str] = {}
     rates: Counter[int] = Counter()
@@ -308,6 +311,8 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
 def checked(table: pd.DataFrame, stacklevel: int = 3) -> pd.DataFrame:
     """A corpus table with its speakers and what is recorded of them checked (`fairlib.corpora.labels`), and said."""
     name = table["corpus"].iloc[0]
+    from fairlib.corpora.labels import settle, tidy
+
     speakers = table["speaker_id"].map(lambda speaker: tidy(str(speaker)))
     table, remarks = settle(table.assign(speaker_id=speakers.astype("str")), described(table))
     spellings: dict[str, list[str]] = {}
@@ -330,9 +335,12 @@ def speaker_columns(table: pd.DataFrame) -> list[str]:
     """Columns of a corpus table, or of outcomes, that say something about speakers: those known here, then others.
 
     Example:
+        >>> import pandas as pd
         >>> speaker_columns(pd.DataFrame({"speaker_id": ["a"], "region": ["north"], "sex": ["female"], "errors": [0]}))
         ['sex', 'region']
     """
+    import pandas as pd
+
     types = pd.api.types
     numeric = {c for c in table.columns if types.is_numeric_dtype(table[c]) and not types.is_bool_dtype(table[c])}
     words = [c for c in table.columns if c not in RESERVED_COLUMNS and c not in numeric]
@@ -346,6 +354,7 @@ def require_text(corpus: pd.DataFrame) -> None:
         CorpusError: names the corpus.
 
     Example:
+        >>> import pandas as pd
         >>> require_text(pd.DataFrame({"utterance_id": ["u1", "u2"], "text": ["hello", None]}))
     """
     if "text" not in corpus.columns or not corpus["text"].fillna("").astype(str).str.strip().any():
@@ -380,6 +389,7 @@ def table_fingerprint(corpus: pd.DataFrame) -> str:
     """`corpus_fingerprint` without the audio: equal for two copies of one corpus in different formats.
 
     Example:
+        >>> import pandas as pd
         >>> voices = pd.DataFrame({"utterance_id": ["u1"], "speaker_id": ["a"], "text": ["hello"], "path": ["u1.wav"]})
         >>> table_fingerprint(voices) == table_fingerprint(voices.assign(path="u1.flac"))
         True
@@ -389,6 +399,8 @@ def table_fingerprint(corpus: pd.DataFrame) -> str:
 
 def _described(corpus: pd.DataFrame) -> list[dict]:
     """What is known of each utterance, its audio aside."""
+    import pandas as pd
+
     columns = ["utterance_id", "speaker_id", "text", "split", *speaker_columns(corpus)]
     columns = [column for column in columns if column in corpus.columns]
     return [

@@ -19,6 +19,7 @@ from IPython.display import HTML
 from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
+from fairlib.corpora import CORPORA
 from fairlib.display.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
 from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.words import SCALE_WORDS, encoder_label, percent, sides
@@ -28,8 +29,6 @@ from fairlib.tasks import unit_named
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.
 PALETTE = ("#0072B2", "#D55E00", "#00805E", "#A8458A", "#7A6400", "#3D3D3D", "#3E8FC4", "#B8860B")
-# The recorded groups that we know always keep their place in the palette, whichever others stand beside them.
-GROUP_PLACES = {"adult": 0, "child": 1, "female": 3, "male": 2}
 DASHES = ([1, 0], [10, 4], [5, 2, 1, 2])  # of lines whose colour comes a second or third time
 SHAPES = (
     "circle",
@@ -69,7 +68,10 @@ def group_colours(groups: Sequence[str]) -> dict[str, str]:
 
 def _places(groups: Sequence[str]) -> dict[str, int]:
     groups = sorted(set(map(str, groups)))
-    known = {group: GROUP_PLACES[group] for group in groups if group in GROUP_PLACES}
+    # The groups that our corpora name always keep their place in the palette, whichever others stand beside them.
+    columns = (column for about in CORPORA.values() for column in about.groups.values())
+    named = list(dict.fromkeys(group for column in columns for group in column.people))
+    known = {group: named.index(group) for group in groups if group in named}
     free = [place for place in range(len(PALETTE) + len(groups)) if place not in known.values()]
     others = dict(zip((group for group in groups if group not in known), free, strict=False))
     return {group: (known | others)[group] for group in groups}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import contrast_groups
+from fairlib.corpora import CORPORA
 from fairlib.display.words import (
     SCALE_WORDS,
     capital,
@@ -219,31 +220,8 @@ def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, s
 def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
     """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
     one."""
-    points = []
-    if corpus in ("synthetic", "planted"):
-        points.append(
-            "**Synthetic speech.** These voices were made by a program, and their groups differ by what was"
-            " planted in them. The page shows that the method works; it says nothing about people."
-        )
-    if corpus == "speechocean762":
-        if task == "sid":
-            points.append(
-                "**A speaker is also a recording session.** Each person was recorded once, so a probe can"
-                " find the session (microphone, room, level) instead of the voice. Log-mel alone shows how"
-                " far that goes; a perturbed channel takes part of it away, not all."
-            )
-        points += [
-            (
-                "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
-                " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
-                " what is left of it at equal values."
-            ),
-            (
-                "**Learners' English.** All speakers have Mandarin as their first language and read English;"
-                " what they read is not the same for children and adults. The gaps here need not be those of"
-                " other speakers or of free speech."
-            ),
-        ]
+    of_corpus = CORPORA[corpus].cautions if corpus in CORPORA else ()
+    points = [caution.text for caution in of_corpus if caution.task in ("", task)]
     if "pocket" in encoder:
         points.append(
             "**Pocket encoders are small.** They have about three million parameters and have heard hours of"

@@ -8,16 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairlib.bias.contrasts import contrast_groups
+from fairlib.corpora import groups_by
 
 SECOND_SEED = "-seed1"  # ends the name of an encoder trained once more; its weights do not ship, its outcomes do
 SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}
-
-PEOPLE = {
-    ("age_group", "child"): "children",
-    ("age_group", "adult"): "adults",
-    ("sex", "female"): "speakers recorded as female",
-    ("sex", "male"): "speakers recorded as male",
-}
 
 
 def encoder_label(encoder: str) -> str:
@@ -47,9 +41,10 @@ def people(by: str, group: str) -> str:
         >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "other")
         ('children', 'speakers with accent “scottish”', 'speakers with sex “other”')
     """
-    if by == "group":  # only in the synthetic corpus
-        return f"voices of group “{group}”"
-    return PEOPLE.get((by, group), f"speakers with {by.replace('_', ' ')} “{group}”")
+    known = groups_by(by)
+    named = (groups.people[group] for groups in known if group in groups.people)
+    others = (groups.otherwise.format(group) for groups in known if groups.otherwise)
+    return next(named, None) or next(others, f"speakers with {by.replace('_', ' ')} “{group}”")
 
 
 def percent(value: float) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.bias.association import bias_error_association
-from fairlib.corpora import CORPUS_NAMES
+from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.display.words import capital, encoder_label, interval, listing, percent
 from fairlib.encoders import finetuned_from, heard
 from fairlib.findings import (
@@ -99,7 +99,7 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
         published.
     """
     which = TASKS["sid"].main
-    corpora = sorted({*CORPUS_NAMES} - {corpus, "planted"})
+    corpora = sorted(name for name in CORPORA if name != corpus and not is_synthetic(name))
     rows = []
     for other in corpora:
         own = {name: published(name, other, *which) for name in (encoder, *controls(encoder))}

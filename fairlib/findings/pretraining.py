@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.corpora import CorpusError
+from fairlib.corpora import CORPORA, CorpusError
 from fairlib.display.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, percent, sides
 from fairlib.encoders import (
     EncoderError,
@@ -342,12 +342,10 @@ def what_was_exchanged(encoder: str, counterpart: str) -> str:
         >>> what_was_exchanged("pocket-hubert", "pocket-hubert-children")
         'LibriSpeech, Common Voice (4.6 h of it) and speechocean762 instead of LibriSpeech and Common Voice'
     """
-    titles = {"librispeech": "LibriSpeech", "commonvoice": "Common Voice"}
     told = [
         listing(
             [
-                titles.get(part["corpus"], part["corpus"])
-                + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
+                CORPORA[part["corpus"]].title + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
                 for part in pretraining_data(name)
             ]
         )

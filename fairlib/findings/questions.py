@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
-from fairlib.corpora import CorpusError, halves
+from fairlib.corpora import CorpusError, halves, is_synthetic
 from fairlib.display.words import listing, people
 from fairlib.outcomes import provenance, published_outcomes
 from fairlib.tasks import TASKS, task_named
@@ -237,7 +237,7 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table
         >>> refusal("speech-recognition", ["asr"], "librispeech", "sex")
         'comparing sex needs two groups of 5 people or more; there are female (4) and male (3).'
     """
-    if chapter in DESCRIBES or corpus in ("synthetic", "planted"):
+    if chapter in DESCRIBES or is_synthetic(corpus):
         return ""
     try:
         if table is None:

@@ -23,10 +23,6 @@ from fairlib.probes.stored import Work, with_left_out
 from fairlib.probes.text import count_errors, has_words
 from fairlib.probes.transcripts import transcripts
 
-# Two to three hours of one corpus are too few for a character probe; these corpora lend it their transcribed speech.
-EXTRA_TRAINING_SPEECH = {"speechocean762": ("librispeech",)}
-
-
 _ANY_SIZE = ("passes", "seconds_per_batch", "learning_rate", "warm_up", "clip")
 _CONTEXT_ONLY = ("width", "kernel", "stride")
 
@@ -35,7 +31,7 @@ _CONTEXT_ONLY = ("width", "kernel", "stride")
 class CharacterProbe(Probe):
     """Speech recognition: CTC over characters on frames, greedy decoding.
 
-    Trained on the corpus's train half (and the corpora of `EXTRA_TRAINING_SPEECH`), tested on its test half (see
+    Trained on the corpus's train half (and all of `fairlib.corpora.borrowed`), tested on its test half (see
     `fairlib.corpora.halves`); the two share no speaker. Layers start from the same weights, so that they differ by
     their features only. Outcomes are in units ``char`` and ``word``, with substitutions, deletions and insertions.
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus
+from fairlib.corpora import as_corpus, borrowed, corpus_fingerprint, load_corpus
 from fairlib.encoders import Encoder, EncoderError, encoder_fingerprint
 from fairlib.encoders.features import Features
 from fairlib.outcomes import entries_of, read_outcomes, together
-from fairlib.probes.characters import EXTRA_TRAINING_SPEECH, CharacterProbe
+from fairlib.probes.characters import CharacterProbe
 from fairlib.probes.phones import PhoneProbe
 from fairlib.probes.settings import Probe
 from fairlib.probes.speakers import SpeakerProbe
@@ -54,7 +54,7 @@ def probe(
     key, extra = probe.key(), ()
     if probe.task == "asr":
         name = corpus_name(what.corpus if corpus is None and isinstance(what, Features) else corpus)
-        extra = EXTRA_TRAINING_SPEECH.get(name, ())
+        extra = borrowed(name)
     return stored(key["task"], key["probe"], what, corpus, extra, key["settings"], probe.seeds, force, probe.compute)
 
 
@@ -162,7 +162,7 @@ def _control(control: str, keys: dict[int, dict], corpus: str | pd.DataFrame | N
     if plain is None:
         raise ProbeError(f"Controls of {key['probe']!r} are not made here: call its function with {control!r}.")
     corpus = key["corpus"] if corpus is None else corpus
-    if tuple(key["extra"]) != EXTRA_TRAINING_SPEECH.get(key["corpus"], ()) and key["task"] == "asr":
+    if tuple(key["extra"]) != borrowed(key["corpus"]) and key["task"] == "asr":
         raise ProbeError(f"Controls of features that were trained on {key['corpus']!r} alone are not made here.")
     table = as_corpus(corpus) if isinstance(corpus, pd.DataFrame) else load_corpus(corpus)
     if corpus_fingerprint(table) != key["corpus_fingerprint"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fairlib.corpora import CORPUS_NAMES, own_name, speaker_columns
+from fairlib.corpora import CORPORA, own_name, speaker_columns
 
 
 class ProbeError(ValueError):
@@ -102,7 +102,7 @@ def group_of(rows: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
 
 def corpus_name(corpus: str | pd.DataFrame) -> str:
     if isinstance(corpus, str):
-        return corpus if corpus in CORPUS_NAMES else own_name(corpus)
+        return corpus if corpus in CORPORA else own_name(corpus)
     return str(corpus["corpus"].iloc[0])
 
 

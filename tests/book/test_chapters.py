@@ -142,10 +142,9 @@ def test_a_corpus_brings_its_own_main_group_unless_one_is_given():
 
 
 def test_every_corpus_has_its_groups_declared():
-    from fairlib.corpora import CORPUS_NAMES, SPEAKER_COLUMNS
+    from fairlib.corpora import CORPORA, SPEAKER_COLUMNS
 
-    assert set(chapters.GROUPS) == set(CORPUS_NAMES)
-    assert {column for columns in chapters.GROUPS.values() for column in columns} <= set(SPEAKER_COLUMNS)
+    assert {column for about in CORPORA.values() for column in about.groups} <= set(SPEAKER_COLUMNS)
 
 
 def test_a_folder_encoder_is_made_absolute_for_the_kernel(tmp_path, monkeypatch):

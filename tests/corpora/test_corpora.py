@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from fairlib.corpora import (
-    CORPUS_NAMES,
+    CORPORA,
     SPEAKER_COLUMNS,
     CorpusError,
     corpus_fingerprint,
@@ -234,7 +234,7 @@ def test_commonvoice_is_found_by_the_beginning_of_its_name(commonvoice: Path, mo
 @pytest.mark.parametrize(("typo", "meant"), [("speechocean", "speechocean762"), ("LibriSpeach", "librispeech")])
 def test_unknown_corpus_name_suggests_the_nearest(typo: str, meant: str) -> None:
     message = error_of(typo, None)
-    assert f"did you mean '{meant}'" in message and all(name in message for name in CORPUS_NAMES)
+    assert f"did you mean '{meant}'" in message and all(name in message for name in CORPORA)
 
 
 def test_unknown_setting_and_unknown_on_error(librispeech: Path) -> None:

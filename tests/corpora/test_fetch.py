@@ -12,9 +12,10 @@ import pytest
 import soundfile
 
 from fairlib import cli
+from fairlib.corpora import CORPORA, load_corpus
 from fairlib.corpora import download as fetching
-from fairlib.corpora import load_corpus
-from fairlib.corpora.download import Archive, FetchError, FetchRequestError, fetch
+from fairlib.corpora.corpus import Archive
+from fairlib.corpora.download import FetchError, FetchRequestError, fetch
 
 
 class Server:
@@ -103,7 +104,7 @@ def publish(server: Server, monkeypatch, part: str, content: bytes, checksum: st
     if checksum is None:
         checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
     server.files[f"/12/{part}.tar.gz"] = content
-    monkeypatch.setitem(fetching.ARCHIVES["librispeech"], part, Archive(f"12/{part}.tar.gz", checksum, 1))
+    monkeypatch.setitem(CORPORA["librispeech"].archives, part, Archive(f"12/{part}.tar.gz", checksum, 1))
 
 
 def everything_under(folder: Path) -> list[str]:
@@ -212,7 +213,7 @@ def test_what_cannot_be_fetched_is_said_before_anything_is_asked(server, tmp_pat
     ):
         with pytest.raises(FetchRequestError, match=words):
             fetch(*arguments)
-    monkeypatch.setitem(fetching.ARCHIVES["librispeech"], "dev-clean", Archive("x", "", 10**9))
+    monkeypatch.setitem(CORPORA["librispeech"].archives, "dev-clean", Archive("x", "", 10**9))
     with pytest.raises(FetchRequestError, match="dev-clean needs 2500000.0 GB"):
         fetch("librispeech", ["dev-clean"], tmp_path, server.address)
     assert not server.asked
