@@ -32,7 +32,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 places = [Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*/")]
-if clone := next((place for place in places if (place / "fairlib" / "chapters.py").is_file()), None):
+if clone := next((place for place in places if (place / "fairlib" / "cli.py").is_file()), None):
     os.chdir(clone)
     sys.path.insert(0, str(clone))
 if lacking := [name for name in ("fairlib", "altair", "torch", "myst_nb") if find_spec(name) is None]:

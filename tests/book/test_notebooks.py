@@ -138,7 +138,7 @@ def after_setup(folder, path: str = "") -> subprocess.CompletedProcess:
 def test_a_notebook_finds_its_clone(tmp_path, opened_in):
     (tmp_path / "project" / "fairlib").mkdir(parents=True)
     (tmp_path / "project" / "notebooks").mkdir()
-    for name in ("__init__.py", "chapters.py"):
+    for name in ("__init__.py", "cli.py"):
         (tmp_path / "project" / "fairlib" / name).touch()
     done = after_setup(tmp_path, opened_in)
     clone = tmp_path / "project"
