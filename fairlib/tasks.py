@@ -93,42 +93,20 @@ TASKS = {
     task.name: task
     for task in (
         Task(
-            name="sid",
-            title="speaker identification",
-            command="speakers",
+            "sid", "speaker identification", "speakers", mistaken="are misidentified", c2=1,
             units=(
-                Unit(
-                    name="speaker",
-                    one="speaker",
-                    many="speakers",
-                    error="speaker identification error rate",
-                    axis="utterances given to a wrong speaker",
-                    wrong="of utterances a wrong speaker",
-                    plainly="are taken for somebody else in {} of their utterances",
-                    question="Who speaks",
-                ),
-                Unit(
-                    name=PERTURBED,
-                    one="speaker, channel perturbed",
-                    many="speakers, channel perturbed",
-                    error="speaker identification error rate, channel perturbed",
-                    axis="utterances given to a wrong speaker",
-                    wrong="of utterances a wrong speaker, each through a channel of its own",
-                    plainly="are taken for somebody else in {} of their utterances",
-                    question="Who speaks",
-                ),
-                Unit(  # in verification
-                    name="target",
-                    one="pair of one person's utterances",
-                    many="pairs of one person's utterances",
-                    error="equal error rate",
-                    wrong="of one person's pairs of utterances taken for two people's",
-                    plainly="are taken for two people in {} of their pairs of utterances",
-                    question="Whether one person speaks",
-                ),
+                Unit("speaker", "speaker", "speakers", "speaker identification error rate",
+                     axis="utterances given to a wrong speaker", wrong="of utterances a wrong speaker",
+                     plainly="are taken for somebody else in {} of their utterances", question="Who speaks"),
+                Unit(PERTURBED, PERTURBED, "speakers, channel perturbed", "speaker identification error rate",
+                     axis="utterances given to a wrong speaker",
+                     wrong="of utterances a wrong speaker, each through a channel of its own",
+                     plainly="are taken for somebody else in {} of their utterances", question="Who speaks"),
+                Unit("target", "pair of one person's utterances", "pairs of one person's utterances",  # in verification
+                     "equal error rate", wrong="of one person's pairs of utterances taken for two people's",
+                     plainly="are taken for two people in {} of their pairs of utterances",
+                     question="Whether one person speaks"),
             ),
-            mistaken="are misidentified",
-            c2=1,
             cautions=(
                 "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
                 " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
@@ -136,34 +114,13 @@ TASKS = {
             ),
         ),
         Task(
-            name="asr",
-            title="speech recognition",
-            command="characters",
+            "asr", "speech recognition", "characters", probe="context", mistaken="are misrecognised", c2=-1,
             units=(
-                Unit(
-                    name="char",
-                    one="character",
-                    many="characters",
-                    error="character error rate",
-                    wrong="of characters wrong",
-                    plainly="are misheard in {} of their characters",
-                    question="What is said",
-                    saturates=True,
-                ),
-                Unit(
-                    name="word",
-                    one="word",
-                    many="words",
-                    error="word error rate",
-                    wrong="of words wrong",
-                    plainly="are misheard in {} of their words",
-                    question="What is said",
-                    saturates=True,
-                ),
+                Unit("char", "character", "characters", "character error rate", wrong="of characters wrong",
+                     plainly="are misheard in {} of their characters", question="What is said", saturates=True),
+                Unit("word", "word", "words", "word error rate", wrong="of words wrong",
+                     plainly="are misheard in {} of their words", question="What is said", saturates=True),
             ),
-            probe="context",
-            mistaken="are misrecognised",
-            c2=-1,
             cautions=(
                 "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
                 " those layers are marked. How many hours of which group the probe was trained on can itself make"
@@ -171,20 +128,11 @@ TASKS = {
             ),
         ),
         Task(
-            name="phone",
-            title="phone classification",
-            command="phones",
+            "phone", "phone classification", "phones",
             units=(
-                Unit(
-                    name="phone",
-                    one="phone",
-                    many="phones",
-                    error="phone error rate",
-                    axis="frames given a wrong phone",
-                    wrong="of frames a wrong phone",
-                    plainly="are misheard in {} of their sounds",
-                    question="Which phone sounds",
-                ),
+                Unit("phone", "phone", "phones", "phone error rate", axis="frames given a wrong phone",
+                     wrong="of frames a wrong phone", plainly="are misheard in {} of their sounds",
+                     question="Which phone sounds"),
             ),
             cautions=(
                 "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
@@ -195,7 +143,7 @@ TASKS = {
             ),
         ),
     )
-}
+}  # fmt: skip
 
 
 def task_named(name: str) -> Task:
