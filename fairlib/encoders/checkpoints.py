@@ -10,6 +10,7 @@ import os
 import re
 from pathlib import Path
 
+from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.files import ASSETS, cache_folder
 
 SHIPPED = ASSETS / "encoders"
@@ -216,8 +217,6 @@ def preprocessing(folder: Path) -> dict:
     Raises:
         EncoderError: it wants what an encoder is not given here, or settings that do not fit its model.
     """
-    from fairlib.corpora.audio import SAMPLE_RATE  # with pandas, which the command line's answers do without
-
     config = read_json(folder / "config.json")
     settings, file = settings_of(folder)
     usual = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": SAMPLE_RATE}
