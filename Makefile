@@ -16,6 +16,7 @@ test: .venv/ready        ## run the tests
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	.venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
+	$(python) -m mypy
 	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "not cluster"
 
 test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
@@ -29,7 +30,7 @@ notebooks: .venv/ready   ## write the .ipynb beside every notebooks/*.py
 	$(python) -c "from fairlib.book.pairs import write_pairs; print(*write_pairs(), sep='\n')"
 
 clean:                   ## remove what was built; .venv and _runs stay
-	rm -rf _build .pytest_cache .ruff_cache
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache
 
 # Everything lives in .venv. Made by the first Python that is new enough; 3.11 is the one tested most.
 .venv/ready: pyproject.toml constraints.txt

@@ -15,7 +15,7 @@ import platformdirs
 try:
     import fcntl
 except ImportError:  # Windows, where nobody removes what another has open
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

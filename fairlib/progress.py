@@ -15,9 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 FILE = "FAIRLIB_PROGRESS"
 EVERY_S = 5.0  # between lines about one stage, where they cannot replace each other
@@ -38,7 +38,13 @@ def stage(what: str, total: int = 0, unit: str = "") -> Iterator[Callable[..., N
         ...     done()
     """
     file = os.environ.get(FILE)
-    told = {"stage": f"{os.getpid()}-{next(_numbers)}", "what": what, "total": total, "unit": unit, "done": 0}
+    told: dict[str, Any] = {
+        "stage": f"{os.getpid()}-{next(_numbers)}",
+        "what": what,
+        "total": total,
+        "unit": unit,
+        "done": 0,
+    }
 
     def tell(**more: object) -> None:
         told.update(more)
@@ -58,7 +64,7 @@ def stage(what: str, total: int = 0, unit: str = "") -> Iterator[Callable[..., N
     tell(end="done", seconds=time.time() - told["started"])
 
 
-def steps(what: str, things: Iterable[_T], total: int | None = None, unit: str = "") -> Iterator[_T]:
+def steps(what: str, things: Iterable[_T], total: int | None = None, unit: str = "") -> Generator[_T]:
     """Yield ``things``, and tell how many of them are done.
 
     Example:

@@ -66,7 +66,7 @@ def perturb(audio: np.ndarray, utterance_id: str, seed: int = 0) -> np.ndarray:
     noise = np.fft.rfft(rng.standard_normal(len(audio))) * np.exp(-0.5 * rng.uniform(0, 2) * logs)  # white to brown
     noise = np.fft.irfft(noise, len(audio))
     power, noise_power = np.mean(speech**2), np.mean(noise**2)
-    mixed = speech + noise * np.sqrt(power / max(noise_power, 1e-20) * 10 ** (-rng.uniform(*_SNR_DB) / 10))
+    mixed = speech + noise * np.sqrt(power / np.maximum(noise_power, 1e-20) * 10 ** (-rng.uniform(*_SNR_DB) / 10))
 
     mixed = (level(mixed) * 10 ** (rng.uniform(*_GAIN_DB) / 20)).clip(-1, 1)
     steps = 2.0 ** (rng.choice(_CODEC_BITS) - 1)

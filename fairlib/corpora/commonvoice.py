@@ -110,7 +110,7 @@ def _row(clip: str, split: str | None, line: _Line, language: Path, audio: Audio
 
 def _clips(language: Path, splits: tuple[str, ...], everything: bool, problems: Problems) -> list[tuple]:
     """(clip, split or None, line) for each clip that the asked-for lists of one language name."""
-    lists = {split: language / f"{split}.tsv" for split in splits}
+    lists: dict[str | None, Path] = {split: language / f"{split}.tsv" for split in splits}
     if everything:
         # validated.tsv names every clip; the three lists say which of them are in a published split.
         lists = {split: path for split, path in lists.items() if path.exists()}

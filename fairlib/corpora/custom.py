@@ -168,11 +168,11 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             for what, each in (("utterance", name), ("audio file", where if of_dataset else file)):
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
-            row = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
+            row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
             row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
             try:
-                rows.append(row | ({"age": ages(row["age"], where)} if "age" in columns else {}))
+                rows.append(row | ({"age": ages(row["age"], where)} if ages and "age" in columns else {}))
             except ValueError as error:
                 raise CorpusError(str(error)) from None
     known = tuple(column for column in columns if column in SPEAKER_COLUMNS)
@@ -198,7 +198,7 @@ def _found(folder: Path, listed: list[Row], problems: Problems) -> list[tuple[Ro
             for name in NEEDED:
                 if not row.values[name]:
                     raise CorpusError(f"{row.where} has no {name}: fill it in or remove that row.")
-            found.append((row, *_find(folder, row.values["path"], row.where, audio)))
+            found.append((row, *_find(folder, str(row.values["path"]), row.where, audio)))
     return found
 
 
@@ -213,13 +213,13 @@ def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str,
     advice = "correct the list, or put the file there"
     if PureWindowsPath(path).drive:
         advice = f"a path of another machine; give it as seen from {folder}"
-    first = None
+    complaints = []
     for spelling in spellings:
         try:
             return audio.find(folder / Path(spelling).expanduser(), where, advice), spelling
         except CorpusError as error:
-            first = first or error
-    raise first
+            complaints.append(error)
+    raise complaints[0]
 
 
 def _place(root: str | Path | None) -> Path:
@@ -370,7 +370,7 @@ def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[R
     if read_ages([row.values["age"] for row in listed]) is not None:
         unknown = [row.values for row in listed if row.values["age"] and not_recorded(row.values["age"])]
         if unknown and say:
-            words = ", ".join(f"“{word}”" for word in sorted({values["age"] for values in unknown}))
+            words = ", ".join(f"“{word}”" for word in sorted({str(values["age"]) for values in unknown}))
             who = len({values["speaker_id"] for values in unknown})
             told = f"{path}: Taken as not recorded: age {words} ({who} speaker{'s' * (who > 1)})."
             warnings.warn(told, CorpusWarning, stacklevel=4)

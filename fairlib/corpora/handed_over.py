@@ -83,11 +83,12 @@ def _durations(table: pd.DataFrame) -> pd.Series:
         return table["duration_s"].astype("float64")
     if "path" not in table:
         return pd.Series(float("nan"), index=table.index)
-    read = headers(table[["path"]].to_dict("records"))
-    for header in read:
+    durations = []
+    for header in headers(table[["path"]].to_dict("records")):
         if isinstance(header, AudioError):
             raise CorpusError(str(header))
-    return pd.Series([duration for duration, _ in read], dtype="float64")
+        durations.append(header[0])
+    return pd.Series(durations, dtype="float64")
 
 
 def names_of(written: list[str], files: list[str]) -> list[str]:

@@ -54,7 +54,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
         )
         for utterance in wavs.keys():
             with problems.per_utterance():
-                path = audio.find(folder / wavs.get(utterance), f"{split}/wav.scp")
+                path = audio.find(folder / str(wavs.get(utterance)), f"{split}/wav.scp")
                 speaker = speakers.get(utterance)
                 if speaker is None:
                     raise CorpusError(

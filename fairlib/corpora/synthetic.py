@@ -315,9 +315,8 @@ def _check_groups(disadvantages: Mapping[str, Disadvantage | Mapping]) -> dict[s
                     )
             given = Disadvantage(**given)
         # 5 and 5.0 are one setting, and one stored corpus.
-        given = Disadvantage(
-            **{name: value if value is None else float(value) for name, value in asdict(given).items()}
-        )
+        values = {name: value if value is None else float(value) for name, value in asdict(given).items()}
+        given = Disadvantage(**values)  # type: ignore[arg-type]  # None stays only where it was
         planted[str(group)] = given
     if not planted:
         raise CorpusError("disadvantages names no group: name at least one, such as {'plain': {}}.")
@@ -465,7 +464,7 @@ def _step(place: int, groups: int) -> float:
 
 def _draw_sentences(pool: list[str], settings: dict, draw: np.random.Generator) -> list[str]:
     """Each sentence once, in random order, then again, until there are enough."""
-    count, texts = settings["utterances_per_speaker"], []
+    count, texts = settings["utterances_per_speaker"], list[str]()
     while len(texts) < count:
         texts += [str(text) for text in draw.permutation(pool)]
     return texts[:count]

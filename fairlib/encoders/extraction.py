@@ -175,14 +175,15 @@ def _holds(shard: Path, wanted: dict) -> bool:
     return made["frames"] >= wanted["frames"] and {**made, "frames": wanted["frames"]} == wanted
 
 
-def _make_shards_here(encoder: Encoder, pending: list, name: str) -> None:
+def _make_shards_here(encoder: Encoder, pending: list[tuple], name: str) -> None:
     with stage(name, sum(len(call[0]) for call in pending), "utterances") as done:
         # First those that nobody else is making, then, if need be, those that another process left.
         for patience in (0, -1):
             busy = []
             for call in pending:
+                utterances, shard, wanted, keep_audio, alter = call
                 try:
-                    _make_shard(encoder, *call, patience=patience, done=done)
+                    _make_shard(encoder, utterances, shard, wanted, keep_audio, alter, patience, done)
                 except filelock.Timeout:
                     busy.append(call)
             pending = busy
@@ -212,7 +213,8 @@ def _make_shard(
             shutil.rmtree(left, ignore_errors=True)
         frames = wanted["frames"]
         with new_shard(shard, len(utterances), frames) as writer, ThreadPoolExecutor(1) as pool:
-            started, went = time.perf_counter(), {"audio_s": 0.0, "padded_s": 0.0, "halved": 0}
+            started = time.perf_counter()
+            went: dict = {"audio_s": 0.0, "padded_s": 0.0, "halved": 0}
             stopwatch = _Stopwatch(encoder.device)
             writes: deque[Future] = deque()
             names = utterances["utterance_id"].to_numpy()
@@ -265,7 +267,8 @@ class _Stopwatch:
     """Seconds for which the device computed within it; on a GPU by its own clock, without waiting for it."""
 
     def __init__(self, device: str) -> None:
-        self._cuda, self._spans, self._seconds = torch.device(device).type == "cuda", [], 0.0
+        self._cuda, self._seconds = torch.device(device).type == "cuda", 0.0
+        self._spans: list[tuple] = []
 
     def mark(self):
         """Now: on a GPU, in its order of work."""

@@ -164,7 +164,7 @@ class Features:
             batches that was padding; ``busy``, the share of the time in which the device computed; ``halved``, how
             often a batch had to be halved for want of memory.
         """
-        passes = [read_manifest(shard)["pass"] for shard in self.shards]
+        passes = [(read_manifest(shard) or {})["pass"] for shard in self.shards]
         audio, padded, wall, busy, halved = (
             sum(one[name] for one in passes) for name in ("audio_s", "padded_s", "wall_s", "busy_s", "halved")
         )
@@ -233,7 +233,7 @@ def read_manifest(shard: Path) -> dict | None:
 
 def damaged_file(shard: Path) -> str | None:
     """The first file of a shard that is not what was written, or None. Reads them all."""
-    for name, expected in read_manifest(shard)["arrays"].items():
+    for name, expected in (read_manifest(shard) or {})["arrays"].items():
         try:
             stored = np.load(shard / name, mmap_mode="r")
         except (OSError, ValueError, EOFError):
@@ -281,14 +281,14 @@ class ShardWriter:
         if layer not in self._pooled:
             self._pooled[layer] = np.zeros((self._rows, pooled.shape[1]), np.float32)
             self._index[layer] = np.zeros((self._rows, 2), np.int64)
-            if self._frames:
+            if frames is not None:
                 kind = np.dtype(np.float16)
                 self._stored[layer] = _Growing(self._folder / f"{layer}.npy", frames.shape[1:], kind)
-        before = self._stored[layer].shape[0] if self._frames else 0
+        before = self._stored[layer].shape[0] if frames is not None else 0
         starts = before + np.cumsum([0, *counts[:-1]])
-        self._index[layer][rows] = np.stack([starts if self._frames else np.zeros_like(starts), counts], axis=1)
+        self._index[layer][rows] = np.stack([starts if frames is not None else np.zeros_like(starts), counts], axis=1)
         self._pooled[layer][rows] = pooled
-        if self._frames:
+        if frames is not None:
             self._stored[layer].append(frames)
 
     def finish(self, manifest: dict) -> None:

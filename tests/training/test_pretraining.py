@@ -16,7 +16,7 @@ from fairlib.training.batches import batch_plan, crop, mix, noise_under, span_ma
 from fairlib.training.loop import RunError, Schedule, TrainingError, snapshot_steps, train
 from fairlib.training.objectives import MaskedPrediction, SelfDistillation
 from fairlib.training.pretraining import RecipeError, pretrain, read_recipe
-from fairlib.training.recipe import Augmentation, Batches, Data, Mixing, Targets
+from fairlib.training.recipe import RECIPES, Augmentation, Batches, Data, Mixing, Targets
 from fairlib.training.speech import Speech, frame_count
 
 RECIPE = """
@@ -419,6 +419,6 @@ def test_an_unknown_recipe_names_the_shipped_ones():
         read_recipe("pocket-bert")
 
 
-@pytest.mark.parametrize("path", sorted(pretraining.recipe.RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_sound(path):
     assert read_recipe(path.stem).name == path.stem
