@@ -190,7 +190,7 @@ def provenance(outcomes: pd.DataFrame) -> dict[str, Any]:
         return {}
     names, abouts = [entry_name(entry.key) for entry in entries], [entry.about for entry in entries]
     origin = "computed" if _made.intersection(names) else "stored"
-    if all(entry_file(name).parent == PUBLISHED for name in names):
+    if all(entry_file(name) == PUBLISHED / name for name in names):
         answers = {published_for(name) for entry in entries for name in [entry.key["corpus"], *entry.key["extra"]]}
         # How the corpora here stand to those that they are of, the least like first.
         origin = ORIGIN[next((answer for answer in (RECODED, ABSENT) if answer in answers), SAME)]

@@ -71,6 +71,11 @@ def extract(
             way.
         fairlib.corpora.audio.AudioError: an audio file cannot be read.
         fairlib.encoders.workers.WorkerError: workers died again and again.
+
+    Example:
+        >>> features = extract("pocket-hubert", "speechocean762")  # doctest: +SKIP
+        >>> features.pooled("5").shape  # mean and deviation over time of each utterance's frames  # doctest: +SKIP
+        (5000, 384)
     """
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     corpus = load_corpus(corpus) if isinstance(corpus, str) else corpus
@@ -121,7 +126,7 @@ def extract(
     name, fingerprint = encoder.name, encoder.fingerprint
     if alter is not None:  # never to be taken for the encoder's features of the speech as it is
         name = f"{name}, {_named(alter)}"
-        sums = json.dumps([read_manifest(shard)["arrays"] for shard in shards], sort_keys=True)
+        sums = json.dumps([(read_manifest(shard) or {})["arrays"] for shard in shards], sort_keys=True)
         fingerprint = hashlib.sha256(f"{fingerprint} {sums}".encode()).hexdigest()
     return Features(encoder.layers, shards, name, fingerprint, corpus, own=alter is not None)
 

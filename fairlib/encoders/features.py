@@ -200,9 +200,10 @@ class _ArrayFeatures(Features):
 
     def utterances(self, layer: str) -> list[np.ndarray]:
         self._check(layer)
-        if not isinstance(self.arrays[layer], list):
+        given = self.arrays[layer]
+        if not isinstance(given, list):
             raise ValueError(f"Layer {layer!r} was given pooled: it has no frames.")
-        return self.arrays[layer]
+        return given
 
 
 def _checked(layer: str, values, corpus: pd.DataFrame) -> np.ndarray | list[np.ndarray]:

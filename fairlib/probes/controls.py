@@ -29,6 +29,10 @@ def description_length(
     Returns:
         Outcomes in unit ``millibit``: code length of each utterance's labels in thousandths of a bit (``errors``) and
         their number (``length``); ``probe`` is ``online code``, and ``uniform code`` for the code that knows nothing.
+
+    Example:
+        >>> code = description_length("pocket-hubert", "speechocean762")  # doctest: +SKIP
+        >>> code.groupby(["layer", "probe"])["errors"].sum()  # doctest: +SKIP
     """
     if task not in ("sid", "phone"):
         raise ProbeError(f"Unknown task {task!r}: choose sid or phone.")

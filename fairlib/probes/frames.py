@@ -106,6 +106,9 @@ def compare_frame_modes(
     Returns:
         A row for ``stored`` and ``streamed``: ``bytes`` on disk, ``hours`` for encoding, writing and reading (the
         training itself costs the same), ``fits`` the disk, and ``cheaper`` for the one to choose.
+
+    Example:
+        >>> compare_frame_modes(load_encoder("pocket-hubert"), [corpus], 30, folder)  # doctest: +SKIP
     """
     durations = np.concatenate([table["duration_s"].to_numpy() for table in tables])
     size, free = predicted_bytes(encoder, durations, frames=True), psutil.disk_usage(str(folder)).free

@@ -65,7 +65,12 @@ def probe_speakers(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, seeds: int = 5, force: bool = False, *,
     probe: str = "linear", perturbed: bool = False, balance: str | Sequence[str] = (), shuffled: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
-    """`fairlib.probe` with a `SpeakerProbe` of these settings; ``probe`` is its size."""
+    """`fairlib.probe` with a `SpeakerProbe` of these settings; ``probe`` is its size.
+
+    Example:
+        >>> probe_speakers("logmel", "planted", seeds=2)["seed"].nunique()
+        2
+    """
     return _probe(encoder, SpeakerProbe(probe, seeds, perturbed, balance, shuffled), corpus, force)
 
 
@@ -73,7 +78,12 @@ def probe_characters(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, probe: str = "context", seeds: int = 1,
     force: bool = False, *, balance: str | Sequence[str] = (), frames: str = "stored",
 ) -> pd.DataFrame:  # fmt: skip
-    """`fairlib.probe` with a `CharacterProbe` of these settings; ``probe`` is its size."""
+    """`fairlib.probe` with a `CharacterProbe` of these settings; ``probe`` is its size.
+
+    Example:
+        >>> sorted(probe_characters("logmel", "planted")["unit"].unique())
+        ['char', 'word']
+    """
     return _probe(encoder, CharacterProbe(probe, seeds, balance, frames), corpus, force)
 
 
@@ -81,7 +91,12 @@ def probe_phones(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, seeds: int = 1, force: bool = False, *,
     probe: str = "linear", balance: str | Sequence[str] = (), control: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
-    """`fairlib.probe` with a `PhoneProbe` of these settings; ``probe`` is its size."""
+    """`fairlib.probe` with a `PhoneProbe` of these settings; ``probe`` is its size.
+
+    Example:
+        >>> probe_phones("logmel", "speechocean762")["unit"].unique()  # doctest: +SKIP
+        ['phone']
+    """
     return _probe(encoder, PhoneProbe(probe, seeds, balance, control), corpus, force)
 
 

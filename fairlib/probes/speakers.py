@@ -127,6 +127,9 @@ def identify_among(
 
     Returns:
         Outcomes in which ``probe`` names the number, as in "linear, 50 candidates by sex".
+
+    Example:
+        >>> few = identify_among("pocket-hubert", "speechocean762", by="sex", sizes=[10])  # doctest: +SKIP
     """
     by = columns_of(by)
     probe = SpeakerProbe(perturbed=perturbed)
@@ -184,6 +187,10 @@ def verify_speakers(
 
     Raises:
         ProbeError: an unknown back end or column, or a test half without two speakers of two utterances.
+
+    Example:
+        >>> trials = verify_speakers("pocket-hubert", "speechocean762", by="sex")  # doctest: +SKIP
+        >>> trials.groupby(["layer", "unit"])[["errors", "length"]].sum()  # doctest: +SKIP
     """
     by = columns_of(by)
     if back_end not in ("lda", "cosine"):

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from test_book_pages import BOOK, built
 
 import fairlib
@@ -19,6 +20,12 @@ def test_every_public_name_has_one_entry_and_is_in_the_overview():
     assert public <= set(ENTRIES)
     assert sorted(OVERVIEW) == sorted(name for name in ENTRIES if not name.endswith(NOT_LISTED))
     assert len(set(ENTRIES)) == len(ENTRIES)
+
+
+@pytest.mark.parametrize("name", [f"fairlib.{name}" for name in fairlib.__all__ if name != "charts"])
+def test_every_public_function_has_an_example(name):
+    there = getattr(fairlib, name.removeprefix("fairlib."))
+    assert ">>>" in there.__doc__ or ">>>" in there.of_arrays.__doc__  # of features, where one makes them oneself
 
 
 @built
