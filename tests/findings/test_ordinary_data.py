@@ -66,7 +66,7 @@ def instruments(tmp_path, monkeypatch):
         rows = len(table)
         return SimpleNamespace(
             layers=work.encoder.layers,
-            matrix=lambda layer: rng.standard_normal((rows, 8)),
+            pooled=lambda layer: rng.standard_normal((rows, 8)),
             utterances=lambda layer: [np.zeros((int(50 * seconds), 4), np.float16) for seconds in table["duration_s"]],
         )
 
