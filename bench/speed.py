@@ -82,11 +82,11 @@ def extraction(work: Path, peers: Path | None, number: int, rounds: int) -> str:
 
     from fairlib.corpora.audio import read_audio
     from fairlib.encoders import load_encoder
-    from fairlib.encoders.extraction import BATCH_SECONDS, _batches, extract
+    from fairlib.encoders.extraction import BATCH_SECONDS, extract, length_batches
 
     encoder, table = load_encoder(ENCODER, device="cpu"), speech(number)
     audio = [read_audio(path) for path in table["path"]]
-    batches = _batches(table["duration_s"].to_numpy(), BATCH_SECONDS["cpu"])
+    batches = length_batches(table["duration_s"].to_numpy(), BATCH_SECONDS["cpu"])
     fresh = iter(range(10_000))
 
     @torch.inference_mode()

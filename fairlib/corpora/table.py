@@ -89,7 +89,7 @@ def find_root(about: Corpus, root: str | Path | None = None) -> Path:
         if not data:
             raise CorpusError(
                 f"Corpus {corpus!r}: no root was given and FAIRLIB_DATA is not set: set FAIRLIB_DATA to the "
-                f"folder that holds {pattern}, or pass root=."
+                f"folder that holds {pattern} (in Python, root= does the same)."
             )
         base, source = Path(data).expanduser(), "FAIRLIB_DATA"
     else:
@@ -99,11 +99,14 @@ def find_root(about: Corpus, root: str | Path | None = None) -> Path:
     found = sorted(path for path in base.glob(pattern) if path.is_dir())
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise CorpusError(f"Corpus {corpus!r}: {base} holds several folders {pattern} ({names}): pass one as root=.")
+        raise CorpusError(
+            f"Corpus {corpus!r}: {base} holds several folders {pattern} ({names}): leave one there (in Python, root= "
+            "names one)."
+        )
     if not found and root is None:
         raise CorpusError(
             f"Corpus {corpus!r}: {base / pattern} is not there: put the corpus into FAIRLIB_DATA (now "
-            f"{base}) under that name, or pass its folder as root=."
+            f"{base}) under that name (in Python, root= names its folder)."
         )
     return (found[0] if found else base).absolute()
 
@@ -117,7 +120,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise CorpusError(f"{path} is missing: fetch the corpus again, or pass the right folder as root=.") from None
+        raise CorpusError(f"{path} is missing: fetch the corpus again (in Python, root= names its folder).") from None
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): fetch it again.") from None
     # Not splitlines(): it also breaks at characters that may stand inside a sentence, such as U+2028.
