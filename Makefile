@@ -1,4 +1,4 @@
-.PHONY: book pdf archive test test-cluster bench notebooks clean
+.PHONY: book pdf archive test test-all test-cluster bench notebooks clean
 
 python := .venv/bin/python
 
@@ -12,12 +12,15 @@ archive: pdf             ## pack the book and its PDF, with a checksum
 	tar --sort=name --owner=0 --group=0 --numeric-owner -czf _build/book.tar.gz -C _build html book.pdf
 	cd _build && sha256sum book.tar.gz > book.tar.gz.sha256
 
-test: .venv/ready        ## run the tests
+test: .venv/ready        ## run the linters, the type checker and the tests, but for those that take minutes
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	.venv/bin/lint-imports --no-cache >/dev/null || .venv/bin/lint-imports --no-cache
 	$(python) -m mypy
-	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "not cluster"
+	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "not cluster and not slow"
+
+test-all: test           ## then whole chapters from end to end, and whatever else is slow
+	OMP_NUM_THREADS=1 $(python) -m pytest -n 2 --dist worksteal -m "slow and not cluster"
 
 test-cluster: .venv/ready ## extract on a Dask cluster and on a one-node Slurm, with workers killed (bench/README.md)
 	$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
