@@ -27,6 +27,8 @@ KEPT = (
     nodes.citation,
 )
 CHAPTER = re.compile(r"notebooks/0*(\d+)_")
+# Sphinx writes a long signature as a list of definitions that define nothing.
+SIGNATURE = re.compile(r'<dl>(\s*<dd><em class="sig-param">.*?)</dl>', re.S)
 # A call in highlighted code, with what stands before its dot.
 CALL = re.compile(
     r'(?:<span class="n">(\w+)</span><span class="o">\.</span>)?(<span class="n">(\w+)</span>)(?=<span class="p">\()'
@@ -48,11 +50,17 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     """Number the figures, and load Vega where there are any: deferred, so that the page is read and drawn first."""
     # docutils calls the entries of a list of references what a list may not hold any more (ARIA 1.3).
     body = context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    body = context["body"] = SIGNATURE.sub(_as_list, body)
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
     if CHAPTER.match(pagename):
         context["body"] = link_calls(app, context["body"], pagename)
+
+
+def _as_list(signature: re.Match) -> str:
+    entries = signature[1].replace("<dd>", "<li>").replace("</dd>", "</li>")
+    return f'<ul class="sig-params">{entries}</ul>'
 
 
 def numbered(body: str, pagename: str) -> str:
