@@ -134,13 +134,18 @@ def _comparable(tables: dict[str, pd.DataFrame], by: str) -> tuple[list[str], di
     kept: list[str] = []
     lacking = []
     for task, mine in sizes.items():
-        large = [group for group, size in mine.items() if size >= FEWEST_SHOWN]
+        large = [group for group, size in mine.items() if size >= _least(tables[task])]
         both = [group for group in large if group in kept] if kept else large
         if len(both) < 2:
             lacking.append(task)
         else:
             kept = both
     return kept, sizes, lacking
+
+
+def _least(table: pd.DataFrame) -> int:
+    """Fewest people of a group that is compared; synthetic voices show how a chapter works, and are nobody."""
+    return 2 if len(table) and is_synthetic(table["corpus"].iloc[0]) else FEWEST_SHOWN
 
 
 def _no_groups(by: str, sizes: dict[str, int]) -> str:
