@@ -1,4 +1,4 @@
-"""The linear softmax probe: the regularised optimum itself, by a second-order method, so that no seed enters it."""
+"""The linear softmax probe, by a second-order method: its regularised optimum, or an early stop on the way to it."""
 
 from __future__ import annotations
 
