@@ -5,7 +5,17 @@ import pandas as pd
 import pytest
 
 from fairlib import outcomes as store
-from fairlib.outcomes import check_outcomes, entry_name, publish_entry, read_outcomes, read_published, write_outcomes
+from fairlib.outcomes import (
+    check_outcomes,
+    copy_entry,
+    entry_name,
+    publish_entries,
+    published_names,
+    published_outcomes,
+    read_outcomes,
+    read_published,
+    write_outcomes,
+)
 
 KEY = {
     "task": "sid", "probe": "linear", "encoder": "random:pocket-hubert", "encoder_fingerprint": "aa", "corpus": "c",
@@ -89,24 +99,52 @@ def test_no_half_written_entry_is_left(table, folder, monkeypatch):
     assert list(folder.glob("*.parquet")) == []
 
 
-def test_published_outcomes_are_found_without_the_corpus(table, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "published"))
-    write_outcomes(table, KEY, {})
+def test_published_outcomes_are_found_without_the_corpus(table):
+    publish_entries([write_outcomes(table, KEY, {}).name])
     without = {name: value for name, value in KEY.items() if name not in ("corpus_fingerprint", "extra_fingerprints")}
     assert read_published(without) is not None
     assert read_published({**without, "settings": {"steps": 6}}) is None
     assert read_published({**without, "encoder_fingerprint": "other weights"}) is None
 
 
-def test_what_is_published_anew_takes_the_place_of_what_answered_before(table, tmp_path):
-    (tmp_path / "published").mkdir()
+def test_what_is_published_anew_takes_the_place_of_what_answered_before(table):
     other_probe, other_seed = {**KEY, "probe": "hidden"}, {**KEY, "seed": 1}
-    for key in (KEY, other_probe, other_seed):
-        publish_entry(write_outcomes(table, key, {}).name)
+    publish_entries(write_outcomes(table, key, {}).name for key in (KEY, other_probe, other_seed))
     again = {**KEY, "settings": {"steps": 6}, "corpus_fingerprint": "cc"}
-    publish_entry(write_outcomes(table, again, {}).name)
-    left = {path.name for path in (tmp_path / "published").iterdir()}
-    assert left == {entry_name(key) for key in (again, other_probe, other_seed)}
+    publish_entries([write_outcomes(table, again, {}).name])
+    assert published_names() == sorted(entry_name(key) for key in (again, other_probe, other_seed))
+
+
+def test_what_is_published_is_what_was_stored(table, folder, tmp_path):
+    """All seeds and probes of one encoder and corpus share a file; each comes out as it went in."""
+    keys = [{**KEY, "probe": probe, "seed": seed} for probe in ("linear", "hidden") for seed in (0, 1)]
+    tables = [
+        table.assign(errors=[number, 1], **({} if number else {"age": [30.0, None]})) for number in range(len(keys))
+    ]
+    publish_entries(write_outcomes(rows, key, {"left_out": [key["probe"]]}).name for rows, key in zip(tables, keys))
+    for path in folder.iterdir():
+        path.unlink()
+    assert len(list((tmp_path / "published").iterdir())) == 1
+    for rows, key in zip(tables, keys):
+        entry = read_outcomes(key)
+        pd.testing.assert_frame_equal(entry.outcomes[rows.columns], rows, check_dtype=False)
+        assert (entry.key, entry.about) == (key, {"left_out": [key["probe"]]})
+        copy_entry(entry_name(key), tmp_path / "run")
+        copied = pd.read_parquet(tmp_path / "run" / entry_name(key))
+        pd.testing.assert_frame_equal(copied[rows.columns], rows, check_dtype=False)
+    assert published_outcomes(KEY["encoder"], "c", "sid", "hidden")["errors"].tolist() == [2, 1, 3, 1]
+    (file,) = (tmp_path / "published").iterdir()
+    assert set(pd.read_parquet(file)["key"]) == {store.canonical(key) for key in keys}
+
+
+def test_a_damaged_file_of_published_outcomes_is_said(table, folder, tmp_path):
+    publish_entries([write_outcomes(table, KEY, {}).name])
+    for path in folder.iterdir():
+        path.unlink()
+    path = next((tmp_path / "published").iterdir())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert read_outcomes(KEY) is None
 
 
 def test_a_table_that_is_not_outcomes_is_refused(table):

@@ -34,7 +34,7 @@ from fairlib.book.preflight import require
 from fairlib.book.provenance import code_version, commit_and_changes, package_versions
 from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
 from fairlib.corpora.table import find_root
-from fairlib.files import replace, require_room, write_text, writing
+from fairlib.files import require_room, write_text, writing
 from fairlib.progress import listening
 
 if TYPE_CHECKING:
@@ -281,13 +281,11 @@ def changes(before: Mapping[str, str], now: Mapping[str, str], sides: tuple[str,
 
 def _keep_outcomes(entries: Iterable[str], folder: Path) -> None:
     """Copy the store's entries that a chapter used."""
-    from fairlib.outcomes import entry_file
+    from fairlib.outcomes import copy_entry
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in entries:
-        source = entry_file(name)
-        if source:
-            replace(folder / name, lambda path, source=source: shutil.copyfile(source, path))
+        copy_entry(name, folder)
 
 
 def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None = None) -> str:

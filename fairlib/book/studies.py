@@ -17,7 +17,7 @@ from fairlib.book.grids import Job, told_error
 from fairlib.corpora.identity import publish_corpora
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
 from fairlib.files import ASSETS, replace
-from fairlib.outcomes import is_published, publish_entry, without_published
+from fairlib.outcomes import is_published, publish_entries, without_published
 from fairlib.probes import kept_features
 
 PUBLISHED_STUDY = ASSETS / "study.toml"
@@ -214,8 +214,7 @@ def publish(reproduced: pd.DataFrame) -> None:
     Of encoders along pretraining, whose weights do not ship, the fingerprints are kept: by these their outcomes are
     found.
     """
-    for name in reproduced["entries"].explode().dropna():
-        publish_entry(name)
+    publish_entries(reproduced["entries"].explode().dropna())
     done = reproduced[reproduced["entries"].map(len) > 0]
     publish_corpora(done["corpus"].unique())
     along = {name: encoder_fingerprint(name) for name in done["encoder"].unique() if "@" in name}

@@ -18,6 +18,7 @@ VERIFIED = (
     " verification, which needs two of each: an error is that two utterances of one person are taken for two people’s,"
     " at the threshold of the equal error rate."
 )
+IDENTIFIES = ("encoders-and-layers",)  # chapters in which verification does not stand in for identification
 DESCRIBES = ("speakers-and-groups", "your-own-model")  # chapters that say who is in a corpus, whatever can be asked
 
 
@@ -188,12 +189,13 @@ def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
 # ---- before anything is computed ----
 
 
-def reasons_against(table: pd.DataFrame, by: str = "") -> dict[str, str]:
+def reasons_against(table: pd.DataFrame, by: str = "", verify: bool = True) -> dict[str, str]:
     """Why a task cannot be asked of a corpus, by task; empty where it can. Reads no audio.
 
     Args:
         table: a corpus table.
         by: the speaker column whose groups are to be compared.
+        verify: where nobody can be identified, to verify speakers will do.
 
     Example:
         >>> table = pd.DataFrame({"speaker_id": ["a", "b"] * 4, "text": None, "corpus": "mine"})
@@ -211,14 +213,14 @@ def reasons_against(table: pd.DataFrame, by: str = "") -> dict[str, str]:
         alone = ""
     except CorpusError as error:
         test, tested, alone = pd.Series(False, table.index), table.iloc[:0], str(error)
-    spoken = table[table["speaker_id"].isin(identified)] if len(identified) >= 2 else tested
-    few = (
-        f"no two people have {FEWEST_UTTERANCES} utterances, which identification needs, and no two tested ones have"
-        " two, which verification needs."
-    )
+    spoken = table[table["speaker_id"].isin(identified)]
+    few = f"no two people have {FEWEST_UTTERANCES} utterances, which identification needs"
+    if verify:
+        spoken = spoken if len(identified) >= 2 else tested
+        few += ", and no two tested ones have two, which verification needs"
     untold = alone or "there are no transcripts of the speech that is tested on."
     whys = {}
-    for task, asked, why in (("sid", spoken, few), ("asr", table[test & known], untold)):
+    for task, asked, why in (("sid", spoken, f"{few}."), ("asr", table[test & known], untold)):
         whys[task] = "" if asked["speaker_id"].nunique() >= (2 if task == "sid" else 1) else why
         if by and not whys[task]:
             sizes = group_sizes(asked, by)
@@ -251,7 +253,7 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table
             _, sizes, lacking = _comparable(tested, by)
             whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in tested]
         else:
-            reasons = reasons_against(table, by)
+            reasons = reasons_against(table, by, verify=chapter not in IDENTIFIES)
             whys = [reasons[task] for task in tasks]
     except BiasError as error:
         return str(error)

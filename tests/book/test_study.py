@@ -66,35 +66,31 @@ def test_a_study_is_reproduced_published_and_compared(file, hums, tmp_path, caps
     first = reproduce(calls)
     assert first["deviation"].isna().all() and "not published" in capsys.readouterr().out
     publish(first)
-    assert len(list((tmp_path / "published").glob("*.parquet"))) == 3  # two seeds of one probe, one of the other
+    assert len(outcomes_module.published_names()) == 3  # two seeds of one probe, one of the other
 
     again = reproduce(calls)  # from the store: the same numbers
     assert (again["deviation"] == 0).all() and again["lowest"].tolist() == first["lowest"].tolist()
 
     # Published numbers that the audio does not give are told.
-    path = tmp_path / "published" / first["entries"][0][0]
-    entry = outcomes_module._read(path)
+    entry = outcomes_module.find_entry(first["entries"][0][0])
     rows = entry.outcomes
     wrong = rows.assign(errors=np.where(np.arange(len(rows)) == 0, 1 - rows["errors"], rows["errors"]))
-    written = outcomes_module.write_outcomes(wrong, entry.key, entry.about)
-    written.replace(path)
+    outcomes_module.publish_entries([outcomes_module.write_outcomes(wrong, entry.key, entry.about).name])
+    outcomes_module.write_outcomes(rows, entry.key, entry.about)
     assert reproduce(calls)["deviation"].tolist() == pytest.approx([100 / 16 / 2, 0])
 
 
 def test_encoders_along_pretraining_are_published_by_their_fingerprints(tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "CHECKPOINTS", tmp_path / "checkpoints.json")
     monkeypatch.setattr(study_module, "encoder_fingerprint", lambda name: f"weights of {name}")
+    published = []
+    monkeypatch.setattr(study_module, "publish_entries", published.extend)
     for step in ("100", "200"):
-        folder = tmp_path / "store"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{step}.parquet").write_text(step)
-        monkeypatch.setenv("FAIRLIB_STORE", str(folder))
-        monkeypatch.setattr(outcomes_module, "PUBLISHED", tmp_path)
         rows = {"encoder": [f"pocket@{step}", "logmel"], "corpus": "synthetic", "entries": [[f"{step}.parquet"]] * 2}
         publish(pd.DataFrame(rows))
     known = json.loads((tmp_path / "checkpoints.json").read_text())
     assert known == {"pocket@100": "weights of pocket@100", "pocket@200": "weights of pocket@200"}
-    assert (tmp_path / "100.parquet").read_text() == "100"
+    assert published == ["100.parquet"] * 2 + ["200.parquet"] * 2
 
 
 def test_a_call_that_fails_is_told_and_the_others_go_on(file, hums, monkeypatch, capsys):
@@ -209,4 +205,4 @@ def test_the_published_study_is_what_is_published(monkeypatch, tmp_path):
             entries |= set(call(row)["entry"])
         except CorpusError:
             pytest.fail(f"not published: {row}")
-    assert entries == {path.name for path in outcomes_module.PUBLISHED.glob("*.parquet")}
+    assert entries == set(outcomes_module.published_names())

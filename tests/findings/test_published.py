@@ -5,16 +5,15 @@ import json
 import os
 
 import pandas as pd
-import pyarrow.parquet
 import pytest
 
 from fairlib.book.picture import PICTURE, picture
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.encoders import encoder_fingerprint
-from fairlib.outcomes import METHOD, PUBLISHED, check_outcomes, entry_name, provenance
+from fairlib.outcomes import METHOD, check_outcomes, entry_name, find_entry, provenance, published_names
 from fairlib.probes import probe_of, probe_speakers
 
-ENTRIES = sorted(PUBLISHED.glob("*.parquet"))
+ENTRIES = published_names()
 VIEWS = (
     "linear, candidates by age_group",
     "online code",
@@ -22,29 +21,29 @@ VIEWS = (
 )  # functions, no plain probe
 
 
-@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
-def test_an_entry_is_what_todays_code_would_look_for(path):
-    key = json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])["key"]
-    assert path.name == entry_name(key)
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_is_what_todays_code_would_look_for(name):
+    entry = find_entry(name)
+    key = entry.key
     assert key["encoder_fingerprint"] == encoder_fingerprint(key["encoder"])
     probe = probe_of(key)
     assert (probe is None) == (key["probe"] in VIEWS)
     if probe:
         mine = json.loads(json.dumps(probe.key()))
-        assert mine == {name: key[name] for name in mine}  # to the type of each number, as the name of the file has it
-        assert entry_name(key | probe.key()) == path.name
+        assert mine == {name: key[name] for name in mine}  # to the type of each number, as the entry's name has it
+        assert entry_name(key | probe.key()) == name
     assert key["method"] == METHOD[key["task"]]
-    check_outcomes(pd.read_parquet(path))
+    check_outcomes(entry.outcomes)
 
 
 def test_one_entry_answers_each_question():
-    keys = [json.loads(pyarrow.parquet.read_schema(path).metadata[b"fairlib"])["key"] for path in ENTRIES]
-    questions = [tuple(key[name] for name in ("task", "probe", "encoder", "corpus", "seed")) for key in keys]
+    keys = [find_entry(name, rows=False).key for name in ENTRIES]
+    questions = [tuple(key[part] for part in ("task", "probe", "encoder", "corpus", "seed")) for key in keys]
     assert len(questions) == len(set(questions)) > 300
 
 
 def test_the_default_chapters_find_every_entry_they_need():
-    names = {path.stem.rsplit("-", 1)[0] for path in ENTRIES}
+    names = {name.rsplit("-", 1)[0] for name in ENTRIES}
     encoders = ("pocket-hubert", "random-pocket-hubert", "logmel")
     assert {f"sid-{encoder}-speechocean762-seed{seed}" for encoder in encoders for seed in range(5)} <= names
     assert {f"asr-{encoder}-speechocean762-seed0" for encoder in encoders} <= names
