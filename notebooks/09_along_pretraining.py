@@ -82,7 +82,7 @@ from fairlib.tasks import TASKS
 charts.use_book_renderer()
 
 probes = {
-    "sid": lambda name: identify_or_verify(name, corpus, group, seeds, force and name == encoder),
+    "sid": lambda name: identify_or_verify(name, corpus, group, seeds, force and name == encoder, pretraining.EARLY),
     "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
 }
 everything = {}
@@ -420,7 +420,7 @@ import pandas as pd
 import fairlib
 from fairlib.findings import main_contrast, pretraining
 
-steps = pretraining.outcomes_along(encoder, lambda name: fairlib.probe_speakers(name, corpus, seeds=seeds))
+steps = pretraining.outcomes_along(encoder, lambda name: fairlib.probe(name, pretraining.EARLY, corpus))
 contrast = main_contrast(fairlib.group_bias(steps[max(steps)], by=group, permutations=50), encoder)
 table = pretraining.map_along(steps, group, contrast)
 wide = table[table["step"].isin([min(steps), max(steps)])].pivot(index="layer", columns="step", values="estimate")
@@ -484,7 +484,7 @@ import numpy as np
 import fairlib
 from fairlib.findings import pretraining
 
-pair = [fairlib.probe_speakers(name, corpus, seeds=seeds) for name in (encoder, counterpart)]
+pair = [fairlib.probe(name, pretraining.EARLY, corpus) for name in (encoder, counterpart)]
 best = pretraining.best_layer(pair[0], encoder)
 sums = [table[table["layer"] == best].groupby(["speaker_id", group])[["errors", "length"]].sum() for table in pair]
 rates = np.stack([(table["errors"] / table["length"]).to_numpy() for table in sums])

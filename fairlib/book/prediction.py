@@ -21,7 +21,7 @@ from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import LOGMEL, EncoderError, configuration
 from fairlib.encoders.devices import best_device, half_precision
 from fairlib.encoders.extraction import BATCH_SECONDS
-from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe
+from fairlib.probes import CharacterProbe, PhoneProbe
 from fairlib.probes.speakers import BALANCED_SPEECH
 
 # Of a matrix product's speed. One core of a processor reached 0.67 with a pocket encoder and 0.97 with one of base
@@ -35,6 +35,7 @@ RECURSION = 2e-3
 _LIBRARIES = 0.9e9  # bytes that Python and its libraries take before there is any speech
 _SOUNDING = 0.6  # of all frames; the others are silence
 _PHONES, _CHARACTERS, _EVALUATIONS = 40, 30, 1.25  # classes; evaluations of the loss in one step of L-BFGS
+_SPEAKER_STEPS = 60  # of L-BFGS, until a speaker probe has converged
 
 
 def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
     if row["call"] == "probe_phones":
         rows, classes, iterations, columns = seconds.sum() * 50 * _SOUNDING, _PHONES, PhoneProbe().iterations, 1
     else:
-        rows, classes, iterations, columns = len(seconds), speakers, SpeakerProbe().iterations, 2
+        rows, classes, iterations, columns = len(seconds), speakers, _SPEAKER_STEPS, 2
     # Half of the frames, or three quarters of the utterances, are trained on.
     work = sum(4 * rows * columns * width * classes * iterations * _EVALUATIONS for width in widths)
     # One layer's frames in half precision, and three times in single: as read, standardised, with the bias.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -31,6 +32,17 @@ def half_precision(device: str) -> torch.dtype | None:
     if kind == "cpu":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
     return None
+
+
+@contextlib.contextmanager
+def one_thread_if(little: bool) -> Iterator[None]:
+    """Within it torch computes in one thread, if there is little to compute: several would mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if little else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def exact_grouped_convolutions(model: torch.nn.Module) -> None:

@@ -21,9 +21,12 @@ from fairlib.encoders import (
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.findings.layers import layer_errors
 from fairlib.findings.survey import published, published_twin
-from fairlib.probes import ProbeError
+from fairlib.probes import ProbeError, SpeakerProbe
 from fairlib.tasks import TASKS
 
+# Along pretraining, speakers were identified by a probe that stops early, and most weights along the way are not there
+# any more to be probed to the optimum. So all that is compared along a training stops early alike.
+EARLY = SpeakerProbe(iterations=20)
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
 WHEN_CLAIM = "The gap between the groups opens during pretraining."
@@ -74,13 +77,14 @@ def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]
     the convolutions began trained (`started_from`), the untrained twin stands before the first step.
 
     Args:
-        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken.
+        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken (speakers' stops early: `EARLY`).
 
     Example:
         >>> list(published_along("speechocean762", "phone")["pocket-hubert"])
         [0, 400, 1600, 6400, 10000]
     """
-    which, found = TASKS[task].main, {}
+    found: dict[str, dict[int, pd.DataFrame]] = {}
+    which = (*TASKS[task].main[:2], EARLY.name) if task == "sid" else TASKS[task].main
     for name in shipped_encoders():
         log = pretraining_log(name)
         for one in (name, f"{name}{SECOND_SEED}"):

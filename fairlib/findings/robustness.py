@@ -20,7 +20,7 @@ from fairlib.corpora.recordings import recording_noise
 from fairlib.display.words import encoder_label, interval, listing, percent, sides
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
-from fairlib.findings.pretraining import second_seed
+from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import published_outcomes
@@ -55,11 +55,14 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
     choices |= views
     for name in _others(encoder):
-        theirs = published(name, corpus, *TASKS["sid"].main)
+        theirs, label = published(name, corpus, *TASKS["sid"].main), f"{_short(name)} instead"
+        if theirs.empty:
+            theirs = published(name, corpus, "sid", "speaker", EARLY.name)
+            label += ", a probe that stops early"
         if corpus in heard(name.partition("-seed")[0]):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
-            choices[f"{_short(name)} instead"] = theirs
+            choices[label] = theirs
     return choices
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from fairlib.bias import (
 )
 from fairlib.display.words import encoder_label, interval, listing, people, percent
 from fairlib.findings import FEWEST_RULE, Finding, gaps, mean_error, of_people
-from fairlib.probes import ProbeError, confusions, identify_among, probe_speakers, verify_speakers
+from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
@@ -39,16 +40,20 @@ _EXPLAINED = {
 }
 
 
-def identify_or_verify(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> pd.DataFrame:
+def identify_or_verify(
+    encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False, how: SpeakerProbe | None = None
+) -> pd.DataFrame:
     """Speaker identification; where fewer than two people have utterances enough, verification's misses instead.
 
-    Args: as `speaker_views`.
+    Args:
+        encoder, corpus, by, seeds, force: as `speaker_views`.
+        how: another probe than the usual one; its seeds are ``seeds``.
 
     Raises:
         ProbeError: neither can be asked of this corpus.
     """
     try:
-        return probe_speakers(encoder, corpus, seeds=seeds, force=force)
+        return probe(encoder, replace(how or SpeakerProbe(), seeds=seeds), corpus, force)
     except ProbeError as error:
         try:
             trials = verify_speakers(encoder, corpus, by=[by], force=force)

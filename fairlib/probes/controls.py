@@ -36,7 +36,7 @@ def description_length(
     """
     if task not in ("sid", "phone"):
         raise ProbeError(f"Unknown task {task!r}: choose sid or phone.")
-    settings = {**(SpeakerProbe() if task == "sid" else PhoneProbe()).settings(), "code": 1}
+    settings = {**(SpeakerProbe(iterations=20) if task == "sid" else PhoneProbe()).settings(), "code": 1}
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         few, utterances = [], None

@@ -33,21 +33,22 @@ def fit_hidden(
     rows = (rows - rows[chosen].mean(dim=0)) / rows[chosen].std(dim=0, correction=0).clamp(min=1e-6)
     draw = torch.Generator().manual_seed(seed)
     sizes = (rows.shape[1], hidden, int(labels.max()) + 1)
-    weights = []
+    weights, biases = [], []
     for inputs, outputs in zip(sizes, sizes[1:]):
-        bound = inputs**-0.5
-        weights.append(((2 * torch.rand(inputs + 1, outputs, generator=draw) - 1) * bound).to(device).requires_grad_())
+        drawn = ((2 * torch.rand(inputs + 1, outputs, generator=draw) - 1) * inputs**-0.5).to(device)
+        weights.append(drawn[:-1].clone().requires_grad_())
+        biases.append(drawn[-1].clone().requires_grad_())
 
     def scores(x: torch.Tensor) -> torch.Tensor:
-        first, second = weights
-        return functional.gelu(x @ first[:-1] + first[-1]) @ second[:-1] + second[-1]
+        return torch.addmm(biases[1], functional.gelu(torch.addmm(biases[0], x, weights[0])), weights[1])
 
-    optimizer = torch.optim.Adam(weights, lr=learning_rate)
+    # Adam's weight decay is the gradient of the penalty.
+    groups = [{"params": weights, "weight_decay": l2}, {"params": biases}]
+    optimizer = torch.optim.Adam(groups, lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         picked = chosen[torch.randint(len(chosen), (min(batch, len(chosen)),), generator=draw).to(device)]
         loss = functional.cross_entropy(scores(rows[picked]), target[picked])
-        loss = loss + l2 * sum(weight[:-1].square().sum() for weight in weights) / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -26,8 +26,9 @@ class Probe:
         check_probe(self.size, self.sizes)
         object.__setattr__(self, "balance", tuple(columns_of(self.balance)))
         for field in dataclasses.fields(self):
-            value, kind = getattr(self, field.name), type(field.default)
-            if kind in (int, float):
+            value = getattr(self, field.name)
+            kind = type(field.default) if field.default is not None else int  # a number, or None for none
+            if kind in (int, float) and (value is not None or field.default is not None):
                 fits = isinstance(value, numbers.Real) and kind(value) == value and value >= (kind is int)
                 if not fits:
                     least = "a whole number of 1 or more" if kind is int else "a number of 0 or more"

@@ -49,8 +49,10 @@ class SpeakerProbe(Probe):
             seconds an utterance: the middle two seconds of utterances that have them.
         shuffled: a control: shuffle the training utterances' speakers; no better than chance, 1 - 1 / speakers.
         test_share: of each speaker's utterances.
-        iterations: steps of the linear probe's training.
         l2: weight of the squared weights in the loss.
+        tolerance: how far above its minimum the linear probe's loss may be, in nats.
+        iterations: instead of the minimum, an early stop after so many steps: only to be compared with outcomes that
+            were made so.
 
     Example:
         >>> SpeakerProbe(seeds=5, l2=1e-3).key()["probe"]  # no custom setting is taken for the published one
@@ -58,7 +60,7 @@ class SpeakerProbe(Probe):
     """
 
     task: ClassVar = "sid"
-    sizes: ClassVar = {"linear": ("iterations",), "hidden": ()}
+    sizes: ClassVar = {"linear": ("tolerance", "iterations"), "hidden": ()}
 
     size: str = "linear"
     seeds: int = 5
@@ -66,22 +68,32 @@ class SpeakerProbe(Probe):
     balance: str | Sequence[str] = ()
     shuffled: bool = False
     test_share: float = 0.25
-    iterations: int = 20
     l2: float = 3e-4
+    tolerance: float = 1e-5
+    iterations: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.test_share < 1:
             raise ProbeError(f"SpeakerProbe has test_share={self.test_share}: it must be above 0 and below 1.")
+        if self.size == "linear" and self.iterations is None and not (self.l2 > 0 and self.tolerance > 0):
+            raise ProbeError(
+                f"SpeakerProbe has l2={self.l2:g} and tolerance={self.tolerance:g}: both must be above 0, or there is"
+                " no minimum to end at; iterations= gives a number of steps instead."
+            )
 
     def settings(self) -> dict[str, Any]:
         return {
-            **self._values("test_share", "iterations", "l2"),
-            **(HIDDEN["sid"] if self.size == "hidden" else {}),
+            **self._values("test_share", "l2"),
+            **(HIDDEN["sid"] if self.size == "hidden" else self._end()),
             **({"channel": 1} if self.perturbed else {}),
             **(BALANCED_SPEECH if self.balance else {}),
             **({"shuffled": True} if self.shuffled else {}),
         }
+
+    def _end(self) -> dict[str, Any]:
+        """When the linear probe's training is over."""
+        return self._values("tolerance" if self.iterations is None else "iterations")
 
     def compute(self, work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         """One seed's outcomes, and what was left out of them."""

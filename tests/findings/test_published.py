@@ -62,11 +62,10 @@ def test_a_slice_is_computed_again_from_audio(tmp_path, monkeypatch):
     computed = probe_speakers("logmel", corpus, seeds=1, force=True)
     both = published.merge(computed, on=["layer", "utterance_id"], suffixes=("", "_again"))
     assert len(both) == len(published) == len(computed)
-    # The probe stops after 20 steps, short of its optimum, so that sums in another order (another processor, another
-    # number of threads) end at a slightly other place. Measured over instruction sets from SSE 4 to AMX: 3 to 11 of
-    # 1,250 utterances go to another speaker, and 41 to 46 are wrong. A defect moves far more.
-    assert (both["predicted"] != both["predicted_again"]).mean() <= 0.02
-    assert abs(both["errors"].mean() - both["errors_again"].mean()) <= 0.01
+    # Sums in another order (another processor, another number of threads) end at a slightly other place within the
+    # probe's tolerance.
+    assert (both["predicted"] != both["predicted_again"]).mean() <= 0.005
+    assert abs(both["errors"].mean() - both["errors_again"].mean()) <= 0.003
 
 
 def test_the_picture_of_the_readme_shows_what_is_published():

@@ -18,6 +18,8 @@ from fairlib.probes.stored import Work
 CUSTOM = [
     SpeakerProbe(l2=1e-3, iterations=40, perturbed=True, balance="sex", shuffled=True, test_share=0.5),
     SpeakerProbe("hidden", l2=1e-2),
+    SpeakerProbe(tolerance=1e-4),
+    SpeakerProbe(iterations=20),
     CharacterProbe("linear", passes=3, clip=1.0),
     CharacterProbe(width=64, balance=["sex", "age_group"]),
     PhoneProbe("hidden", control=True),
@@ -62,6 +64,8 @@ def test_what_departs_from_the_published_probe_stands_in_its_name_and_key(probe)
         (lambda: SpeakerProbe("big"), "Unknown probe 'big'"),
         (lambda: SpeakerProbe(seeds=0), "SpeakerProbe has seeds=0: it must be a whole number of 1 or more"),
         (lambda: SpeakerProbe(l2=-1), "l2=-1: it must be a number of 0 or more"),
+        (lambda: SpeakerProbe(l2=0), "l2=0 and tolerance=1e-05: both must be above 0"),
+        (lambda: SpeakerProbe(iterations=0), "iterations=0: it must be a whole number of 1 or more"),
         (lambda: SpeakerProbe(test_share=1), "test_share=1.0: it must be above 0 and below 1"),
         (lambda: PhoneProbe(l2="small"), "l2='small'"),
         (lambda: PhoneProbe("hidden", iterations=30), "the size 'hidden' has no iterations; 'linear' has"),
