@@ -26,21 +26,7 @@
 # book.
 
 # %% tags=["remove-cell"]
-# So that this notebook runs from a clone, wherever it is opened: JupyterLab, VS Code, Binder, Colab.
-import os
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-
-places = [Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*/")]
-if clone := next((place for place in places if (place / "fairlib" / "cli.py").is_file()), None):
-    os.chdir(clone)
-    sys.path.insert(0, str(clone))
-if lacking := [name for name in ("fairlib", "altair", "torch", "myst_nb") if find_spec(name) is None]:
-    raise ModuleNotFoundError(
-        f"{', '.join(lacking)} cannot be imported here. Clone the project (on Colab: !git clone), go into its folder,"
-        " run  pip install -c constraints.txt -e '.[book]'  and restart the kernel."
-    )
+import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
 speakers = 30  # people in each group of the made-up study

@@ -18,24 +18,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 
-# The first code cell of every chapter (a test compares them): it makes a paired notebook run wherever its clone was
-# opened. It cannot be a function of this library, which it may first have to find.
-SETUP = """\
-# So that this notebook runs from a clone, wherever it is opened: JupyterLab, VS Code, Binder, Colab.
-import os
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-
-places = [Path.cwd(), *Path.cwd().parents, *Path.cwd().glob("*/")]
-if clone := next((place for place in places if (place / "fairlib" / "cli.py").is_file()), None):
-    os.chdir(clone)
-    sys.path.insert(0, str(clone))
-if lacking := [name for name in ("fairlib", "altair", "torch", "myst_nb") if find_spec(name) is None]:
-    raise ModuleNotFoundError(
-        f"{', '.join(lacking)} cannot be imported here. Clone the project (on Colab: !git clone), go into its folder,"
-        " run  pip install -c constraints.txt -e '.[book]'  and restart the kernel."
-    )"""
+# The first code cell of every chapter (a test compares them). Where the library is missing, Python shows the line, and
+# with it what to do.
+SETUP = 'import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel'
 
 
 def read_notebook(source: str | Path) -> NotebookNode:

@@ -36,7 +36,7 @@ def half_precision(device: str) -> torch.dtype | None:
 
 @contextlib.contextmanager
 def one_thread_if(little: bool) -> Iterator[None]:
-    """Within it torch computes in one thread, if there is little to compute: several would mostly wait for each other."""
+    """Within it torch computes in one thread, if there is little to compute: several would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if little else before)
     try:

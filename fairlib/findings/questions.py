@@ -84,9 +84,10 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     contrast = ""
     if by:
         groups, sizes, lacking = _comparable(joined, by)
-        refused |= {task: _no_groups(by, sizes[task]) for task in lacking}
+        least = min(map(_least, joined.values()), default=FEWEST_SHOWN)
+        refused |= {task: _no_groups(by, sizes[task], least) for task in lacking}
         joined = {task: only_groups(table, by, groups) for task, table in joined.items() if task not in lacking}
-        said += _left_out(sizes, groups, by)
+        said += _left_out(sizes, groups, by, least)
         contrast = leading({group: sizes[next(iter(joined))][group] for group in groups}, by) if joined else ""
     said += [f"{task_named(task).heading} is not asked of this corpus: {why}" for task, why in refused.items()]
     runs = [table for task in joined for table in tables[task]]
@@ -149,14 +150,16 @@ def _least(table: pd.DataFrame) -> int:
     return 2 if len(table) and is_synthetic(table["corpus"].iloc[0]) else FEWEST_SHOWN
 
 
-def _no_groups(by: str, sizes: dict[str, int]) -> str:
+def _no_groups(by: str, sizes: dict[str, int], least: int = FEWEST_SHOWN) -> str:
     there = listing([f"{group} ({size})" for group, size in list(sizes.items())[:8]])
     more = f", and {len(sizes) - 8} more" if len(sizes) > 8 else ""
     about = by.replace("_", " ")
-    return f"comparing {about} needs two groups of {FEWEST_SHOWN} people or more; there are {there}{more}."
+    return f"comparing {about} needs two groups of {least} people or more; there are {there}{more}."
 
 
-def _left_out(sizes: Mapping[str, dict[str, int]], kept: Sequence[str], by: str) -> list[str]:
+def _left_out(
+    sizes: Mapping[str, dict[str, int]], kept: Sequence[str], by: str, least: int = FEWEST_SHOWN
+) -> list[str]:
     smallest: dict[str, int] = {}
     for mine in sizes.values():
         smallest |= {group: min(size, smallest.get(group, size)) for group, size in mine.items() if group not in kept}
@@ -164,7 +167,7 @@ def _left_out(sizes: Mapping[str, dict[str, int]], kept: Sequence[str], by: str)
         return []
     named = [f"{people(by, group)} ({size})" for group, size in sorted(smallest.items(), key=lambda it: -it[1])]
     shown = listing(named if len(named) <= 8 else [*named[:7], f"{len(named) - 7} groups more"])
-    return [f"Groups with fewer than {FEWEST_SHOWN} people are in no comparison: {shown}."]
+    return [f"Groups with fewer than {least} people are in no comparison: {shown}."]
 
 
 def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:

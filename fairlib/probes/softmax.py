@@ -70,7 +70,7 @@ def fit_softmax(
 
 
 def _principal_axes(rows: torch.Tensor) -> torch.Tensor:
-    """Axes ``[D, k]`` along which the curvature is nearly diagonal: of all of the space, or, where rows are few, of what
+    """Axes ``[D, k]`` along which the curvature is nearly diagonal: of all the space, or, where rows are few, of what
     they span, which the weights at the minimum do not leave."""
     few = len(rows) < rows.shape[1]
     spread, axes = torch.linalg.eigh((rows @ rows.T if few else rows.T @ rows).double())

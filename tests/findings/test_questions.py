@@ -106,7 +106,7 @@ def test_three_recordings_of_everybody_are_verified_in_place_of_identified(monke
     def refuse(*_, **__):
         raise ProbeError("needs four utterances.")
 
-    monkeypatch.setattr(views, "probe_speakers", refuse)
+    monkeypatch.setattr(views, "probe", refuse)
     monkeypatch.setattr(views, "verify_speakers", lambda *_, **__: trials)
     assert set(views.identify_or_verify("logmel", "mine", "region")["unit"]) == {"target"}
     asked = questions.ask({"sid": lambda: [views.identify_or_verify("logmel", "mine", "region")]}, by="region")
