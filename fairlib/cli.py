@@ -8,7 +8,6 @@ mistakes are answered at once.
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,11 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from fairlib import files, progress
 from fairlib.book import chapters, grids
-from fairlib.book import runs as runs_module
+from fairlib.book.run_command import STOPPED, complain, run_jobs, runs, tell_plans
 from fairlib.tasks import TASKS
 
 app = typer.Typer(
@@ -50,18 +48,6 @@ def fairlib(
     """Where do self-supervised speech models become unfair? Run the book's chapters, and their parts."""
 
 
-class _ChapterGroup(TyperGroup):
-    """Chapters as commands; an unknown one is answered with the nearest name."""
-
-    def get_command(self, ctx, cmd_name):
-        return super().get_command(ctx, cmd_name) or chapters.parameters(cmd_name)
-
-
-runs = typer.Typer(
-    cls=_ChapterGroup,
-    help="Run a chapter with its own parameters (fairlib run CHAPTER --help lists them).",
-    no_args_is_help=True,
-)
 app.add_typer(runs, name="run")
 
 
@@ -270,7 +256,7 @@ def reproduce(
     if dry_run:
         for row in calls.to_dict("records"):
             print(f"{row['encoder']:36} {row['corpus']:16}{studies.told(row)}")
-        _tell_plans(jobs)
+        tell_plans(jobs)
         if len(calls):
             print(prediction.told(prediction.predict(calls, about.shape_of())))
         return 0
@@ -287,7 +273,7 @@ def reproduce(
         for row in lost.to_dict("records"):
             print(f"failed: {row['encoder']} {row['corpus']} {studies.told(row)}: {row['failed']}", file=sys.stderr)
         failed = bool(len(lost))
-    return (_run_jobs(jobs, workers) if jobs else 0) or int(failed)
+    return (run_jobs(jobs, workers) if jobs else 0) or int(failed)
 
 
 @app.command()
@@ -338,104 +324,6 @@ def book(
         print(print_book(built.parent, pdf))
 
 
-def _add_run_command(chapter: chapters.Chapter) -> None:
-    """Make ``fairlib run CHAPTER`` from the chapter's declaration: an option for each parameter."""
-    fields = chapter.parameters.model_fields
-
-    def run(ctx: typer.Context, **_: object) -> None:
-        given = {
-            name: str(value)
-            for name, value in ctx.params.items()
-            if ctx.get_parameter_source(name).name == "COMMANDLINE"
-        }
-        # What no option is called: let the chapter's own check answer, it knows the nearest name.
-        given |= {word.lstrip("-").split("=")[0].replace("-", "_"): "" for word in ctx.args[:1]}
-        dry_run, workers = given.pop("dry_run", None) == "True", int(given.pop("workers", 1))
-        chosen = grids.combinations(chapter.name, given)
-        jobs = [(chapter.name, one.model_dump()) for one in chosen]
-        if dry_run:
-            return _tell_plans(jobs)
-        if len(jobs) > 1:
-            return _run_jobs(jobs, workers)
-        print(runs_module.run(chapter.name, chosen[0].model_dump(), chosen[0].force))
-
-    options = []
-    for name, field in fields.items():
-        # All but switches are taken as text, so that the chapter's own check is the only one.
-        kind = bool if field.annotation is bool else str
-        flag = f"--{name.replace('_', '-')}"
-        option = typer.Option(
-            flag,
-            help=field.description,
-            metavar=None if kind is bool else chapters.allowed(field),
-            show_default=name != "group",  # which is the corpus's own, as its help says
-        )
-        options.append(
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=kind(field.default),
-                annotation=Annotated[kind, option],
-            )
-        )
-    for name, kind, default, option in _RUN_OPTIONS:
-        options.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-        )
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *options])
-    run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
-    runs.command(
-        chapter.name,
-        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused. Several"
-        " values of a parameter, with commas between them, are run in all combinations.",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )(run)
-
-
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
-
-# What every run command takes besides the chapter's own parameters.
-_RUN_OPTIONS = (
-    ("dry_run", bool, False, typer.Option("--dry-run", help="say what would be run, and why; run nothing")),
-    ("workers", int, 1, typer.Option("--workers", min=1, help="of several combinations, how many at once")),
-)
-
-
-def _tell_plans(jobs: Sequence[grids.Job]) -> int:
-    """Print what would become of each job; 2 where one of them could not be run."""
-    status = 0
-    for chapter, values in jobs:
-        try:
-            folder, why = runs_module.plan(chapter, values)
-        except (chapters.ChapterError, files.FolderError) as error:
-            status = _complain(str(error), 2)
-        else:
-            print(f"{'run' if why else 'reuse':7}{folder.name}{f'  ({why})' if why else ''}")
-    return status
-
-
-def _run_jobs(jobs: Sequence[grids.Job], workers: int) -> int:
-    """Run them; folders go to standard output, what happens to standard error; 1 where one failed."""
-    place = iter(range(1, len(jobs) + 1))
-
-    def report(row: dict) -> None:
-        where = Path(row["folder"]).name if row["folder"] else row["why"]
-        print(f"{next(place)}/{len(jobs)} {row['status']} in {row['duration_s']:.0f} s: {where}", file=sys.stderr)
-        if row["folder"]:
-            print(row["folder"], flush=True)
-
-    rows = grids.run_all(jobs, workers=workers, report=report)
-    failed = grids.failures(rows)
-    if failed:
-        print(failed, file=sys.stderr)
-    return 1 if failed else 0
-
-
-for _each in chapters.chapters().values():
-    _add_run_command(_each)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 1 (the work failed) or 2 (the request was wrong).
 
@@ -460,7 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if status == STOPPED:  # of typer too, which answers Ctrl-C without a word
-        return _complain("stopped; what was computed so far is kept.", STOPPED)
+        return complain("stopped; what was computed so far is kept.", STOPPED)
     return status
 
 
@@ -470,22 +358,17 @@ def _status(call: Callable[[], Any]) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # the command line's own complaints: a missing option, say
             message = error.format_message().replace("Value error, ", "")
-            return _complain(message, 2) if message else 2
+            return complain(message, 2) if message else 2
         if isinstance(error, ValueError) and type(error).__module__.startswith("fairlib"):
-            return _complain(str(error), 2)
+            return complain(str(error), 2)
         if isinstance(error, RuntimeError) and type(error).__module__.startswith("fairlib"):
-            return _complain(str(error), 1)
+            return complain(str(error), 1)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             said = files.told_disk_error(error)
             if said:
-                return _complain(said, 1)
+                return complain(said, 1)
         raise
     return status if isinstance(status, int) else 0
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"fairlib: {message}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

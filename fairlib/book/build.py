@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
-from fairlib.book.runs import differing, execute, facts_in, find_run, key, read_run
+from fairlib.book.run_keys import differing, key
+from fairlib.book.runs import execute, facts_in, find_run, read_run
 from fairlib.book.summary import plain, write_status, write_summary
 from fairlib.files import write_text
 

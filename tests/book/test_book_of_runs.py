@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fairlib import cli
-from fairlib.book import build, grids, runs
+from fairlib.book import build, grids, run_keys, runs
 from fairlib.book.chapters import check
 from fairlib.book.runs import RunError
 
@@ -104,7 +104,7 @@ def write_run(chapter, **values):
     nbformat.write(new_notebook(cells=cells, metadata=about), folder / "chapter.ipynb")
     record = {
         "chapter": chapter, "parameters": facts["parameters"], "outcomes": [], "started": "2026",
-        "files": {"chapter.ipynb": runs._sha256(folder / "chapter.ipynb")},
+        "files": {"chapter.ipynb": run_keys.sha256_of(folder / "chapter.ipynb")},
     }  # fmt: skip
     (folder / "provenance.json").write_text(json.dumps(record))
     return folder

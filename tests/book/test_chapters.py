@@ -22,7 +22,7 @@ import pytest
 import soundfile
 
 from fairlib import cli
-from fairlib.book import build, chapters, preflight, provenance, runs
+from fairlib.book import build, chapters, preflight, provenance, run_keys, runs
 from fairlib.book.chapters import ChapterError
 from fairlib.book.pairs import read_notebook
 from fairlib.book.runs import ChapterStopped
@@ -71,7 +71,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "RUNS", tmp_path / "_runs")
     monkeypatch.setattr(build, "BUILD", tmp_path / "_build")
     (tmp_path / "library.py").write_text("# stands for fairlib's own files")
-    monkeypatch.setattr(runs, "_library_files", lambda: {"fairlib/library.py": tmp_path / "library.py"})
+    monkeypatch.setattr(run_keys, "_library_files", lambda: {"fairlib/library.py": tmp_path / "library.py"})
     monkeypatch.setattr(runs, "require", lambda *_: None)
     return notebooks / "05_speaker_identification.py"
 
@@ -468,11 +468,11 @@ def test_no_chapter_loads_what_is_not_part_of_a_runs_key():
     # Of the book's own room a chapter loads the box at its end, and what that asks: how the chapter is declared.
     book = {name for name in loaded if name.startswith("fairlib/book/")}
     assert book <= {"fairlib/book/__init__.py", "fairlib/book/chapters.py", "fairlib/book/provenance.py"}
-    assert {"fairlib/bias/gaps.py", "fairlib/findings/views.py"} <= loaded - book <= set(runs._library_files())
+    assert {"fairlib/bias/gaps.py", "fairlib/findings/views.py"} <= loaded - book <= set(run_keys._library_files())
 
 
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():
-    names = set(runs._library_files())
+    names = set(run_keys._library_files())
     assert {"fairlib/bias/gaps.py", "fairlib/assets/recipes/pocket-hubert.toml", "fairlib/book/provenance.py"} <= names
     assert not {"fairlib/cli.py", "fairlib/book/build.py"} & names
     assert not [name for name in names if name.endswith(".pyc")]

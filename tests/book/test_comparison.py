@@ -10,7 +10,7 @@ from browser import Browser, find_chromium
 from fairlib import cli
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
-from fairlib.book import runs
+from fairlib.book import run_keys, runs
 from fairlib.book.chapters import check
 from fairlib.book.comparison import compare, told, write_page
 from fairlib.book.runs import RunError
@@ -56,7 +56,7 @@ def make(tmp_path, monkeypatch):
             "outcomes": [fingerprints],
             "made_from": {"parameters": name, "package torch": "2.14", "fairlib/bias.py": "aa"} | (made_from or {}),
             "platform": "here", "device": "cpu", "processors": 2, "started": "2026-01-01T00:00:00Z",
-            "files": {path.relative_to(folder).as_posix(): runs._sha256(path) for path in folder.rglob("*.*")},
+            "files": {path.relative_to(folder).as_posix(): run_keys.sha256_of(path) for path in folder.rglob("*.*")},
         }  # fmt: skip
         (folder / "provenance.json").write_text(json.dumps(record))
         return folder

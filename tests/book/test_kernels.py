@@ -39,9 +39,9 @@ FAIRLIB = """\
 import sys
 from pathlib import Path
 from fairlib import cli
-from fairlib.book import chapters, runs
+from fairlib.book import chapters, run_keys, runs
 chapters.NOTEBOOKS, runs.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
-runs._library_files = lambda: {}
+run_keys._library_files = lambda: {}
 sys.exit(cli.main(sys.argv[3:]))
 """
 PROMISED = "fairlib: stopped; what was computed so far is kept.\n"

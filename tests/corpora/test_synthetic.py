@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from scipy.signal import welch
 
-from fairlib.corpora import CorpusError, Disadvantage, corpus_fingerprint, load_corpus, synthetic
-from fairlib.corpora.synthetic import TEST_SENTENCES, TRAIN_SENTENCES
+from fairlib.corpora import CorpusError, Disadvantage, corpus_fingerprint, load_corpus, synthetic, voices
+from fairlib.corpora.voices import TEST_SENTENCES, TRAIN_SENTENCES
 
 PLAIN_AND_OTHER = {"plain": {}, "other": {}}
 SMALL = {"speakers_per_group": 2, "utterances_per_speaker": 2}
@@ -96,7 +96,7 @@ def test_no_group_is_higher_or_faster_by_design() -> None:
     planted = {group: Disadvantage() for group in ("a", "b", "c")}
     settings = {"speakers_per_group": 6, "utterances_per_speaker": 10}
     for seed in range(3):
-        speakers = synthetic._plan(settings | {"seed": seed}, planted)
+        speakers = voices.plan_speakers(settings | {"seed": seed}, planted)
         means = pd.DataFrame(
             [{"group": s.group, **pd.DataFrame(s.sentences)[["pitch", "rate"]].mean()} for s in speakers]
         )
@@ -118,7 +118,7 @@ def test_splits_share_neither_speaker_nor_sentence_and_have_every_group(default:
 @pytest.mark.parametrize("speakers", range(2, 10))
 def test_every_size_has_both_splits(speakers: int) -> None:
     settings = {"seed": 1, "speakers_per_group": speakers, "utterances_per_speaker": 45}
-    plan = synthetic._plan(settings, {"a": Disadvantage(), "b": Disadvantage()})
+    plan = voices.plan_speakers(settings, {"a": Disadvantage(), "b": Disadvantage()})
     assert {(s.group, s.split) for s in plan} == set(itertools.product("ab", ("train", "test")))
     # More sentences than there are: each comes again only when all have been read.
     counts = pd.Series([sentence["text"] for sentence in plan[0].sentences]).value_counts()
@@ -163,7 +163,7 @@ def test_stored_audio_is_used_again_and_damaged_audio_is_not(tmp_path: Path, mon
         raise AssertionError("spoken again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "_speak", silent)
+        patch.setattr(synthetic, "speak", silent)
         pd.testing.assert_frame_equal(load_corpus("synthetic", tmp_path, **SMALL), first)
 
     folder = Path(first["path"][0]).parent
@@ -185,7 +185,7 @@ def test_stored_audio_is_used_again_and_damaged_audio_is_not(tmp_path: Path, mon
 
 def test_a_stopped_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(synthetic, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             load_corpus("synthetic", tmp_path, **SMALL)
     assert list((tmp_path / "synthetic").iterdir()) == []
@@ -373,7 +373,8 @@ def test_every_default_disadvantage_can_be_spoken_at_its_limits() -> None:
     }.items():
         for value in values:
             for seed in range(5):
-                synthetic._plan(settings | {"seed": seed}, {"a": Disadvantage(**{field: value}), "b": Disadvantage()})
+                groups = {"a": Disadvantage(**{field: value}), "b": Disadvantage()}
+                voices.plan_speakers(settings | {"seed": seed}, groups)
 
 
 def test_int_and_float_are_one_setting(tmp_path: Path) -> None:
