@@ -13,7 +13,7 @@ import pytest
 import vl_convert
 
 from fairlib.bias import SCALES, group_bias, group_errors
-from fairlib.display import charts, rendering
+from fairlib.display import charts, comparisons, drawing, rendering
 from fairlib.display.words import short
 from fairlib.findings import mark_saturated
 from fairlib.findings.layers import layer_errors
@@ -112,14 +112,14 @@ def test_axes_are_named_and_layers_run_from_the_convolutions_upwards(every):
 def test_every_line_has_its_interval(every):
     for chart in every:
         marks = [part["mark"] for part in parts(chart.to_dict()) if "mark" in part]
-        bands = [mark["color"] for mark in marks if mark["type"] == "area" and mark["color"] != charts.PALE]
+        bands = [mark["color"] for mark in marks if mark["type"] == "area" and mark["color"] != drawing.PALE]
         assert bands == [mark["color"] for mark in marks if mark["type"] == "line"] != []
 
 
 def test_the_grey_band_is_the_null_of_the_trained_encoder(bias):
     spec = charts.bias_by_layer(bias, "difference", **WORDS).to_dict()
     (grey,) = [
-        part for part in parts(spec) if part.get("mark", {}).get("color") == charts.PALE and "y2" in part["encoding"]
+        part for part in parts(spec) if part.get("mark", {}).get("color") == drawing.PALE and "y2" in part["encoding"]
     ]
     drawn = pd.DataFrame(data_of(spec, grey)).set_index("layer").loc[["cnn", "0", "1", "2", "10"]]
     mine = bias[(bias["encoder"] == "pocket") & (bias["scale"] == "difference")].set_index("layer").loc[drawn.index]
@@ -171,8 +171,9 @@ def test_the_palette_is_told_apart_by_people_with_colour_vision_deficiencies(pag
         "deuteranopia": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
         "tritanopia": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
     }  # fmt: skip
-    leading = list(map(PAGES[page], charts.PALETTE[:4]))  # the groups that corpora record most; others differ by marker
-    beside = [PAGES[page](colour) for colour in (charts.INK, charts.TWIN, charts.PALETTE[2])]  # encoder, twin, log-mel
+    leading = list(map(PAGES[page], drawing.PALETTE[:4]))  # groups that corpora record most; others differ by marker
+    # The encoder, its twin, log-mel.
+    beside = [PAGES[page](colour) for colour in (drawing.INK, drawing.TWIN, drawing.PALETTE[2])]
     for name, matrix in simulations.items():
 
         def far(one, other, matrix=matrix):
@@ -189,15 +190,24 @@ def test_the_palette_is_told_apart_by_people_with_colour_vision_deficiencies(pag
 
 @pytest.mark.parametrize("page", PAGES)
 def test_colours_stand_out_from_the_page(page):
-    paper = _luminance(PAGES[page](charts.PAPER))
-    for least, colours in {3: [*charts.PALETTE, charts.TWIN, charts.GREY], 4.5: [charts.INK, charts.SOFT]}.items():
+    paper = _luminance(PAGES[page](drawing.PAPER))
+    for least, colours in {3: [*drawing.PALETTE, drawing.TWIN, drawing.GREY], 4.5: [drawing.INK, drawing.SOFT]}.items():
         for colour in colours:
             lighter, darker = sorted([_luminance(PAGES[page](colour)), paper], reverse=True)
             assert (lighter + 0.05) / (darker + 0.05) >= least, colour
 
 
 def test_every_house_colour_has_its_dark_one():
-    house = {*charts.PALETTE, charts.TWIN, charts.INK, charts.SOFT, charts.GREY, charts.PALE, charts.GRID, charts.PAPER}
+    house = {
+        *drawing.PALETTE,
+        drawing.TWIN,
+        drawing.INK,
+        drawing.SOFT,
+        drawing.GREY,
+        drawing.PALE,
+        drawing.GRID,
+        drawing.PAPER,
+    }
     assert house == set(rendering.DARK)
     assert all(f"--{light[1:]}: {dark};" in rendering.theme_css() for light, dark in rendering.DARK.items())
 
@@ -353,7 +363,7 @@ def test_a_forest_names_every_estimate_and_draws_its_interval(bias):
     drawn = max(spec["datasets"].values(), key=len)
     assert [row["name"] for row in drawn] == rows["name"].tolist()
     assert all(row["low"] <= row["estimate"] <= row["high"] for row in drawn)
-    assert {row["colour"] for row in drawn if row["name"].endswith(" 0")} == {charts.PALETTE[1]}
+    assert {row["colour"] for row in drawn if row["name"].endswith(" 0")} == {drawing.PALETTE[1]}
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -365,7 +375,7 @@ def test_what_is_written_into_a_map_can_be_read(bias, signed):
     drawn = max(spec["datasets"].values(), key=len)
     assert len(drawn) == len(rows) and {"low", "high"} <= set(drawn[0])
     for field in drawn:
-        light, dark = sorted((charts._luminance(field["fill"]), charts._luminance(field["ink"])), reverse=True)
+        light, dark = sorted((comparisons.luminance(field["fill"]), comparisons.luminance(field["ink"])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 3.8
 
 
@@ -393,8 +403,8 @@ def test_names_stand_as_near_to_their_lines_as_they_can_without_touching():
 
 
 def test_no_encoder_has_the_colour_of_log_mel():
-    looks = charts._encoder_looks([f"encoder-{number}" for number in range(8)])
-    assert charts.PALETTE[2] not in {colour for colour, *_ in looks.values()} and len(looks) == 8
+    looks = drawing.encoder_looks([f"encoder-{number}" for number in range(8)])
+    assert drawing.PALETTE[2] not in {colour for colour, *_ in looks.values()} and len(looks) == 8
 
 
 def test_layers_of_one_error_are_named_beside_each_other_and_led_to_their_dots():
