@@ -1,41 +1,39 @@
 """Findings: what outcomes say of a claim, by a rule that was written down before; one file for each question.
 
-`finding` (the form of a finding, and the main rules), `layers` (what layers know), `pretraining` (when a gap opens),
-`views` (speaker identification asked more fairly), `speakers` (who is in the data), `questions` (what can be asked of a
-corpus), `opposite` (claim C2), `robustness`, `claims` and `survey` (every encoder side by side), `calibration` (what
-the measures do on planted truth).
+`finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does to
+it), `layers` (what layers know), `pretraining` (when a gap opens), `views` (speaker identification asked more fairly),
+`speakers` (who is in the data), `questions` (what can be asked of a corpus), `opposite` (claim C2), `robustness`,
+`claims` and `survey` (every encoder side by side), `calibration` (what the measures do on planted truth).
 """
 
-from fairlib.findings.finding import (
+from fairlib.findings.encoder_gap import (
     BEGINS_CLAIM,
     BEGINS_CRITERION,
-    FEWEST_JUDGED,
-    FEWEST_RULE,
     FIRST_LAYERS,
-    SATURATED,
     TUNED_CLAIM,
     TUNED_CRITERION,
     WHOSE_CLAIM,
     WHOSE_CRITERION,
-    Finding,
-    adjusted_table,
     after_fine_tuning,
     all_contrasts,
+    fares,
+    where_bias_begins,
+    whose_gap,
+)
+from fairlib.findings.finding import FEWEST_JUDGED, FEWEST_RULE, Finding, not_asked, of_people
+from fairlib.findings.gap_tables import (
+    SATURATED,
+    adjusted_table,
     contrasts,
     control_differences,
     controls,
     every_column,
-    fares,
     gaps,
     layer_table,
     main_contrast,
     mark_saturated,
     mean_error,
-    not_asked,
-    of_people,
     the_encoder,
-    where_bias_begins,
-    whose_gap,
 )
 
 __all__ = [

@@ -1,0 +1,299 @@
+"""What is asked of every encoder: where its gap begins, whose it is, and what fine-tuning does to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fairlib.display.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
+from fairlib.findings.finding import FEWEST_RULE, Finding, of_people
+from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
+
+FIRST_LAYERS = ("cnn", "0")
+
+
+BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
+
+
+BEGINS_CRITERION = (
+    "A layer counts as biased for a contrast when the 95 % speaker-bootstrap interval of the log odds ratio"
+    " of error excludes zero and its p, family-wise over all layers and contrasts of the encoder (speakers'"
+    " labels permuted, largest statistic), is below 0.05. The claim is supported if both of the first layers,"
+    " cnn and 0, are biased; contradicted if a later layer is biased but not both of these; inconclusive"
+    " otherwise." + FEWEST_RULE
+)
+
+
+WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
+
+
+WHOSE_CRITERION = (
+    "A layer's gap counts as larger than a control's when both have the same sign and their difference in log"
+    " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers,"
+    " contrasts and both controls. The claim is supported if at one biased layer or more the gap is larger than"
+    " log-mel's and larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the"
+    " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
+    + FEWEST_RULE
+)
+
+
+TUNED_CLAIM = "Fine-tuning for speech recognition leaves the gaps of the pretrained encoder as they were."
+
+
+TUNED_CRITERION = (
+    "A layer's gap counts as changed when its log odds ratio in the fine-tuned encoder less that in the pretrained one,"
+    " in pairs, has Holm's p below 0.05 over all layers and contrasts. Among the layers at which the pretrained encoder"
+    " is biased: the claim is supported if at each of them the fine-tuned encoder is biased to the same side and at"
+    " none the gap became smaller; contradicted if at one or more it became smaller and at none larger; inconclusive"
+    " otherwise." + FEWEST_RULE
+)
+
+
+def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: str | None = None) -> Finding:
+    """Judge claim C1, "biased from the very first layers on", for one encoder, task and contrast by
+    `BEGINS_CRITERION`.
+
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe. A column `saturated` is mentioned
+            where present.
+        encoder: may be left out where the table holds one that is no control.
+        contrast: `main_contrast` by default.
+
+    Example:
+        >>> rows = [("x", "cnn", 1.0, 0.5, 1.5), ("x", "0", 0.8, 0.2, 1.4), ("x", "1", 0.1, -0.4, 0.6)]
+        >>> bias = pd.DataFrame(rows, columns=["encoder", "layer", "estimate", "low", "high"])
+        >>> bias = bias.assign(contrast="b vs a", by="group", scale="log_odds")
+        >>> where_bias_begins(bias).verdict
+        'supported'
+    """
+    encoder = encoder or the_encoder(bias)
+    contrast = contrast or main_contrast(bias, encoder)
+    rows = gaps(bias, encoder, contrast)
+    by, name = str(rows["by"].iloc[0]), encoder_label(encoder)
+    first, second = sides(by, contrast)
+    layers = list(rows["layer"])
+    biased = list(rows.loc[rows["biased"], "layer"])
+    known = list(rows.loc[np.isfinite(rows["low"]) & np.isfinite(rows["high"]), "layer"])
+    start = [layer for layer in FIRST_LAYERS if layer in biased]
+    later = [layer for layer in biased if layer not in FIRST_LAYERS]
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        evidence = rows[["encoder", "layer", "contrast", "estimate", "low", "high", "biased"]].to_dict("records")
+        found = Finding(BEGINS_CLAIM, BEGINS_CRITERION, verdict, sentence + _saturation_note(rows), evidence)
+        return of_people(found, rows, by, contrast)
+
+    missing = [layer for layer in FIRST_LAYERS if layer not in known]
+    if missing:
+        return finding(
+            "inconclusive",
+            f"Undecided: {name} gives no gap with an interval at {listing(missing)} to judge by.",
+        )
+    at = "; ".join(
+        f"{layer} {interval(*rows.set_index('layer').loc[layer, ['estimate', 'low', 'high']].astype(float))}"
+        for layer in FIRST_LAYERS
+    )
+    if len(start) == len(FIRST_LAYERS):
+        sentence = (
+            f"From the first layers on: in {name} they already differ for {first} against {second} (log odds"
+            f" ratio of error, {at}), and {fares(rows, first, second)} at {len(biased)} of {len(layers)}"
+            f" layers ({spans(layers, biased)})."
+        )
+        return finding("supported", sentence)
+    if later:
+        sentence = (
+            f"Not from the first layers on: in {name} these do not both show a gap between {first} and"
+            f" {second} (log odds ratio of error, {at}), yet {fares(rows, first, second)} at"
+            f" {layers_named(layers, biased)}."
+        )
+        return finding("contradicted", sentence)
+    only = f" beyond {listing(start)}" if start else ""
+    sentence = (
+        f"Undecided: in {name} no layer{only} shows a gap between {first} and {second} that this many"
+        f" speakers could tell from none (log odds ratio of error, {at})."
+    )
+    return finding("inconclusive", sentence)
+
+
+def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contrast: str) -> Finding:
+    """Judge by `WHOSE_CRITERION` whether the gap is the encoder's own, against log-mel and the untrained
+    twin.
+
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe.
+        differences: from `control_differences`.
+
+    Controls that the tables do not hold cannot be compared with, and the verdict is then inconclusive.
+    """
+    rows = gaps(bias, encoder, contrast)
+    name = encoder_label(encoder)
+
+    def finding(verdict: str, sentence: str, evidence: pd.DataFrame = rows) -> Finding:
+        columns = ["encoder", "layer", "contrast", "estimate", "low", "high", "encoder_b", "p_holm"]
+        records = evidence[[column for column in columns if column in evidence]].to_dict("records")
+        sentence += _control_note(bias, encoder, contrast)
+        found = Finding(WHOSE_CLAIM, WHOSE_CRITERION, verdict, sentence, records)
+        return of_people(found, rows, str(rows["by"].iloc[0]), contrast)
+
+    here = set(bias.loc[bias["contrast"] == contrast, "encoder"])
+    twin_name = f"random:{encoder}"
+    lacking = [encoder_label(control) for control in ("logmel", twin_name) if control not in here]
+    if lacking:
+        return finding(
+            "inconclusive",
+            f"Whose gap it is stays open: there is nothing from {listing(lacking)} to compare with.",
+        )
+    if not rows["biased"].any():
+        return finding(
+            "inconclusive",
+            f"With no gap shown in {name}, there is none to trace to the encoder or to the signal.",
+        )
+    mel = gaps(bias, "logmel", contrast).iloc[0]
+    twin = gaps(bias, twin_name, contrast).set_index("layer")
+    layers = list(rows["layer"])
+    apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")]
+    shown = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
+
+    def larger(row, control: str, other: float) -> bool:
+        difference = shown.get((row.layer, control), 0.0)
+        return row.biased and row.estimate * other >= 0 and difference * row.estimate > 0
+
+    above_mel = [row.layer for row in rows.itertuples() if larger(row, "logmel", mel["estimate"])]
+    below_mel = [
+        row.layer
+        for row in rows.itertuples()
+        if row.estimate * mel["estimate"] >= 0 and shown.get((row.layer, "logmel"), 0.0) * mel["estimate"] < 0
+    ]
+    above_twin = [
+        row.layer
+        for row in rows.itertuples()
+        if row.layer in twin.index and larger(row, twin_name, twin.loc[row.layer, "estimate"])
+    ]
+    both = [layer for layer in above_mel if layer in above_twin]
+    side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
+    # Each encoder's gap, and how much the gaps differ: the verdict rests on both.
+    evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
+    mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
+    twins = (
+        f"against its untrained twin the gap is larger at {layers_named(layers, above_twin)}" if above_twin
+        else "at no layer is it larger than its untrained twin's"
+    )  # fmt: skip
+    if both:
+        sentence = (
+            f"In part at least it is the encoder's own: at {layers_named(layers, both)} the gap is larger than both"
+            f" controls' ({mel_gap})."
+        )
+        return finding("supported", sentence, evidence)
+    less = f"; at {layers_named(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
+    if mel["biased"] and np.sign(mel["estimate"]) == side and not above_mel:
+        sentence = (
+            f"The signal brings it along: {mel_gap}, at no layer is the gap of {name} larger than that{less},"
+            f" and {twins}."
+        )
+        return finding("contradicted", sentence, evidence)
+    more = (
+        f"larger than log-mel's at {layers_named(layers, above_mel)}"
+        if above_mel
+        else "not told apart from log-mel's at any layer"
+    )
+    sentence = f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
+    return finding("inconclusive", sentence, evidence)
+
+
+def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str, contrast: str) -> Finding:
+    """Judge by `TUNED_CRITERION` what fine-tuning did to the gap.
+
+    Args:
+        bias: from `fairlib.bias.group_bias`, one task, unit and probe, with the fine-tuned and the pretrained encoder.
+        differences: the fine-tuned encoder's gap less the pretrained one's at each layer, from `bias_differences`.
+        tuned: the fine-tuned encoder.
+    """
+    apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")].set_index("layer")
+    pretrained = str(apart["encoder_b"].iloc[0])
+    before, after = (gaps(bias, name, contrast).set_index("layer") for name in (pretrained, tuned))
+    layers = list(before.index)
+    changed = apart["p_holm"] < 0.05
+    biased = [layer for layer in layers if before.loc[layer, "biased"]]
+    sign = np.sign(before["estimate"])
+    smaller = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] < 0]
+    larger = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] > 0]
+    still = [
+        layer for layer in biased if after.loc[layer, "biased"] and np.sign(after.loc[layer, "estimate"]) == sign[layer]
+    ]
+    columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
+    evidence = apart.reset_index()[columns].to_dict("records")
+    by = str(before["by"].iloc[0])
+    first, second = sides(by, contrast)
+    name, base = encoder_label(tuned), encoder_label(pretrained)
+
+    def finding(verdict: str, sentence: str) -> Finding:
+        return of_people(Finding(TUNED_CLAIM, TUNED_CRITERION, verdict, sentence, evidence), before, by, contrast)
+
+    if not biased:
+        return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
+    remains = f"Of the {len(biased)} layers at which {base} shows a gap between {first} and {second}, {len(still)} "
+    remains += f"{'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
+    moved = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller) + [
+        f"larger at {layers_named(layers, larger)}"
+    ] * bool(larger)
+    how = f"it is shown to be {' and '.join(moved)}" if moved else "at none is it shown to be smaller or larger"
+    if smaller and not larger:
+        verdict = "contradicted"
+    else:
+        verdict = "supported" if len(still) == len(biased) and not smaller else "inconclusive"
+    return finding(verdict, f"{remains}; {how}.")
+
+
+def fares(rows: pd.DataFrame, first: str, second: str) -> str:
+    """Which group has the higher error at the biased layers of `gaps`, in words."""
+    signs = set(np.sign(rows.loc[rows["biased"], "estimate"]))
+    if signs == {1.0}:
+        return f"{first} have the higher error"
+    if signs == {-1.0}:
+        return f"{first} have the lower error"
+    return f"{first} and {second} differ, in both directions,"
+
+
+def _saturation_note(rows: pd.DataFrame) -> str:
+    if "saturated" not in rows or not rows["saturated"].any():
+        return ""
+    saturated = list(rows.loc[rows["saturated"], "layer"])
+    rests = any(layer in saturated for layer in FIRST_LAYERS)
+    return (
+        f" (Beware: at {layers_named(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
+        f" speakers, and a gap there means little{'; the verdict rests on it in part' if rests else ''}.)"
+    )
+
+
+def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
+    """Which controls err so often that hardly a gap could show in them; what is said of them rests on little."""
+    if "overall" not in bias:
+        return ""
+    chosen = bias[bias["encoder"].isin(controls(encoder)) & (bias["contrast"] == contrast)]
+    lowest = chosen.groupby("encoder", sort=False)["overall"].min()
+    said = [f"{encoder_label(name)} {percent(error)}" for name, error in lowest.items() if error > SATURATED]
+    if not said:
+        return ""
+    return f" (Beware: some controls err so often that hardly a gap can show in them, at best {listing(said)}.)"
+
+
+def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
+    """Verdict of C1 and the biased layers for each contrast of each group column, as text for reading."""
+    rows = []
+    for by, bias in tables.items():
+        for contrast in contrasts(bias):
+            gap = gaps(bias, encoder, contrast)
+            layers = list(gap["layer"])
+            clear = gap[gap["biased"]]
+            rows.append(
+                {
+                    "recorded": by.replace("_", " "),
+                    "contrast": contrast,
+                    "speakers": f"{gap['n_speakers_a'].iloc[0]} vs {gap['n_speakers_b'].iloc[0]}",
+                    "biased from the first layers on?": where_bias_begins(bias, encoder, contrast).verdict,
+                    "biased layers": spans(layers, list(clear["layer"])),
+                    "log odds ratio, all layers": (
+                        f"{number(gap['estimate'].min(), 2)} to {number(gap['estimate'].max(), 2)}"
+                    ),
+                }
+            )
+    return pd.DataFrame(rows)

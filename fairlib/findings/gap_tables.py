@@ -1,0 +1,187 @@
+"""Tables of errors and gaps, as findings are made from them and pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fairlib.bias import (
+    FEWEST_SHOWN,
+    bias_differences,
+    group_bias,
+    group_columns,
+    groups_of_speakers,
+    layer_order,
+    only_groups,
+)
+from fairlib.bias.contrasts import BETWEEN, WORST
+from fairlib.display.words import encoder_label, listing, number, percent
+from fairlib.tasks import unit_named
+
+SATURATED = 0.6
+
+
+def controls(encoder: str) -> list[str]:
+    """Encoders to set beside this one: its untrained twin and log-mel, where they make sense.
+
+    Example:
+        >>> controls("pocket-hubert"), controls("logmel")
+        (['random:pocket-hubert', 'logmel'], [])
+    """
+    if encoder == "logmel":
+        return []
+    return ["logmel"] if encoder.startswith("random:") else [f"random:{encoder}", "logmel"]
+
+
+def contrasts(bias: pd.DataFrame) -> list[str]:
+    """The contrasts of a bias table in its order, but for those over all groups at once ("worst vs best")."""
+    return [contrast for contrast in dict.fromkeys(bias["contrast"]) if contrast not in (WORST, BETWEEN)]
+
+
+def mean_error(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Error over all speakers (errors / length) of each encoder and layer: encoder, unit, layer, error."""
+    total = outcomes.groupby(["encoder", "unit", "layer"], sort=False, observed=True)[["errors", "length"]].sum()
+    return (total["errors"] / total["length"]).rename("error").reset_index()
+
+
+def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = SATURATED) -> pd.DataFrame:
+    """The table with the error of each layer over all speakers (``overall``), and whether that is above the limit
+    (``saturated``).
+
+    Where nearly everything is wrong for everybody, a gap between groups means little. That is said of characters and
+    words; a phone or a speaker named at random would be wrong far more often than that.
+    """
+    error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
+    keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])
+    saturates = table["unit"].map(lambda unit: unit_named(unit).saturates).to_numpy(bool)
+    overall = error.reindex(keys).to_numpy()
+    return table.assign(overall=overall, saturated=saturates & (overall > limit))
+
+
+def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
+    """Rows of one encoder, contrast and scale in the order of the layers, with `biased`: the interval
+    excludes no gap and, where the table has it, the family-wise p is below 0.05.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    rows = bias[(bias["encoder"] == encoder) & (bias["contrast"] == contrast) & (bias["scale"] == scale)]
+    if rows.empty:
+        raise ValueError(f"the bias table has no row for encoder {encoder!r}, contrast {contrast!r}, scale {scale!r}.")
+    if rows["layer"].duplicated().any():
+        raise ValueError("the bias table holds several rows per layer: filter it to one task, unit and probe first.")
+    rows = rows.set_index("layer").loc[layer_order(rows["layer"].unique())].reset_index()
+    neutral = 1.0 if scale == "ratio" else 0.0
+    beyond_chance = rows["p_familywise"] < 0.05 if "p_familywise" in rows else True
+    return rows.assign(biased=((rows["low"] > neutral) | (rows["high"] < neutral)) & beyond_chance)
+
+
+def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
+    """The gap at each layer of an encoder less log-mel's and less the untrained twin's same layer, in pairs (see
+    `fairlib.bias.bias_differences`). Controls that the outcomes do not hold are left out; the table may be empty.
+    """
+    there = set(zip(outcomes["encoder"], outcomes["layer"]))
+    pairs = []
+    for layer in layer_order(outcomes.loc[outcomes["encoder"] == encoder, "layer"].unique()):
+        for control in (("logmel", "logmel"), (f"random:{encoder}", layer)):
+            if control in there and control[0] != encoder:
+                pairs.append(((encoder, layer), control))
+    return bias_differences(outcomes, by, pairs) if pairs else pd.DataFrame()
+
+
+def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """One row per encoder and layer: each group's error and the three gap scales, as text for reading: the
+    value and, on a second line, its interval."""
+    rows = []
+    for encoder in dict.fromkeys(bias["encoder"]):
+        scales = {
+            scale: gaps(bias, encoder, contrast, scale).set_index("layer")
+            for scale in ("difference", "ratio", "log_odds")
+        }
+        mine = errors[errors["encoder"] == encoder]
+        for layer in scales["log_odds"].index:
+            row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
+            for record in mine[mine["layer"] == layer].itertuples():
+                error = percent(record.error), percent(record.low), percent(record.high)
+                row[f"error, {record.group}"] = _two_lines(*error)
+            points = scales["difference"].loc[layer, ["estimate", "low", "high"]].astype(float) * 100
+            row["difference, points"] = _two_lines(*(number(point, 1) for point in points))
+            ratio = scales["ratio"].loc[layer, ["estimate", "low", "high"]].astype(float)
+            row["ratio"] = _two_lines(*(number(point, 2).lstrip("+") for point in ratio))
+            odds = scales["log_odds"].loc[layer, ["estimate", "low", "high"]].astype(float)
+            row["log odds ratio"] = _two_lines(*(number(point, 2) for point in odds))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _two_lines(estimate: str, low: str, high: str) -> str:
+    return f"{estimate}\n{low} to {high}"
+
+
+def the_encoder(table: pd.DataFrame) -> str:
+    """The only encoder of a table that is no control, or else the only one.
+
+    Raises:
+        ValueError: there are several.
+
+    Example:
+        >>> the_encoder(pd.DataFrame({"encoder": ["logmel", "pocket-hubert", "random:pocket-hubert"]}))
+        'pocket-hubert'
+    """
+    names = list(dict.fromkeys(table["encoder"]))
+    trained = [name for name in names if name != "logmel" and not name.startswith("random:")] or names
+    if len(trained) != 1:
+        raise ValueError(f"which encoder? The table holds {listing(trained) or 'none'}: name one.")
+    return str(trained[0])
+
+
+def main_contrast(bias: pd.DataFrame, encoder: str) -> str:
+    """The contrast that a chapter leads with: the only one, or the one whose two sides have the most
+    speakers.
+
+    The choice looks at group sizes only, never at the gaps, which would make the largest gap look larger than
+    it is.
+    """
+    rows = bias[(bias["encoder"] == encoder) & bias["contrast"].isin(contrasts(bias))].drop_duplicates("contrast")
+    if len(rows) == 1:
+        return str(rows["contrast"].iloc[0])
+    rows = rows.sort_values("contrast").reset_index(drop=True)  # equal sizes: by name
+    smaller = rows[["n_speakers_a", "n_speakers_b"]].min(axis=1)
+    return str(rows.loc[smaller.idxmax(), "contrast"])
+
+
+def every_column(outcomes: pd.DataFrame, columns: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+    """`group_bias` by every column that divides people into two groups or more with enough of them; others are in none.
+
+    Args:
+        columns: only these, as far as they do.
+    """
+    tables = {}
+    for column in group_columns(outcomes, FEWEST_SHOWN):
+        if columns and column not in columns:
+            continue
+        sizes = groups_of_speakers(outcomes, column).value_counts()
+        kept = only_groups(outcomes, column, sizes.index[sizes >= FEWEST_SHOWN])
+        tables[column] = group_bias(kept, by=column)
+    return tables
+
+
+def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """Raw and adjusted gaps of one contrast at each layer, as text for reading; a failed regression says why."""
+    rows = adjusted[adjusted["contrast"] == contrast].set_index("layer")
+    scale = {"log_ratio": "log ratio of errors", "log_odds": "log odds ratio"}[str(rows["scale"].iloc[0])]
+    table = []
+    for layer in layer_order(rows.index):
+        row = rows.loc[layer]
+        raw = _two_lines(*(number(row[name], 2) for name in ("raw", "raw_low", "raw_high")))
+        own = _two_lines(*(number(row[name], 2) for name in ("estimate", "low", "high")))
+        table.append(
+            {
+                "layer": layer,
+                f"raw {scale}": raw,
+                f"adjusted {scale}": own if not row["problem"] else row["problem"],
+                "regression": row["family"],
+            }
+        )
+    return pd.DataFrame(table)
