@@ -77,9 +77,8 @@ def bias_error_association(
         }
         for contrast, group, others in contrasts_of(sums):
             sizes = sums.sizes([group], others)
-            observed, shaken = (
-                [values[group], pool(values, others)] for values in (points, drawn)
-            )  # per side: errors and units
+            # Per side: errors and units.
+            observed, shaken = ([values[group], pool(values, others)] for values in (points, drawn))
             noise = [
                 (link("log_odds", *moved) - link("log_odds", *found)) * np.sqrt((size + 1) / (size - 1))
                 for moved, found, size in zip(shaken, observed, sizes)

@@ -241,13 +241,9 @@ def bias_differences(
                     unlink = np.exp if scale == "ratio" else np.asarray
                     rows.append(
                         {
-                            "encoder": pair[0][0],
-                            "layer": pair[0][1],
-                            "encoder_b": pair[1][0],
-                            "layer_b": pair[1][1],
-                            "task": kind[0],
-                            "unit": kind[1],
-                            "probe": kind[2],
+                            **dict(zip(("encoder", "layer"), pair[0])),
+                            **dict(zip(("encoder_b", "layer_b"), pair[1])),
+                            **dict(zip(("task", "unit", "probe"), kind)),
                             "by": one[0].by,
                             "contrast": contrast,
                             "scale": scale,

@@ -55,13 +55,7 @@ def simulate_outcomes(
         >>> (totals["errors"] / totals["length"]).round(1).tolist()
         [0.1, 0.2, 0.2, 0.3]
     """
-    groups = list(errors)
-    given = [np.asarray(errors[group], dtype=float) for group in groups]
-    if len({len(rate) for rate in given}) != 1:
-        raise ValueError(f"Every group needs an error rate at every layer; there are {[len(rate) for rate in given]}.")
-    rates = np.stack(given)  # [groups, layers]
-    if not ((rates > 0) & (rates < 1)).all():
-        raise ValueError(f"Error rates must be above 0 and below 1; there are {rates.min()} to {rates.max()}.")
+    groups, rates = list(errors), _rates(errors)
     rng = np.random.default_rng(seed)
     counts = [speakers if isinstance(speakers, int) else speakers[group] for group in groups]
     group_of = np.repeat(np.arange(len(groups)), counts)
@@ -97,6 +91,17 @@ def simulate_outcomes(
             by: np.array(groups)[group_of[speaker_at]],
         }
     )
+
+
+def _rates(errors: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Error rates ``[groups, layers]``, if they are any."""
+    given = [np.asarray(rates, dtype=float) for rates in errors.values()]
+    if len({len(rate) for rate in given}) != 1:
+        raise ValueError(f"Every group needs an error rate at every layer; there are {[len(rate) for rate in given]}.")
+    rates = np.stack(given)
+    if not ((rates > 0) & (rates < 1)).all():
+        raise ValueError(f"Error rates must be above 0 and below 1; there are {rates.min()} to {rates.max()}.")
+    return rates
 
 
 def constant_odds(

@@ -22,7 +22,6 @@ from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
-
 NOTEBOOKS = ROOT / "notebooks"
 
 
@@ -40,9 +39,8 @@ def groups_of(corpus: str) -> tuple[str, ...]:
 
 
 _CORPUS = (
-    f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA"
-    f" ({' and '.join(filter(is_synthetic, CORPORA))} need no data);"
-    " or one of your own: a CSV file, or a folder that datasets saved"
+    f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
+    " no data); or one of your own: a CSV file, or a folder that datasets saved"
 )
 
 
@@ -54,7 +52,6 @@ class Parameters(BaseModel):
     """What every chapter can be rerun with."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
     force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
 
 

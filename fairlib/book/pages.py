@@ -7,6 +7,7 @@ notebook (MyST-NB, here through docutils alone), so that glued numbers and hidde
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -91,8 +92,30 @@ def page(title: str, body: str, style: str = "", escaped: bool = False) -> str:
     )
 
 
-def _teach_docutils() -> None:
+def _cited() -> Callable:
+    """The role of citations, from the book's list of references."""
     import pybtex.database
+    from docutils import nodes
+
+    bibliography = pybtex.database.parse_file(str(ROOT / "book" / "references.bib"))
+
+    def cited(name, rawtext, text, lineno, inliner, options=None, content=()):
+        """Author and year, linked to the work where it has an address; there is no list of references on the page."""
+        found: list[nodes.Node] = []
+        for key in text.split(","):
+            entry = bibliography.entries[key.strip()]
+            authors = [" ".join(person.last_names) for person in entry.persons["author"]]
+            whom = f"{authors[0]} et al." if len(authors) > 2 else " and ".join(authors)
+            told = f"{whom}, {entry.fields['year']}".translate({ord(brace): None for brace in "{}"})
+            link = entry.fields.get("url")
+            found += [nodes.Text("; " if found else "[")]
+            found += [nodes.reference(key, told, refuri=link) if link else nodes.inline(key, told)]
+        return [*found, nodes.Text("]")], []
+
+    return cited
+
+
+def _teach_docutils() -> None:
     from docutils import nodes
     from docutils.parsers.rst import Directive, directives, roles
 
@@ -121,22 +144,8 @@ def _teach_docutils() -> None:
     def words(name, rawtext, text, lineno, inliner, options=None, content=()):
         return [nodes.inline(rawtext, re.sub(r"\s*<[^<>]*>$", "", text))], []
 
-    def cited(name, rawtext, text, lineno, inliner, options=None, content=()):
-        """Author and year, linked to the work where it has an address; there is no list of references on the page."""
-        found: list[nodes.Node] = []
-        for key in text.split(","):
-            entry = bibliography.entries[key.strip()]
-            authors = [" ".join(person.last_names) for person in entry.persons["author"]]
-            whom = f"{authors[0]} et al." if len(authors) > 2 else " and ".join(authors)
-            told = f"{whom}, {entry.fields['year']}".translate({ord(brace): None for brace in "{}"})
-            link = entry.fields.get("url")
-            found += [nodes.Text("; " if found else "[")]
-            found += [nodes.reference(key, told, refuri=link) if link else nodes.inline(key, told)]
-        return [*found, nodes.Text("]")], []
-
-    bibliography = pybtex.database.parse_file(str(ROOT / "book" / "references.bib"))
     for name in ("cite", "cite:p", "cite:t"):
-        roles.register_local_role(name, cited)
+        roles.register_local_role(name, _cited())
     for name in _BOXES:
         directives.register_directive(name, Box)
     for name in ("solution-start", "solution-end"):

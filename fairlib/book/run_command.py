@@ -40,7 +40,6 @@ runs = typer.Typer(
 
 def _add_command(chapter: chapters.Chapter) -> None:
     """Make ``fairlib run CHAPTER`` from the chapter's declaration: an option for each parameter."""
-    fields = chapter.parameters.model_fields
 
     def run(ctx: typer.Context, **_: object) -> None:
         given = {
@@ -59,8 +58,22 @@ def _add_command(chapter: chapters.Chapter) -> None:
             return run_jobs(jobs, workers)
         print(runs_module.run(chapter.name, chosen[0].model_dump(), chosen[0].force))
 
+    options = _options(chapter)
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([context, *options])
+    run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
+    runs.command(
+        chapter.name,
+        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused. Several"
+        " values of a parameter, with commas between them, are run in all combinations.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )(run)
+
+
+def _options(chapter: chapters.Chapter) -> list[inspect.Parameter]:
+    """One for each of the chapter's parameters, and those of every chapter."""
     options = []
-    for name, field in fields.items():
+    for name, field in chapter.parameters.model_fields.items():
         # All but switches are taken as text, so that the chapter's own check is the only one.
         kind = bool if field.annotation is bool else str
         flag = f"--{name.replace('_', '-')}"
@@ -82,15 +95,7 @@ def _add_command(chapter: chapters.Chapter) -> None:
         options.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
         )
-    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *options])
-    run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
-    runs.command(
-        chapter.name,
-        help=f"Run the chapter “{chapter.title}” and print the folder of the run; a finished run is reused. Several"
-        " values of a parameter, with commas between them, are run in all combinations.",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )(run)
+    return options
 
 
 def tell_plans(jobs: Sequence[grids.Job]) -> int:

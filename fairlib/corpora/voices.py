@@ -241,12 +241,7 @@ def plan_speakers(settings: dict, planted: dict[str, Disadvantage]) -> list[Spea
                 }
                 for i, text in enumerate(texts)
             ]
-            # Beyond these eSpeak would take its nearest value, and less would be planted than stated.
-            if not all(0 <= s["pitch"] <= 99 and 80 <= s["rate"] <= 450 for s in sentences):
-                raise CorpusError(
-                    f"Group {group!r}: its pitch_semitones, rate_factor and vowel_shift together go beyond "
-                    "what eSpeak NG speaks: make one of them milder."
-                )
+            _require_speakable(group, sentences)
             speakers.append(
                 Speaker(
                     speaker_id=f"{group}-{slot:02d}",
@@ -260,6 +255,15 @@ def plan_speakers(settings: dict, planted: dict[str, Disadvantage]) -> list[Spea
                 )
             )
     return speakers
+
+
+def _require_speakable(group: str, sentences: list[dict]) -> None:
+    # Beyond these eSpeak would take its nearest value, and less would be planted than stated.
+    if not all(0 <= sentence["pitch"] <= 99 and 80 <= sentence["rate"] <= 450 for sentence in sentences):
+        raise CorpusError(
+            f"Group {group!r}: its pitch_semitones, rate_factor and vowel_shift together go beyond "
+            "what eSpeak NG speaks: make one of them milder."
+        )
 
 
 def _shifted(pitch: float, factor: float, variant: str) -> float:

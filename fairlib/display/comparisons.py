@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -112,7 +114,7 @@ def forest(
     drawing.require_words(title, description)
     rows = drawing.finite_rows(rows, "estimate").reset_index(drop=True)
     marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
-    second = rows["name"].duplicated()
+    second, parts = rows["name"].duplicated(), []
     colours = np.where(second, drawing.GREY, np.where(marked, drawing.PALETTE[1], drawing.PALETTE[0]))
     rows = rows.assign(place=pd.factorize(rows["name"])[0], second=second, colour=colours)
     numbers = [name for name in ("estimate", "low", "high", "null_low", "null_high") if name in rows]
@@ -123,12 +125,9 @@ def forest(
     scale = alt.Scale(domain=list(span or (values.min() - room, values.max() + room)), nice=False, zero=False)
     axis = alt.Axis(title=x_title, format=format, labelExpr=drawing.ZEROLESS, tickCount=6, orient="bottom")
 
-    def x(column: str) -> alt.X:
-        return alt.X(f"{column}:Q", scale=scale, axis=axis)
-
+    x = functools.partial(_horizontal, scale=scale, axis=axis)
     y = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
     colour = alt.Color("colour:N", scale=None)
-    parts = []
     if within:
         shade = drawing.base_chart([{"low": neutral - within, "high": neutral + within}])
         parts.append(shade.mark_rect(color=drawing.PALE, opacity=0.3).encode(x=x("low"), x2="high:Q"))
@@ -145,11 +144,15 @@ def forest(
         parts.append(mine.mark_rule(strokeWidth=2.4, **at).encode(x=x("low"), x2="high:Q", y=y, color=colour))
         dots = mine.mark_point(filled=True, size=40 if lower else 70, opacity=1, **at)
         parts.append(dots.encode(x=x("estimate"), y=y, color=colour, tooltip=tooltip))
-    first = base.transform_filter("!datum.second")
-    names = first.mark_text(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9)
+    named = dict(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9)
+    names = base.transform_filter("!datum.second").mark_text(**named)
     parts.append(names.encode(x=alt.value(0), y=y, text="name:N"))
     height = (46 if second.any() else 40) * rows["name"].nunique()
     return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=height)
+
+
+def _horizontal(column: str, scale: alt.Scale, axis: alt.Axis) -> alt.X:
+    return alt.X(f"{column}:Q", scale=scale, axis=axis)
 
 
 def heat(

@@ -78,17 +78,7 @@ def extract(
         (5000, 384)
     """
     encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    corpus = load_corpus(corpus) if isinstance(corpus, str) else corpus
-    if not {"utterance_id", "path", "duration_s"} <= set(corpus.columns):
-        corpus = as_corpus(corpus)
-    corpus = corpus.reset_index(drop=True)
-    short = corpus[corpus["duration_s"] < SHORTEST_S]
-    if len(short):
-        row = short.iloc[0]
-        raise ExtractionError(
-            f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
-            "needs: leave it out of the corpus."
-        )
+    corpus = _long_enough(load_corpus(corpus) if isinstance(corpus, str) else corpus)
     if folder is None and alter is not None:
         raise ExtractionError("Altered speech needs a folder of its own for its features: name one.")
     folder = Path(folder or _cached(encoder, corpus)).absolute()
@@ -129,6 +119,21 @@ def extract(
         sums = json.dumps([(read_manifest(shard) or {})["arrays"] for shard in shards], sort_keys=True)
         fingerprint = hashlib.sha256(f"{fingerprint} {sums}".encode()).hexdigest()
     return Features(encoder.layers, shards, name, fingerprint, corpus, own=alter is not None)
+
+
+def _long_enough(corpus: pd.DataFrame) -> pd.DataFrame:
+    """The corpus as a table with rows from 0, if an encoder can hear every utterance."""
+    if not {"utterance_id", "path", "duration_s"} <= set(corpus.columns):
+        corpus = as_corpus(corpus)
+    corpus = corpus.reset_index(drop=True)
+    short = corpus[corpus["duration_s"] < SHORTEST_S]
+    if len(short):
+        row = short.iloc[0]
+        raise ExtractionError(
+            f"Utterance {row.utterance_id} lasts {row.duration_s:.3f} s, less than the {SHORTEST_S} s an encoder "
+            "needs: leave it out of the corpus."
+        )
+    return corpus
 
 
 def _cached(encoder: Encoder, corpus: pd.DataFrame) -> Path:

@@ -1,6 +1,6 @@
 """Findings: what outcomes say of a claim, by a rule that was written down before; one file for each question.
 
-`finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does)
+`finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does),
 `layers` (what layers know), `pretraining` (when a gap opens), `views` (speaker identification asked more fairly),
 `speakers` (who is in the data), `questions` (what can be asked of a corpus), `opposite` (claim C2), `robustness`,
 `claims` and `survey` (every encoder side by side), `calibration` (what the measures do on planted truth).

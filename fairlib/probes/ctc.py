@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from fairlib.encoders.devices import half_precision
 from fairlib.probes.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
@@ -33,7 +34,7 @@ def fit_ctc(
     frames = StoredFrames(frames) if isinstance(frames, list) else frames
     stride = stride if context else 1
     spelled = [letters(text) for text in texts[:training]]
-    alphabet = sorted({letter for text in spelled for letter in text})
+    alphabet = sorted(set().union(*spelled))
     codes = {letter: code for code, letter in enumerate(alphabet, start=1)}  # 0 is CTC's blank
     means, deviations = frames.statistics(np.linspace(0, training - 1, min(training, STATISTICS_FROM)).astype(int))
     scales = [1 / one.clamp(min=1e-4) for one in deviations]
@@ -57,9 +58,8 @@ def fit_ctc(
             progress = step / total
             rate = progress / warm_up if progress < warm_up else (1 - progress) / (1 - warm_up)
             optimizer.param_groups[0]["lr"] = learning_rate * rate
-            targets = [torch.tensor([codes[letter] for letter in spelled[row]]) for row in rows]
-            target_lengths = torch.tensor([len(t) for t in targets])
-            targets = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
+            spoken = [torch.tensor([codes[letter] for letter in spelled[row]]) for row in rows]
+            targets, target_lengths = pad_sequence(spoken, batch_first=True), torch.tensor([len(t) for t in spoken])
             logits, held = scores(rows, time, packed)
             _, gradient = ctc_loss(logits.detach(), targets.to(device), held, target_lengths.to(device))
             optimizer.zero_grad()
@@ -67,18 +67,21 @@ def fit_ctc(
             stack.clip_gradients(clip)
             optimizer.step()
 
-    decoded: list[list[str]] = [[""] * (len(texts) - training) for _ in frames.widths]
     testing = _batches(lengths[training:], frames_per_batch(seconds_per_batch, stride))
     testing = [([training + row for row in rows], time) for rows, time in testing]
+    decoded: list[list[str]] = [[""] * (len(texts) - training) for _ in frames.widths]
     with torch.inference_mode():
         for (rows, time), packed in zip(testing, frames.batches([rows for rows, _ in testing])):
-            logits, held = scores(rows, time, packed)
-            best = logits.argmax(dim=-1).cpu().numpy()
-            for layer in range(len(decoded)):
-                for position, row in enumerate(rows):
-                    path = best[layer, position, : held[position]]
-                    decoded[layer][row - training] = greedy_text(path, alphabet)
+            for layer, found in enumerate(_read(*scores(rows, time, packed), alphabet)):
+                for row, text in zip(rows, found):
+                    decoded[layer][row - training] = text
     return decoded
+
+
+def _read(logits: torch.Tensor, lengths: torch.Tensor, alphabet: list[str]) -> list[list[str]]:
+    """Each layer's text of every utterance of a batch, from logits ``[layers, B, T, V]``."""
+    best, held = logits.argmax(dim=-1).cpu().numpy(), lengths.tolist()
+    return [[greedy_text(path[:time], alphabet) for path, time in zip(paths, held)] for paths in best]
 
 
 def frames_per_batch(seconds: float, stride: int) -> int:
@@ -236,17 +239,29 @@ def _forward_backward(probabilities, targets, target_lengths) -> tuple[torch.Ten
             log_scale += scale[:, :, 0].double().log()
         kept.copy_(inner)
 
-    ends = torch.zeros(batch, layers, states, **kind)
+    last, ends = _ends(inner, weight, target_lengths)
+    loss = -(log_scale + (inner * ends).sum(dim=-1).double().log())
+    loss += (last[:, :, 0] + 1) * weight[:, :, 0].double().log()
+    _backward(emitted, forward, ends, weight, skip, smallest)
+    return loss, torch.bmm(forward.flatten(1, 2), to_symbols).view(batch, steps, layers, classes)
+
+
+def _ends(now, weight, target_lengths) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where paths may end, ``[B, L, 1]`` the last blank, and how much each state ``[B, L, S]`` counts as an end."""
+    batch, layers, _ = now.shape
+    ends = torch.zeros_like(now)
     last = target_lengths[:, None, None].expand(batch, layers, 1) * 2
     ends.scatter_(2, last, 1.0)
     ends.scatter_(2, (last - 1).clamp(min=0), weight)  # one step short of the last blank
-    loss = -(log_scale + (inner * ends).sum(dim=-1).double().log())
-    loss += (last[:, :, 0] + 1) * weight[:, :, 0].double().log()
+    return last, ends
 
-    after = torch.zeros(batch, layers, states + 2, **kind)  # two empty states behind the last
+
+def _backward(emitted, forward, reach, weight, skip, smallest: float) -> None:
+    """Multiply the forward weights ``[B, T, L, S]``, in place, by those of all paths that go on from a state."""
+    batch, layers, states = reach.shape
+    after = reach.new_zeros(batch, layers, states + 2)  # two empty states behind the last
     inner, nearer, farther = after[:, :, :-2], after[:, :, 1:-1], after[:, :, 2:]
     skip = functional.pad(skip[:, :, 2:], (0, 2))
-    reach = ends
     for step, (emission, kept) in enumerate(zip(reversed(emitted), reversed(forward.unbind(1)))):
         kept.mul_(reach)
         torch.mul(reach, emission, out=inner)
@@ -254,7 +269,6 @@ def _forward_backward(probabilities, targets, target_lengths) -> tuple[torch.Ten
             inner.div_(inner.sum(dim=-1, keepdim=True).clamp_(min=smallest))
         torch.addcmul(inner, nearer, weight, out=reach)
         reach.addcmul_(farther, skip)
-    return loss, torch.bmm(forward.flatten(1, 2), to_symbols).view(batch, steps, layers, classes)
 
 
 def _step_weight(probabilities, to_symbols, target_lengths) -> torch.Tensor:

@@ -103,14 +103,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     claim_folder(output, json.dumps(run, indent=1))
     device = torch.device(best_device())
     torch.manual_seed(seed)
-    options = {"vocab_size": len(ALPHABET) + 1, "pad_token_id": 0, "dtype": torch.float32}
-    with quiet_transformers():
-        model = AutoModelForCTC.from_pretrained(
-            folder, trust_remote_code=False, attn_implementation=attention(family), **options
-        ).to(device)
-    model.freeze_feature_encoder()
-    if device.type == "cpu":
-        exact_grouped_convolutions(model)
+    model = _ctc_model(folder, family, device)
     half = halves(table)
     parts = {}
     for name in ("train", "test"):
@@ -140,17 +133,30 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     saved = output / "encoder"
     save_transformers(model, saved)
     _save_vocabulary(saved)
-    record = {
-        **run,
-        "hours_of_speech": round(float(table.loc[usable & (half == "train"), "duration_s"].sum()) / 3600, 2),
-        "hours_heard": round(log["hours_heard"].iloc[-1], 1),
-        "training_hours": training_hours(log),
-        "device": device.type,
-        "test_character_error": round(errors, 4),
-    }
-    replace(saved / "finetuning.json", lambda path: path.write_text(json.dumps(record, indent=1)))
-    replace(saved / "training.csv", lambda path: log.round(4).to_csv(path, index=False))
+    heard_s = float(table.loc[usable & (half == "train"), "duration_s"].sum())
+    made = {"hours_of_speech": round(heard_s / 3600, 2), "device": device.type}
+    _write_record(saved, run | made | {"test_character_error": round(errors, 4)}, log)
     return saved
+
+
+def _write_record(folder: Path, known: dict, log: pd.DataFrame) -> None:
+    """What is known of a fine-tuning, and its log, beside the weights."""
+    record = known | {"hours_heard": round(log["hours_heard"].iloc[-1], 1), "training_hours": training_hours(log)}
+    replace(folder / "finetuning.json", lambda path: path.write_text(json.dumps(record, indent=1)))
+    replace(folder / "training.csv", lambda path: log.round(4).to_csv(path, index=False))
+
+
+def _ctc_model(folder: Path, family: str, device: torch.device) -> torch.nn.Module:
+    """The encoder with a new CTC layer; its convolutions stay as they are."""
+    options = {"vocab_size": len(ALPHABET) + 1, "pad_token_id": 0, "dtype": torch.float32}
+    with quiet_transformers():
+        model = AutoModelForCTC.from_pretrained(
+            folder, trust_remote_code=False, attn_implementation=attention(family), **options
+        ).to(device)
+    model.freeze_feature_encoder()
+    if device.type == "cpu":
+        exact_grouped_convolutions(model)
+    return model
 
 
 def _spelt(table: pd.DataFrame) -> np.ndarray:

@@ -100,26 +100,11 @@ def train(
         TrainingError: the loss is not a finite number.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # Norms, biases and embeddings of one dimension are not pulled to zero.
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in trained if p.dim() > 1], "weight_decay": schedule.weight_decay},
-            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-        ],
-        lr=schedule.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    optimizer = _optimizer(trained, schedule)
     device = next(model.parameters()).device
     half = half_precision(device.type)
     checkpoint = output / "checkpoint.pt"
-    done, log, heard = 0, [], 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        done, log, heard = state["step"], state["log"], state["heard_s"]
-
+    done, log, heard = _resume(checkpoint, model, optimizer, device)
     kept = set(snapshot_steps(schedule.steps))
     if done in kept:
         keep(done)
@@ -135,11 +120,7 @@ def train(
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
                 with torch.autocast(device.type, half, enabled=half is not None):
                     loss, seconds, figures = loss_of(batch)
-                if not torch.isfinite(loss):
-                    intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
-                    raise TrainingError(
-                        f"{name}: the loss at step {step} is {loss.item()}: lower the learning rate{intact}."
-                    )
+                _require_finite(loss, f"{name}: the loss at step {step}", checkpoint)
                 (loss / batches_per_step).backward()
                 recent.append({"loss": loss.detach(), **figures})
                 recent_s += seconds
@@ -151,17 +132,60 @@ def train(
                 means = {key: float(sum(row[key] for row in recent)) / len(recent) for key in recent[0]}
                 speed = recent_s / (time.monotonic() - since)
                 log.append({"step": step, **means, "hours_heard": heard / 3600, "times_real_time": speed})
-                replace(output / "training.csv", lambda path: pd.DataFrame(log).round(4).to_csv(path, index=False))
-                note = " ".join(f"{key} {value:.3g}" for key, value in log[-1].items() if key != "step")
+                note = _write_log(log, output)
                 recent, recent_s, since = [], 0.0, time.monotonic()
             went_on(1, note)
             if step % CHECKPOINT_EVERY == 0 or step == schedule.steps:
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-                state |= {"step": step, "log": log, "heard_s": heard}
-                replace(checkpoint, lambda path, state=state: torch.save(state, path))
+                _save(checkpoint, model, optimizer, step, log, heard)
             if step in kept:
                 keep(step)
     return pd.DataFrame(log)
+
+
+def _require_finite(loss: torch.Tensor, what: str, checkpoint: Path) -> None:
+    if not torch.isfinite(loss):
+        intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
+        raise TrainingError(f"{what} is {loss.item()}: lower the learning rate{intact}.")
+
+
+def _optimizer(trained: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW; norms, biases and embeddings of one dimension are not pulled to zero."""
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": schedule.weight_decay},
+            {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+        ],
+        lr=schedule.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def _resume(
+    checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, list[dict], float]:
+    """Steps done, the log, and seconds heard, by the last checkpoint; model and optimiser are then as they were."""
+    if not checkpoint.exists():
+        return 0, [], 0.0
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["log"], state["heard_s"]
+
+
+def _save(
+    checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, log: list[dict], heard: float
+) -> None:
+    """What `_resume` reads."""
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state |= {"step": step, "log": log, "heard_s": heard}
+    replace(checkpoint, lambda path: torch.save(state, path))
+
+
+def _write_log(log: list[dict], output: Path) -> str:
+    """Write the log, and say its last row."""
+    replace(output / "training.csv", lambda path: pd.DataFrame(log).round(4).to_csv(path, index=False))
+    return " ".join(f"{key} {value:.3g}" for key, value in log[-1].items() if key != "step")
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
