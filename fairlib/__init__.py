@@ -47,6 +47,7 @@ _HOME = {
     "group_errors": "fairlib.bias",
     "group_bias": "fairlib.bias",
     "bias_differences": "fairlib.bias",
+    "gap_profile": "fairlib.bias",
     "bias_error_association": "fairlib.bias.association",
     "adjusted_gaps": "fairlib.bias.adjustment",
     "smallest_gaps": "fairlib.bias.power",

@@ -18,11 +18,13 @@
 # Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
 # encoder's doing?
 #
-# **The answer.** Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
+# **The answer.** Does the gap differ between layers? *{glue:text}`sid_where_verdict`*. {glue:text}`sid_where`
+# Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
 # The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
 #
 # **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
+# - *Does it differ between layers?* {glue:text}`sid_where_criterion`
 # - *From which layer on?* {glue:text}`sid_begins_criterion`
 # - *Whose gap is it?* {glue:text}`sid_whose_criterion`
 
@@ -68,6 +70,7 @@ from fairlib.findings.views import (
     views_bias,
     views_table,
 )
+from fairlib.findings.where import do_layers_differ
 from fairlib.probes import ProbeError
 
 charts.use_book_renderer()
@@ -83,6 +86,7 @@ bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
 display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
+where = do_layers_differ(outcomes, group, encoder, contrast)
 begins = findings.where_bias_begins(bias, encoder, contrast)
 differences = findings.control_differences(outcomes, group, encoder)
 whose = findings.whose_gap(bias, differences, encoder, contrast)
@@ -104,7 +108,7 @@ lead
 # %% tags=["remove-input", "remove-output"]
 glue("sid_lead", lead)
 glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
-for name, finding in {"begins": begins, "whose": whose}.items():
+for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
     glue(f"sid_{name}_verdict", finding.verdict)
     glue(f"sid_{name}_criterion", finding.criterion)
@@ -407,4 +411,4 @@ pd.DataFrame(rows, columns=[f"speakers: {first}", "log odds ratio", "from", "to"
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(asked.runs, parameters, findings=[begins, whose, voice])
+provenance_box(asked.runs, parameters, findings=[where, begins, whose, voice])

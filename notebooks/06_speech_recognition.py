@@ -18,14 +18,16 @@
 # Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
 # encoder's doing?
 #
-# **The answer.** Unequal from the first layers on, in characters? *{glue:text}`asr_begins_verdict`*.
+# **The answer.** Does the gap differ between layers, in characters? *{glue:text}`asr_where_verdict`*.
+# {glue:text}`asr_where` Unequal from the first layers on? *{glue:text}`asr_begins_verdict`*.
 # {glue:text}`asr_begins` The encoder's own doing? *{glue:text}`asr_whose_verdict`*. {glue:text}`asr_whose`
 #
-# Unequal in phones, told frame by frame? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
+# And in phones, frame by frame? *{glue:text}`phone_where_verdict`*. {glue:text}`phone_where` Unequal from the first layers on? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
 # The encoder's own doing? *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
 #
 # **How it was judged**, by rules that were written down before the encoder's results were seen:
 #
+# - *Does it differ between layers?* {glue:text}`asr_where_criterion`
 # - *From which layer on?* {glue:text}`asr_begins_criterion`
 # - *Whose gap is it?* {glue:text}`asr_whose_criterion`
 
@@ -67,6 +69,7 @@ from fairlib.display import charts, sentences, words
 from fairlib.findings import questions
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.views import controls_table
+from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ
 
 charts.use_book_renderer()
 
@@ -86,6 +89,7 @@ bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
 display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
+where = do_layers_differ(outcomes, group, encoder, contrast)
 begins = findings.where_bias_begins(bias, encoder, contrast)
 differences = findings.control_differences(outcomes, group, encoder)
 whose = findings.whose_gap(bias, differences, encoder, contrast)
@@ -106,7 +110,7 @@ charts.bias_by_layer(
 
 # %% tags=["remove-input", "remove-output"]
 glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
-for name, finding in {"begins": begins, "whose": whose}.items():
+for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"asr_{name}", finding.sentence)
     glue(f"asr_{name}_verdict", finding.verdict)
     glue(f"asr_{name}_criterion", finding.criterion)
@@ -237,6 +241,7 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
     phones = only_groups(phones, group, asked.groups)
     phone_errors = group_errors(phones, by=group)
     phone_bias = findings.mark_saturated(group_bias(phones, by=group), phones)
+    phone_where = do_layers_differ(phones, group, encoder, contrast)
     phone_begins = findings.where_bias_begins(phone_bias, encoder, contrast)
     phone_differences = findings.control_differences(phones, group, encoder)
     phone_whose = findings.whose_gap(phone_bias, phone_differences, encoder, contrast)
@@ -251,6 +256,7 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
 else:
     phones = None
     why = in_phones.refused.get("phone", "too few people of some group have phones.")
+    phone_where = findings.not_asked(WHERE_CLAIM, WHERE_CRITERION, why)
     phone_begins = findings.not_asked(findings.BEGINS_CLAIM, findings.BEGINS_CRITERION, why)
     phone_whose = findings.not_asked(findings.WHOSE_CLAIM, findings.WHOSE_CRITERION, why)
     display(Markdown(words.plain(phone_begins.sentence)))
@@ -275,7 +281,7 @@ phone_plain = phone_begins.sentence
 if phones is not None:
     phone_plain = sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_whose)
 glue("phone_plain", phone_plain)
-for name, finding in {"begins": phone_begins, "whose": phone_whose}.items():
+for name, finding in {"where": phone_where, "begins": phone_begins, "whose": phone_whose}.items():
     glue(f"phone_{name}", finding.sentence)
     glue(f"phone_{name}_verdict", finding.verdict)
 
@@ -436,6 +442,6 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 # ## Provenance
 
 # %% tags=["remove-input"]
-judged = {"Characters": (begins, whose), "Phones": (phone_begins, phone_whose)}
+judged = {"Characters": (where, begins, whose), "Phones": (phone_where, phone_begins, phone_whose)}
 named = [replace(finding, claim=f"{unit}: {finding.claim}") for unit, found in judged.items() for finding in found]
 provenance_box([*asked.runs, *in_phones.runs], parameters, "speech-recognition", findings=named)

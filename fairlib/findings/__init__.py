@@ -2,7 +2,8 @@
 
 `finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does),
 `layers` (what layers know), `pretraining` (when a gap opens), `views` (speaker identification asked more fairly),
-`speakers` (who is in the data), `questions` (what can be asked of a corpus), `opposite` (claim C2), `robustness`,
+`speakers` (who is in the data), `questions` (what can be asked of a corpus), `where` (whether a gap differs between
+layers), `opposite` (claim C2), `robustness`,
 `claims` and `survey` (every encoder side by side), `calibration` (what the measures do on planted truth).
 """
 

@@ -24,9 +24,11 @@ from fairlib.findings import (
 )
 from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import every_encoder, published
+from fairlib.findings.where import do_layers_differ
 from fairlib.tasks import TASKS
 
 CLAIMS = {
+    "where": "different between layers",
     "begins": "unequal from the first layers on",
     "whose": "the encoder’s own doing",
     "pattern": "opposite patterns",
@@ -76,7 +78,10 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
     if bias.loc[bias["contrast"] == contrast, "few_speakers"].any():
         raise BiasError(f"Of {contrast} too few people are left whom {encoder} has not heard.")
     own, there = outcomes[outcomes["encoder"] == encoder], set(outcomes["encoder"])
-    found = {"begins": where_bias_begins(bias, encoder, contrast)}
+    found = {
+        "where": do_layers_differ(own, by, encoder, contrast),
+        "begins": where_bias_begins(bias, encoder, contrast),
+    }
     if set(controls(encoder)) <= there:
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
     if TASKS[task].c2:

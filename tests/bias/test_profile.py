@@ -1,0 +1,115 @@
+"""Whether a gap differs between layers: right where the truth is planted, and no more often wrong than it claims."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+
+from fairlib.bias import BiasError, bias_differences, gap_profile
+from fairlib.bias.profile import FIRST, OTHERS
+from fairlib.bias.simulation import simulate_outcomes
+from fairlib.findings.where import do_layers_differ
+
+LEVELS = [0.25, 0.13, 0.12, 0.12, 0.11, 0.11]  # an encoder's errors in speaker identification
+
+
+def planted(gaps, speakers=100, seed=0, units=1, **more) -> pd.DataFrame:
+    """Two groups whose log odds of error differ by ``gaps`` at the layers of `LEVELS`."""
+    sides = {name: expit(logit(LEVELS) + sign * np.array(gaps) / 2) for name, sign in (("child", 1), ("adult", -1))}
+    settings = dict(utterances=8, units=units, layer_correlation=0.9, by="age_group") | more
+    return simulate_outcomes({name: list(rates) for name, rates in sides.items()}, speakers, seed=seed, **settings)
+
+
+def of(table: pd.DataFrame, scale="log_odds", against=OTHERS) -> pd.DataFrame:
+    return table[(table["scale"] == scale) & (table["against"] == against)].set_index("layer")
+
+
+def test_a_layer_that_differs_is_found_with_its_size_and_the_others_are_not():
+    table = gap_profile(planted([0.6, 0.6, 0.6, 0.6, 2.0, 0.6], speakers=400), by="age_group")
+    others, first = of(table), of(table, against=FIRST)
+    assert others["estimate"].abs().idxmax() == "4" and others.loc["4", "p"] < 0.001
+    assert others["p_joint"].iloc[0] < 0.001
+    assert others.loc["4", "low"] < 1.4 < others.loc["4", "high"]
+    assert first.loc["4", "low"] < 1.4 < first.loc["4", "high"] and (first.drop("4")["p"] > 0.05).all()
+    assert "0" not in first.index and list(others.index) == list("012345")
+
+
+def test_differences_and_their_errors_are_those_that_two_layers_alone_give():
+    """An independent way: `bias_differences` of one pair of layers."""
+    outcomes = planted([0.6, 0.6, 0.6, 0.6, 1.2, 0.6])
+    pair = bias_differences(outcomes, "age_group", [(("simulated", "4"), ("simulated", "0"))])
+    for scale in ("difference", "ratio", "log_odds"):
+        mine, theirs = (
+            of(gap_profile(outcomes, by="age_group"), scale, FIRST).loc["4"],
+            pair.set_index("scale").loc[scale],
+        )
+        assert mine["estimate"] == pytest.approx(theirs["estimate"])
+        to_zero = np.log if scale == "ratio" else float
+        width, other = (to_zero(row["high"]) - to_zero(row["low"]) for row in (mine, theirs))
+        assert 1.1 < width / other < 1.6  # all five differences hold together: wider than one alone, not by much
+
+
+@pytest.mark.parametrize(("speakers", "units"), [(100, 1), (40, 1), (60, 25)])
+def test_equal_gaps_are_told_apart_in_one_study_of_twenty(speakers, units):
+    found = [
+        of(gap_profile(planted([0.8] * 6, speakers, seed, units), by="age_group", resamples=500)) for seed in range(120)
+    ]
+    largest = np.mean([table["p"].min() < 0.05 for table in found])
+    together = np.mean([table["p_joint"].iloc[0] < 0.05 for table in found])
+    assert largest <= 0.10 and together <= 0.12  # .05 by rights; binomial noise of 120 studies
+
+
+def test_what_is_called_detectable_is_found_in_four_of_five_studies():
+    table = of(gap_profile(planted([0.6] * 6), by="age_group"))
+    step = float(table.loc["4", "detectable"])  # from the mean of the others
+    found = [
+        of(gap_profile(planted([0.6] * 4 + [0.6 + step, 0.6], seed=seed), by="age_group", resamples=500)).loc["4", "p"]
+        for seed in range(60)
+    ]
+    assert 0.65 <= np.mean(np.array(found) < 0.05) <= 0.95
+
+
+def test_the_sign_is_the_contrasts_own():
+    outcomes = planted([0.2, 0.6, 0.6, 0.6, 0.6, 0.6], speakers=200)
+    table = of(gap_profile(outcomes, by="age_group"))["estimate"]
+    assert table["0"] < 0
+    swapped = outcomes.assign(age_group=outcomes["age_group"].map({"child": "adult", "adult": "child"}))
+    assert of(gap_profile(swapped, by="age_group"))["estimate"].tolist() == pytest.approx((-table).tolist())
+
+
+def test_layers_share_their_speakers_which_makes_their_differences_certain():
+    """Lost pairs, as by resampling each layer for itself, would show as intervals of the second kind."""
+
+    def widths(outcomes):
+        table = of(gap_profile(outcomes, by="age_group"))
+        return (table["high"] - table["low"]).mean()
+
+    outcomes = planted([0.6] * 6, units=25, utterances=20, layer_correlation=0.98)
+    rng = np.random.default_rng(0)
+    layers = []
+    for _, rows in outcomes.groupby("layer", sort=False):  # the same numbers, of other people of the same group
+        people = rows.groupby("age_group")["speaker_id"].unique()
+        names = {old: new for mine in people for old, new in zip(mine, rng.permutation(mine))}
+        layers.append(rows.assign(speaker_id=rows["speaker_id"].map(names)))
+    assert widths(outcomes) < 0.4 * widths(pd.concat(layers))
+
+
+def test_one_layer_has_nothing_to_be_compared_with():
+    outcomes = simulate_outcomes({"child": [0.3], "adult": [0.2]}, speakers=20, by="age_group")
+    with pytest.raises(BiasError, match="two layers"):
+        gap_profile(outcomes, by="age_group")
+    assert "one layer" in do_layers_differ(outcomes, "age_group", "simulated", "child vs adult").sentence
+
+
+@pytest.mark.parametrize(
+    ("gaps", "speakers", "verdict", "said"),
+    [
+        ([0.6] * 4 + [2.2, 0.6], 200, "supported", "larger at layer 4 than at its other layers"),
+        ([0.6] * 6, 3000, "contradicted", "more than 0.2 in log odds larger or smaller"),
+        ([0.6] * 6, 20, "inconclusive", "would have been found in four of five studies"),
+        ([0.6] * 6, 8, "inconclusive", "Not judged"),
+    ],
+)
+def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
+    finding = do_layers_differ(planted(gaps, speakers), "age_group", "simulated", "child vs adult")
+    assert (finding.verdict, said in finding.sentence) == (verdict, True), finding.sentence
