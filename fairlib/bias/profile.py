@@ -44,8 +44,8 @@ def gap_profile(
     Returns:
         One row per encoder, task, unit, probe, contrast, scale, layer and ``against`` ("the other layers", "layer 0";
         the second only where there is a layer 0): ``gap``, the layer's own; ``estimate, low, high`` of its difference
-        (of ``ratio``: one ratio over the other); ``p``, family-wise over the layers; ``detectable``, the difference that
-        would be found with a power of .8; ``p_joint``, the same in all rows of a test; ``n_layers, n_speakers_a,
+        (of ``ratio``: one ratio over the other); ``p``, family-wise over the layers; ``detectable``, the difference
+        that would be found with a power of .8; ``p_joint``, the same in all rows of a test; ``n_layers, n_speakers_a,
         n_speakers_b, few_speakers``.
 
     Raises:
@@ -53,8 +53,9 @@ def gap_profile(
 
     Example:
         >>> from fairlib.bias.simulation import simulate_outcomes
-        >>> outcomes = simulate_outcomes({"child": [0.3, 0.3, 0.5], "adult": [0.2, 0.2, 0.2]}, speakers=100, by="age_group")
-        >>> table = gap_profile(outcomes, by="age_group").query("scale == 'difference' and against == 'the other layers'")
+        >>> errors = {"child": [0.3, 0.3, 0.5], "adult": [0.2, 0.2, 0.2]}
+        >>> table = gap_profile(simulate_outcomes(errors, speakers=100, by="age_group"), by="age_group")
+        >>> table = table[(table["scale"] == "difference") & (table["against"] == "the other layers")]
         >>> table.set_index("layer")["estimate"].round(1).to_dict(), bool(table["p_joint"].iloc[0] < 0.001)
         ({'0': -0.1, '1': -0.1, '2': 0.2}, True)
     """

@@ -11,17 +11,17 @@ from fairlib.display.words import encoder_label, interval, layers_named, number,
 from fairlib.findings.finding import FEWEST_RULE, Finding, not_asked, of_people
 
 # In log odds: an odds ratio of 1.22, about a fifth of the gap between children and adults in speaker identification.
-# Written down when the test had been tried on the first edition's outcomes, and before those of converged speaker probes
-# were there; of encoders to come it stands as it is.
+# Written down when the test had been tried on the first edition's outcomes, and before those of converged speaker
+# probes were there; of encoders to come it stands as it is.
 MARGIN = 0.2
 
 WHERE_CLAIM = "The gap differs between the layers of this encoder."
 WHERE_CRITERION = (
     "Each layer's log odds ratio of error is compared with the mean of the other layers', the same speakers being"
-    " resampled at all layers at once. Supported if the largest of these differences has a p below 0.05, family-wise over"
-    f" the layers; contradicted if all their intervals, which hold together, lie within ±{MARGIN} (an odds ratio between"
-    f" {np.exp(-MARGIN):.2f} and {np.exp(MARGIN):.2f}); inconclusive otherwise. A difference may be smaller than {MARGIN}"
-    " and yet be shown; the sentence says how large it is." + FEWEST_RULE
+    " resampled at all layers at once. Supported if the largest of these differences has a p below 0.05, family-wise"
+    " over the layers; contradicted if all their intervals, which hold together, lie within"
+    f" ±{MARGIN} (an odds ratio between {np.exp(-MARGIN):.2f} and {np.exp(MARGIN):.2f}); inconclusive otherwise. A"
+    f" difference may be smaller than {MARGIN} and yet be shown; the sentence says how large it is." + FEWEST_RULE
 )
 
 
@@ -33,7 +33,8 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
 
     Example:
         >>> from fairlib.bias.simulation import simulate_outcomes
-        >>> outcomes = simulate_outcomes({"child": [0.3, 0.3, 0.5], "adult": [0.2, 0.2, 0.2]}, speakers=100, by="age_group")
+        >>> errors = {"child": [0.3, 0.3, 0.5], "adult": [0.2, 0.2, 0.2]}
+        >>> outcomes = simulate_outcomes(errors, speakers=100, by="age_group")
         >>> finding = do_layers_differ(outcomes, "age_group", "simulated", "child vs adult")
         >>> finding.verdict, finding.evidence[2]["layer"]
         ('supported', '2')

@@ -152,7 +152,10 @@ def published_outcomes(
         ['asr', 'sid']
     """
     entries = []
-    for path in sorted(PUBLISHED.glob(f"{corpus or '*'}-{slug(encoder)}.parquet")):
+    paths = (
+        PUBLISHED.glob(f"*-{slug(encoder)}.parquet") if corpus is None else [shipped_file(PUBLISHED, encoder, corpus)]
+    )
+    for path in sorted(paths):
         for one in listed(path):
             key = one.key
             asked = key["encoder"] == encoder and task in (None, key["task"]) and probe in (None, key["probe"])

@@ -40,12 +40,12 @@ def shipped_file(folder: Path, encoder: str, corpus: str) -> Path:
         >>> shipped_file(Path("outcomes"), "random:pocket-hubert", "librispeech").name
         'librispeech-random-pocket-hubert.parquet'
     """
-    return folder / f"{corpus}-{slug(encoder)}.parquet"
+    return folder / f"{slug(corpus)}-{slug(encoder)}.parquet"
 
 
-def slug(encoder: str) -> str:
-    """An encoder's name as part of a file's."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", encoder).strip("-")
+def slug(name: str) -> str:
+    """A name, of an encoder say, as part of a file's."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
 
 
 def listed(path: Path) -> list[Shipped]:
