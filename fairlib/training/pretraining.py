@@ -59,10 +59,25 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     if seed is not None and seed != recipe.seed:  # another encoder, so it has a name of its own
         recipe = recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
     output = Path(output) if output else pretraining_folder(recipe.name)
-    torch.manual_seed(recipe.seed)
-    model = OBJECTIVES[recipe.family](recipe)  # first: it may refuse
-    claim_folder(output, recipe.model_dump_json(indent=1))
+    model = _begin(recipe, output)  # first: it may refuse
     return _train_encoder(recipe, model, prepare_speech(recipe, output), output)
+
+
+def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
+    """`pretrain` on speech that is prepared already (`fairlib.training.speech.prepare_speech`), of several recipes say.
+
+    Returns:
+        The encoder's folder.
+    """
+    return _train_encoder(recipe, _begin(recipe, output), speech, output)
+
+
+def _begin(recipe: Recipe, output: Path) -> torch.nn.Module:
+    """What is trained, as it is before its first step; the folder is then this run's."""
+    torch.manual_seed(recipe.seed)
+    model = OBJECTIVES[recipe.family](recipe)
+    claim_folder(output, recipe.model_dump_json(indent=1))
+    return model
 
 
 def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, output: Path) -> Path:
