@@ -18,7 +18,7 @@
 # What is known of these people, in what else do the {term}`groups <speaker group>` differ that are compared, and how small a {term}`gap` between them
 # could show at all?
 #
-# **The answer.** Alike but for what they are compared by: *{glue:text}`alike_verdict`*. {glue:text}`alike`
+# **The answer.** Are the groups otherwise comparable? *{glue:text}`alike_verdict`*. {glue:text}`alike`
 # {glue:text}`smallest`
 #
 # **How it was judged**, by a rule with marks that others use too, but written when the groups’ means had been seen already:
@@ -240,7 +240,7 @@ rerun("speakers-and-groups", parameters)
 # :::{exercise} Look
 # :label: people-look
 # Find in the first chart of differences what sets the groups apart most.
-# Which way could it push the errors of a probe that tells speakers, and which way those of one that writes down speech?
+# Which way could it push the errors of speaker identification, and which way those of speech recognition?
 # :::
 #
 # :::{solution-start} people-look
@@ -265,7 +265,7 @@ differences(speakers_of(corpus), group, contrast)[["name", "first", "second", "e
 #
 # :::{exercise} Try
 # :label: people-try
-# How small a gap would show if there were ten times as many people, recorded in the same way?
+# What is the smallest gap that would be detected if there were ten times as many people, recorded in the same way?
 # And if there were as many people as now, with ten times as many utterances each?
 # :::
 #
@@ -334,7 +334,7 @@ differences(matched, group, contrast)[["name", "first", "second", "estimate", "l
 #
 # ## The next question
 #
-# We know whose speech it is, what else tells these people apart, and how small a gap could show.
+# We know whose speech it is, what else tells these people apart, and the smallest gap that these data can detect.
 # We do not know yet what the encoder makes of their speech: what can be read from its layers at all, and how much of that
 # it learnt. That is the question of [the next chapter](03_encoders_and_layers.ipynb).
 #

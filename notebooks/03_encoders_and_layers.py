@@ -17,7 +17,7 @@
 # **The question.** What does each layer of a speech encoder hold: which sound is spoken, who speaks, what is said?
 # And how much of that has the encoder learnt, when an untrained network, or the plain spectrogram, holds some of it too?
 #
-# **The answer.** More than the sound and the network’s shape give: *{glue:text}`learnt_verdict`*. {glue:text}`learnt`
+# **The answer.** Does training add phone information? *{glue:text}`learnt_verdict`*. {glue:text}`learnt`
 # Who speaks and what is said at different depths: *{glue:text}`depths_verdict`*. {glue:text}`depths`
 #
 # **How it was judged**, by rules that were written down before the encoders' results were seen:
@@ -108,7 +108,7 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 # wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`; some were then fine-tuned to write down speech.
 # Here they stand side by side, as far as their outcomes on this corpus are published, each on people whom it has not
 # heard.
-# Speakers are told twice: as recorded, and with every utterance sent through a channel of its own, so that what is
+# Speakers are identified twice: as recorded, and with every utterance sent through a channel of its own, so that what is
 # recognised is less the recording and more the voice.
 # A chart’s title compares the best encoder with the worst, on the same people; picked out after the fact, the two seem
 # somewhat farther apart than two encoders named beforehand would.
@@ -337,7 +337,7 @@ how_often_best(fairlib.probe_phones(encoder, corpus)).to_frame()
 #
 # The layers hold something, and not the same thing at each depth.
 # Whether they hold it equally for everybody is the question of the chapters to come; how to tell, without being fooled by
-# luck or by the ruler, is that of [the next one](04_measuring_bias.ipynb).
+# luck or by the metric, is that of [the next one](04_measuring_bias.ipynb).
 #
 # ## Provenance
 

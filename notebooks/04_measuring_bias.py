@@ -15,7 +15,7 @@
 # # Measuring bias
 #
 # **The question.** One group of speakers has more errors than another.
-# When is that a finding, and when is it luck, or the ruler we measured with?
+# When is that a finding, and when is it luck, or the metric?
 #
 # **The answer.** {glue:text}`answer_people` {glue:text}`answer_rulers`
 #
@@ -64,15 +64,14 @@ people = value("false_positives", "gap")
 utterances = value("false_positives", "utterances as sample")
 glue(
     "answer_people",
-    "People are the sample, not their utterances: in studies without any gap, taking each utterance for another person "
-    f"finds one in {percent(utterances)} of them, and shuffling people between groups in {percent(people)}, as it "
-    "should.",
+    "People are the sample, not their utterances: in studies without any gap, treating utterances as independent "
+    f"finds one in {percent(utterances)}, and shuffling people between groups in {percent(people)}, as it should.",
 )
 usual = value("association", "rank test over layers, as usual", condition="constant odds")
 ours = value("association", "found by the rule", condition="constant odds")
 glue(
     "answer_rulers",
-    "And the ruler matters: where bias is the same at every layer, a usual test says that it goes with error in "
+    "And the metric matters: where bias is the same at every layer, a usual test says that it goes with error in "
     f"{percent(usual)} of studies when the gap is a difference, and the test of this book in {percent(ours)}.",
 )
 
@@ -125,7 +124,7 @@ glue(
 # Is that a gap, or did the people in one group just happen to be the harder ones?
 #
 # A test that takes every utterance as a person of its own gives {glue:text}`naive_p`: it {glue:text}`naive_words`.
-# A test that asks what happens when the *people* are dealt to the two groups at random, again and again, gives
+# A test that shuffles the group labels among the *people*, again and again, gives
 # p = {glue:text}`permutation_p`.
 # Its interval runs from {glue:text}`gap_low` to {glue:text}`gap_high` points.
 #
@@ -220,7 +219,7 @@ charts.curves(
 )
 
 # %% [markdown]
-# The cure is to ask how large that gap is when people are dealt to the groups at random, and to subtract it: the
+# The cure is to ask how large that gap is when group labels are shuffled among the people, and to subtract it: the
 # *excess*.
 # The smaller the groups, the larger what must be subtracted, so that a gap between small groups is not a finding
 # before this was done.
@@ -241,7 +240,7 @@ shown.columns = ["test", "groups and layers", *(f"{n} people" for n in wide.colu
 charts.table(shown, "Studies without any gap in which at least one is claimed; it should be one in twenty")
 
 # %% [markdown]
-# ## Fourth trap: the ruler
+# ## Fourth trap: the metric
 #
 # Take a bias that is the same at every layer, in the plainest sense: the odds of an error are one and a half times as
 # high for one group, whatever the layer.
@@ -282,7 +281,7 @@ panels["log_odds"]
 # %% [markdown]
 # None of the three is wrong.
 # A difference counts people's errors, a ratio compares experiences, odds compare difficulty.
-# But a *pattern* across layers that shows on one ruler alone may be the ruler's.
+# But a *pattern* across layers that shows on one metric alone may be the metric's.
 # So every gap in this book is shown on all three.
 #
 # ## Fifth trap: bias that goes with error

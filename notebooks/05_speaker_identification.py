@@ -36,7 +36,7 @@ encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # probes trained per layer, each from another seed
-layer = ""  # the layer of the closer look; left empty, the one that tells speakers best
+layer = ""  # the layer of the closer look; left empty, the one that identifies speakers best
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% [markdown]
@@ -191,11 +191,11 @@ adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
-# ## Asked more fairly
+# ## Does it survive stricter tests?
 #
-# Telling speakers among all that a corpus holds is not a fair contest.
+# Identifying a speaker among all that a corpus holds is not a fair contest.
 # Each person was recorded in a room of their own, so a probe may know the room and not the voice; and who stands among
-# many similar voices is harder to tell.
+# many similar voices is harder to identify.
 # Here the question is asked again in other ways, each of which takes one such reason away: through a random *channel*
 # for every utterance (level, equaliser, noise, codec), with *equal shares* of each group, among *a few candidates* of
 # which each group has as many, and as *verification*, where two utterances come from one person or from two.
@@ -240,7 +240,7 @@ else:
 # %% [markdown]
 # ### Whom an error names
 #
-# If errors did not mind groups, a speaker would be taken for one of their own group as often as that group's share
+# If errors ignored group membership, a speaker would be taken for one of their own group as often as that group's share
 # among the others.
 
 # %% tags=["hide-input"]
@@ -297,7 +297,7 @@ rerun("speaker-identification", parameters)
 # :::{exercise} Look
 # :label: speakers-look
 # The untrained twin has never heard speech.
-# How well does it tell speakers all the same, and what does its gap say about that of the trained encoder?
+# How well does it identify speakers all the same, and what does its gap say about that of the trained encoder?
 # :::
 #
 # :::{solution-start} speakers-look

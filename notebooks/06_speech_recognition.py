@@ -288,7 +288,7 @@ for name, finding in {"where": phone_where, "begins": phone_begins, "whose": pho
 # %% [markdown]
 # Two instruments, two pictures: where they disagree, neither is wrong.
 # Characters count what a small recogniser makes of whole sentences, phones what each moment of sound gives away.
-# And the texts are not the same for both groups: who reads shorter and plainer sentences has easier phones to be told.
+# And the texts are not the same for both groups: who reads shorter and plainer sentences has easier phones to classify.
 # So here, too, the gap at equal length of the utterance, noise of the recording and other recorded columns:
 
 # %% tags=["hide-input"]
@@ -435,9 +435,9 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 # ## The next question
 #
 # Two tasks have now been asked of the same layers.
-# The paper that asked this book's question says that their gaps, too, run opposite ways: smallest where voices are told
-# best, largest where speech is written down best.
-# Is it so, and would the ruler show it even if it were not? [The next chapter](07_opposite_patterns.ipynb) tests it.
+# The paper that asked this book's question says that their gaps, too, run opposite ways: smallest where speakers
+# are identified best, largest where speech is recognised best.
+# Is it so, and would the metric show it even if it were not? [The next chapter](07_opposite_patterns.ipynb) tests it.
 #
 # ## Provenance
 

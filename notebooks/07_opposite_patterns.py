@@ -15,11 +15,11 @@
 # # Opposite patterns?
 #
 # **The question.** Is the gap between groups of speakers smallest where the encoder does a task best, or largest?
-# The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks: for telling speakers, the fairest
-# layers are the best ones; for writing down speech, the best layers are the least fair.
+# The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks: for speaker identification,
+# the fairest layers are the best ones; for speech recognition, the best layers are the least fair.
 #
-# **The answer.** Telling speakers: *{glue:text}`sid_pattern_verdict`*. {glue:text}`sid_pattern`
-# Writing down speech: *{glue:text}`asr_pattern_verdict`*. {glue:text}`asr_pattern`
+# **The answer.** Speaker identification: *{glue:text}`sid_pattern_verdict`*. {glue:text}`sid_pattern`
+# Speech recognition: *{glue:text}`asr_pattern_verdict`*. {glue:text}`asr_pattern`
 #
 # **How it was judged**, by a rule that was written down before the encoder's results were seen:
 # {glue:text}`pattern_criterion`
@@ -46,7 +46,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # Who looks at ratios sees the best layers as the least fair; who looks at differences, as the fairest.
 # Neither has seen anything but their ruler.
 # So each pattern here is set against what one odds ratio for all layers would give.
-# [Measuring bias](04_measuring_bias.ipynb) shows that this test finds planted patterns and is not fooled by the ruler.
+# [Measuring bias](04_measuring_bias.ipynb) shows that this test finds planted patterns and is not fooled by the metric.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -115,7 +115,7 @@ for task, outcomes in runs.items():
             points,
             title=f"{TASKS[task].heading}: the size of the gap {link['association']}"
             if link["association"] in ("rises with error", "falls with error")
-            else f"{TASKS[task].heading}: no pattern of gap and error beyond the ruler's own",
+            else f"{TASKS[task].heading}: no pattern of gap and error beyond the metric's own",
             description=f"One dot for each layer of {words.encoder_label(encoder)}, {TASKS[task].title}. "
             + sentences.describe_gaps(bias[task], encoder, contrast),
         )
@@ -124,7 +124,7 @@ for task, outcomes in runs.items():
 # %% [markdown]
 # ## The three scales, each against its own ruler
 #
-# A stroke that touches zero is no pattern; a dot inside the grey is a pattern that the ruler makes by itself.
+# A stroke that touches zero is no pattern; a dot inside the grey is a pattern that the metric makes by itself.
 
 # %% tags=["hide-input"]
 for task, table in associations.items():
@@ -195,7 +195,7 @@ rerun("opposite-patterns", parameters)
 # :::
 #
 # One layer of eight weighs much in a rank correlation.
-# A pattern that goes when a single layer goes is a statement about that layer, and should be told as one.
+# A pattern that goes when a single layer goes is a statement about that layer, and should be reported as one.
 
 # %% tags=["solution"]
 import fairlib

@@ -19,7 +19,7 @@
 # The paper that asked this book's question {cite}`herron2026` claims that they do not: what pretraining set is hard to remove.
 #
 # **The answer.** Writing down speech: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
-# Telling speakers: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`
+# Speaker identification: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`
 #
 # **How it was judged**, by a rule that was written down before the fine-tuned encoder's results were seen:
 # {glue:text}`tuned_criterion`
@@ -90,7 +90,7 @@ glue("tuned_criterion", findings.TUNED_CRITERION)
 # %% [markdown]
 # ## The gap before and after
 #
-# Where the two bands part, fine-tuning changed the gap; whether it did is judged in pairs, which tells finer than the
+# Where the two bands part, fine-tuning changed the gap; whether it did is tested within speakers, which is more sensitive than comparing the
 # bands.
 
 # %% tags=["hide-input"]

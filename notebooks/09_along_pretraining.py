@@ -16,13 +16,13 @@
 #
 # **The question.** An {term}`encoder` begins as random numbers, and then hears speech for hours and hours.
 # At what point on that way does the {term}`gap` between groups of speakers open?
-# And would it be smaller if the encoder had heard such people as it serves worse?
+# And would it be smaller had it been trained on the speakers it serves worse?
 #
-# **The answer.** Telling speakers: does the gap open in pretraining? *{glue:text}`sid_when_verdict`*. {glue:text}`sid_when`
-# Telling phones: *{glue:text}`phone_when_verdict`*. {glue:text}`phone_when`
+# **The answer.** Speaker identification: does the gap open in pretraining? *{glue:text}`sid_when_verdict`*. {glue:text}`sid_when`
+# Phone classification: *{glue:text}`phone_when_verdict`*. {glue:text}`phone_when`
 #
-# Does it help to have heard such speakers? Telling speakers, again: *{glue:text}`sid_cause_verdict`*. {glue:text}`sid_cause`
-# Telling phones: *{glue:text}`phone_cause_verdict`*. {glue:text}`phone_cause`
+# Does it help to have heard such speakers? Speaker identification: *{glue:text}`sid_cause_verdict`*. {glue:text}`sid_cause`
+# Phone classification: *{glue:text}`phone_cause_verdict`*. {glue:text}`phone_cause`
 #
 # **How it was judged**, by rules that were written down before these results were seen:
 #
@@ -210,7 +210,7 @@ for task, table in maps.items():
                 + "."
                 for layer in chosen
             ),
-            notes="Bands: 95 % intervals over speakers. The change in the title is in pairs, which tells finer than the bands.",
+            notes="Bands: 95 % intervals over speakers. The change in the title is tested within speakers, which is more sensitive than comparing bands.",
         )
     )
 

@@ -19,8 +19,8 @@
 # Would other choices, as good as these, have told something else?
 #
 # **The answer.** Does the conclusion hold, whatever is chosen?
-# Telling speakers: *{glue:text}`sid_robust_verdict`*. {glue:text}`sid_robust`
-# Telling what is said: *{glue:text}`asr_robust_verdict`*. {glue:text}`asr_robust`
+# Speaker identification: *{glue:text}`sid_robust_verdict`*. {glue:text}`sid_robust`
+# Speech recognition: *{glue:text}`asr_robust_verdict`*. {glue:text}`asr_robust`
 #
 # **How it was judged**, by a rule that was written down before the choices were set beside each other:
 # {glue:text}`robust_criterion`
@@ -40,7 +40,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 #
 # A study shows one way through its data.
 # The others are left in the dark, and among them there may be one that leads elsewhere.
-# Here, as in a *multiverse analysis* {cite:p}`steegen2016`, all that are at hand are gone together: single seeds, a larger probe, a perturbed channel, equal shares of speakers
+# Here, as in a *multiverse analysis* {cite:p}`steegen2016`, we run every available alternative: single seeds, a larger probe, a perturbed channel, equal shares of speakers
 # and speech, few candidates, verification, a gap adjusted for what else differs, other units of speech, and other encoders.
 # Each is judged at the layer that is best under that very choice, and at the first one, `cnn`.
 
@@ -181,7 +181,7 @@ Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agr
 # %% tags=["hide-input"]
 elsewhere = claims.other_people(encoder, corpus, "sex")
 if len(elsewhere):
-    display(charts.table(elsewhere, "Telling speakers of other corpora: the gap by sex, with 95 % intervals"))
+    display(charts.table(elsewhere, "Speaker identification on other corpora: the gap by sex, with 95 % intervals"))
 else:
     display(Markdown("*Nothing is published of speakers of other corpora.*"))
 

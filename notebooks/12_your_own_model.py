@@ -17,7 +17,7 @@
 # **The question.** Here are your recordings and a speech model.
 # Which of your speakers does the model serve worse, from which layer on, and what can so many people tell about it at all?
 #
-# **The answer.** Telling speakers: *{glue:text}`own_sid_verdict`*. {glue:text}`own_sid`
+# **The answer.** Speaker identification: *{glue:text}`own_sid_verdict`*. {glue:text}`own_sid`
 # Writing down speech: *{glue:text}`own_asr_verdict`*. {glue:text}`own_asr`
 #
 # {glue:text}`own_corpus`
@@ -39,7 +39,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 #
 # Before anything long is run: who is in the corpus, in what else do its groups differ, and how large would a gap have to be
 # to show?
-# All of this is told without the model, from the recordings and from *log-mel*, the plain spectrogram, alone.
+# None of this needs the model: it comes from the recordings and from *log-mel*, the plain spectrogram, alone.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -109,7 +109,7 @@ display(Markdown(words.bullets(limits)))
 # %% [markdown]
 # ## Then, the model, layer by layer
 #
-# Speakers are told from every layer of the encoder, of its *untrained twin* with random weights, and from log-mel.
+# Speakers are identified from every layer of the encoder, of its *untrained twin* with random weights, and from log-mel.
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
 # %% tags=["hide-input"]

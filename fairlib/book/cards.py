@@ -155,7 +155,10 @@ def _figures(name: str) -> str:
         lines.append(f"| {corpus} | {unit_named(unit).error} | {probe} | {values} |")
     known = sorted({corpus for corpus, unit, _ in error.index if unit == "speaker" and corpus in heard(name)})
     if known:
-        lines += ["", f"Speakers are told among all of a corpus; of those of {', '.join(known)} it has heard many."]
+        lines += [
+            "",
+            f"Speakers are identified among all of a corpus; of those of {', '.join(known)} it has heard many.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -162,7 +162,7 @@ class SpeakersAndGroups(StudyParameters):
 class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
 
-    layer: str = Field("", description="layer of the closer look; left out, the one that tells speakers best")
+    layer: str = Field("", description="layer of the closer look; left out, the one that identifies speakers best")
 
 
 class SpeechRecognition(StudyParameters):

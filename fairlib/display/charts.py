@@ -86,7 +86,7 @@ def bias_by_layer(
 
     The encoder is a line over its layers, its untrained twin (`random:<encoder>`) a second, dashed line, and
     log-mel, which has no layers, a horizontal line; each with its interval as a band. Grey is where the
-    encoder's gaps would lie if its speakers were dealt to the groups at random.
+    encoder's gaps would lie if group labels were shuffled among its speakers.
 
     Args:
         bias: from `fairlib.bias.group_bias`, for one task and unit: encoder, layer, contrast, scale,
@@ -137,7 +137,7 @@ def bias_by_layer(
     worse, _ = sides(str(rows["by"].iloc[0]), contrast)
     notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
     if "null_low" in numbers:
-        notes.append("Grey: where 95 % of gaps would lie if speakers were dealt to the groups at random.")
+        notes.append("Grey: where 95 % of gaps would lie if group labels were shuffled among the speakers.")
     if rows["hollow"].any():
         notes.append(drawing.HOLLOW)
     return drawing.finish(parts, title, notes, description, rows.rename(columns={"value": "gap"}), height)

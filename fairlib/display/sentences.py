@@ -31,7 +31,7 @@ def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     n = len(rows)
     what = task_named(rows["task"].iloc[0]).mistaken
     if not higher and not lower:
-        return f"No layer tells whether {first} {what} more often than {second}, or less"
+        return f"At no layer do the errors of {first} and {second} differ detectably"
     if higher >= lower:
         return f"{capital(first)} {what} more often than {second} at {higher} of {n} layers"
     return f"{capital(first)} {what} less often than {second} at {lower} of {n} layers"
@@ -70,7 +70,7 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     sentence += f", at the layer with the fewest errors (layer {best})."
     biased = int(rows["biased"].sum())
     if not biased:
-        return f"{sentence} No layer shows a gap that so many people could tell from none."
+        return f"{sentence} No layer's gap differs detectably from zero."
     where = "Every layer shows such a gap" if biased == len(rows) else f"A gap shows at {biased} of {len(rows)} layers"
     owner = {
         "contradicted": ", and so does the plain spectrogram: it was in the sound before any encoder.",

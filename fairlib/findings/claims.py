@@ -180,10 +180,10 @@ def agreement(table: pd.DataFrame, encoder: str) -> str:
         >>> table = pd.DataFrame(rows, columns=["encoder", "finding"]).assign(instrument="phones", claim="whose")
         >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
         >>> agreement(table, "a")
-        'Of 2 verdicts on 2 other encoders, 1 is the same.'
+        '2 other encoders gave the same verdict on 1 of 2 tests; they share the same speakers.'
         >>> table["finding"] = [Finding("claim", "rule", "inconclusive", "sentence")] * 3
         >>> agreement(table, "a")
-        'Of 2 verdicts on 2 other encoders, 2 are the same; 2 of these say both times that it cannot be told.'
+        '2 other encoders gave the same verdict on 2 of 2 tests, 2 of them inconclusive; they share the same speakers.'
     """
     verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
     own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
@@ -192,8 +192,9 @@ def agreement(table: pd.DataFrame, encoder: str) -> str:
         return "Of other encoders nothing is published that could be set beside these verdicts."
     alike = others.loc[others["verdict"] == others["own"], "verdict"]
     open_both = int((alike == "inconclusive").sum())
-    said = f"; {open_both} of these {'says' if open_both == 1 else 'say'} both times that it cannot be told"
+    count = others["encoder"].nunique()
+    said = f", {open_both} of them inconclusive" if open_both else ""
     return (
-        f"Of {len(others)} verdicts on {others['encoder'].nunique()} other encoders, {len(alike)}"
-        f" {'is' if len(alike) == 1 else 'are'} the same{said if open_both else ''}."
+        f"{count} other encoder{'s' if count > 1 else ''} gave the same verdict on {len(alike)} of {len(others)} tests"
+        f"{said}; they share the same speakers."
     )

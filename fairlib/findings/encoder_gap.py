@@ -108,8 +108,8 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
         return finding("contradicted", sentence)
     only = f" beyond {listing(start)}" if start else ""
     sentence = (
-        f"Undecided: in {name} no layer{only} shows a gap between {first} and {second} that this many"
-        f" speakers could tell from none (log odds ratio of error, {at})."
+        f"Undecided: in {name} no layer{only} has a gap between {first} and {second} that differs detectably from"
+        f" zero (log odds ratio of error, {at})."
     )
     return finding("inconclusive", sentence)
 
@@ -186,8 +186,7 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     less = f"; at {layers_named(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
     if mel["biased"] and np.sign(mel["estimate"]) == side and not above_mel:
         sentence = (
-            f"The signal brings it along: {mel_gap}, at no layer is the gap of {name} larger than that{less},"
-            f" and {twins}."
+            f"Log-mel shows it too: {mel_gap}, at no layer is the gap of {name} larger than that{less}, and {twins}."
         )
         return finding("contradicted", sentence, evidence)
     more = (

@@ -96,7 +96,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
 
 
 def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) -> Finding:
-    """Do the layers that tell speakers best and those that tell phones best differ?
+    """Do the layers best for speaker identification and for phone classification differ?
 
     Args:
         outcomes: of speakers and of phones.

@@ -218,7 +218,7 @@ def when_it_opens(
         told.append(f"opened at {layers_named(layers, opened)}, where it shows {shows_from(opened)}")
     rest = [layer for layer in open_ if layer not in there and layer not in opened]
     if rest:
-        told.append(f"shows at {layers_named(layers, rest)} {shows_from(rest)}, without having grown for certain")
+        told.append(f"shows at {layers_named(layers, rest)} {shows_from(rest)}; growth is not established")
     more = [f"it grew at {layers_named(layers, grown)}"] * bool(grown)
     more += [f"it shrank at {layers_named(layers, shrunk)}"] * bool(shrunk)
     if there and not more:

@@ -40,7 +40,7 @@ ROBUST_CRITERION = (
 
 
 def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:
-    """Outcomes of telling speakers in every way at hand, by what to call it; the book's own way comes first.
+    """Outcomes of speaker identification in every available way, by what to call it; the book's own way comes first.
 
     Other encoders stand in it as far as outcomes of them are published for this corpus, without the people whom they
     heard in their own training.
@@ -67,7 +67,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
 
 
 def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, pd.DataFrame]:
-    """Outcomes of telling what is said in every way at hand, as `speaker_choices`: units, probes and other encoders."""
+    """Outcomes of speech recognition in every available way, as `speaker_choices`: units, probes and other encoders."""
     written = probe_characters(encoder, corpus, force=force)
     choices = {
         BOOK: written[written["unit"] == "char"],
@@ -143,7 +143,7 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
 
 
 def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str) -> pd.DataFrame:
-    """As `gaps_of`: the gap of telling speakers at equal length, noise and other recorded groups.
+    """As `gaps_of`: the gap in speaker identification at equal length, noise and other recorded groups.
 
     Empty where the regression cannot be made.
     """

@@ -23,8 +23,8 @@ from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among,
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
-VIEWS_CLAIM = "The gap in telling speakers is neither the recording channel's nor that of unequal competition."
-BEST = "the layer that tells speakers best"
+VIEWS_CLAIM = "The gap in speaker identification comes neither from the recording channel nor from unequal competition."
+BEST = "the layer that identifies speakers best"
 VIEWS_CRITERION = (
     f"Looked at is {BEST}. Supported if it is biased as it is, and to the same side with the"
     " channel perturbed, with equal shares of each group, and among a few candidates; contradicted if it is biased as"
@@ -160,7 +160,7 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
         verdict = "inconclusive"
     told = "; ".join(f"{view} {interval(row['estimate'], row['low'], row['high'])}" for view, row in found.items())
     cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
-    which = "as asked" if layer else "the one that tells speakers best"
+    which = "as asked" if layer else "the one that identifies speakers best"
     sentence = (
         f"At layer {best} of {encoder_label(encoder)}, {which}, the gap {contrast} (log odds ratio of error) is:"
         f" {told}.{cannot}"
@@ -195,7 +195,7 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = ""
 
 
 def _best_layer(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """The layer that tells speakers best, asked plainly."""
+    """The layer that identifies speakers best, asked plainly."""
     return gaps(bias[bias["view"] == PLAIN], encoder, contrast).set_index("layer")["error"].idxmin()
 
 

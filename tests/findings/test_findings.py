@@ -239,7 +239,7 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
     assert title.startswith("Every layer") == all(gap is not NONE for gap in gaps)
     # The title counts layers whose interval excludes no gap, never mere estimates.
     higher, lower = (sum(gap is kind for gap in gaps) for kind in (SHOWN, BELOW))
-    word = "No layer tells whether" if not higher + lower else f"less often than adults at {lower} of 3"
+    word = "differ detectably" if not higher + lower else f"less often than adults at {lower} of 3"
     if higher and higher >= lower:
         word = f"more often than adults at {higher} of 3"
     assert word in sentences.errors_title(bias, "pocket", contrast)
@@ -309,7 +309,7 @@ def test_smaller_here_and_larger_there_decides_nothing():
     ("child", "adult", "words"),
     [
         (0.45, 0.3, "Every layer shows such a gap, and so does the plain spectrogram"),
-        (0.3, 0.3, "No layer shows a gap that so many people could tell from none."),
+        (0.3, 0.3, "No layer's gap differs detectably from zero."),
     ],
 )
 def test_in_plain_words_the_errors_of_both_groups_are_told_where_they_are_fewest(child, adult, words):
