@@ -7,7 +7,7 @@ error over layers), `adjustment` (for what else differs), `power`, `simulation`.
 
 from fairlib.bias.contrasts import BETWEEN, WORST
 from fairlib.bias.gaps import bias_differences, group_bias, group_errors
-from fairlib.bias.inference import holm, quantiles, rate_variance
+from fairlib.bias.inference import holm, quantiles, rate_variance, stretched_interval
 from fairlib.bias.profile import gap_profile
 from fairlib.bias.sums import (
     CELL,
@@ -17,6 +17,7 @@ from fairlib.bias.sums import (
     BiasError,
     contrasts_between,
     contrasts_of,
+    everybody,
     group_columns,
     groups_of_speakers,
     layer_order,
@@ -30,7 +31,7 @@ from fairlib.bias.sums import (
 
 __all__ = [
     "BETWEEN", "CELL", "FEWEST_SHOWN", "NEEDED", "SCALES", "WORST", "BiasError", "bias_differences",
-    "contrasts_between", "contrasts_of", "gap_profile", "group_bias", "group_columns", "group_errors",
+    "contrasts_between", "contrasts_of", "everybody", "gap_profile", "group_bias", "group_columns", "group_errors",
     "groups_of_speakers", "holm", "layer_order", "link", "only_groups", "pool", "quantiles", "random_numbers",
-    "rate_variance", "slope", "speaker_sums",
+    "rate_variance", "slope", "speaker_sums", "stretched_interval",
 ]  # fmt: skip

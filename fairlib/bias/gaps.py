@@ -27,6 +27,7 @@ from fairlib.bias.sums import (
     BiasError,
     SpeakerSums,
     contrasts_of,
+    everybody,
     link,
     pool,
     slope,
@@ -37,7 +38,7 @@ from fairlib.bias.sums import (
 
 def group_errors(
     outcomes: pd.DataFrame,
-    by: str | Sequence[str],
+    by: str | Sequence[str] | None,
     resamples: int = 2000,
     confidence: float = 0.95,
     min_speakers: int = 5,
@@ -48,6 +49,7 @@ def group_errors(
         outcomes: see `fairlib.outcomes`; several encoders may be concatenated.
         by: a column with one value a speaker, or several for their intersections ("female × child"). Speakers for whom
             one is missing are left out, and so, with a warning, are those with two answers and groups of one speaker.
+            None for all speakers as one group, "everybody".
         resamples: of the speakers, and of the seeds where there is more than one; 2000.
         confidence: of the interval; 0.95.
         min_speakers: smaller groups are flagged in ``few_speakers``; 5.
@@ -69,7 +71,7 @@ def group_errors(
         {'adult': 0.2, 'child': 0.3}
     """
     rows = []
-    for sums in speaker_sums(outcomes, by, min_speakers):
+    for sums in everybody(outcomes) if by is None else speaker_sums(outcomes, by, min_speakers):
         heard = sums.lengths > 0
         rates = np.divide(sums.errors, sums.lengths, where=heard, out=np.zeros_like(sums.errors))
         for name, members in sums.groups.items():

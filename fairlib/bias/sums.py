@@ -156,6 +156,23 @@ def speaker_sums(
     return iter(found)
 
 
+def everybody(outcomes: pd.DataFrame) -> Iterator[SpeakerSums]:
+    """As `speaker_sums`, with all speakers in one group, named "everybody".
+
+    Example:
+        >>> from fairlib.bias.simulation import simulate_outcomes
+        >>> sums = next(everybody(simulate_outcomes({"child": [0.3], "adult": [0.2]}, speakers=10)))
+        >>> {group: len(members) for group, members in sums.groups.items()}
+        {'everybody': 20}
+    """
+    lacking = [column for column in NEEDED if column not in outcomes]
+    if lacking:
+        raise BiasError(f"Outcomes need the columns {', '.join(NEEDED)}; these lack {', '.join(lacking)}.")
+    for _, part in outcomes.groupby(CELL[:-1], sort=False):
+        groups = pd.Series("everybody", index=np.sort(part["speaker_id"].unique()))
+        yield _counted(part, groups, "everybody", np.zeros(len(groups), int))
+
+
 def contrasts_of(sums: SpeakerSums) -> list[tuple[str, str, list[str]]]:
     """Name, group and other groups of each contrast: two groups once, more of them each against all others."""
     return contrasts_between(sums.groups, sums.by)
@@ -261,7 +278,22 @@ def _sums_of(part, name, labels, strata_labels, strata_columns) -> SpeakerSums:
     kept = present[present.isin(counts.index[counts >= 2])].sort_index()
     if len(kept) < len(present):
         part = part[part["speaker_id"].isin(kept.index)]
-    speakers, layers = kept.index.to_numpy(), layer_order(part["layer"].unique())
+    strata = strata_labels.loc[kept.index]
+    if strata.isna().any():
+        raise BiasError(
+            f"Strata {' × '.join(strata_columns)} are not recorded for {strata.isna().sum()} speakers, the first of "
+            f"them {strata.index[strata.isna()][0]}: leave these speakers out or choose another column."
+        )
+    if strata_columns and kept.groupby(strata).nunique().max() < 2:
+        raise BiasError(
+            f"No stratum of {' × '.join(strata_columns)} holds two groups of {name}: there is nothing to permute."
+        )
+    return _counted(part, kept, name, pd.factorize(strata)[0])
+
+
+def _counted(part: pd.DataFrame, groups: pd.Series, name: str, strata: np.ndarray) -> SpeakerSums:
+    """The sums of one encoder, task, unit and probe, of speakers with their groups, sorted by speaker."""
+    speakers, layers = groups.index.to_numpy(), layer_order(part["layer"].unique())
     seeds = sorted(part["seed"].unique().tolist()) if "seed" in part else [0]
     shape = (len(speakers), len(seeds), len(layers))
     seed_places = pd.Index(seeds).get_indexer(part["seed"]) if "seed" in part else np.zeros(len(part), dtype=int)
@@ -275,20 +307,9 @@ def _sums_of(part, name, labels, strata_labels, strata_columns) -> SpeakerSums:
     cells = part[CELL].iloc[[0] * len(layers)].assign(layer=layers).reset_index(drop=True)
     _check_complete(cells, speakers, seeds, layers, lengths)
     of_utterance = part.drop_duplicates("utterance_id")["speaker_id"]
-    utterances = kept.loc[of_utterance].value_counts().to_dict()
-    strata = strata_labels.loc[speakers]
-    if strata.isna().any():
-        raise BiasError(
-            f"Strata {' × '.join(strata_columns)} are not recorded for {strata.isna().sum()} speakers, the first of "
-            f"them {strata.index[strata.isna()][0]}: leave these speakers out or choose another column."
-        )
-    if strata_columns and kept.groupby(strata).nunique().max() < 2:
-        raise BiasError(
-            f"No stratum of {' × '.join(strata_columns)} holds two groups of {name}: there is nothing to permute."
-        )
-    groups = {str(group): np.flatnonzero(kept.to_numpy() == group) for group in sorted(kept.unique())}
-    numbers = pd.factorize(strata)[0]
-    return SpeakerSums(cells, name, speakers, groups, utterances, seeds, numbers, errors, lengths)
+    utterances = groups.loc[of_utterance].value_counts().to_dict()
+    members = {str(group): np.flatnonzero(groups.to_numpy() == group) for group in sorted(groups.unique())}
+    return SpeakerSums(cells, name, speakers, members, utterances, seeds, strata, errors, lengths)
 
 
 def _places(values: pd.Series, order: Sequence[str]) -> np.ndarray:

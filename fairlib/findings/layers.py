@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fairlib.bias import layer_order, random_numbers
+from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
 from fairlib.display.words import encoder_label, listing, percent
 from fairlib.findings import Finding, not_asked
 from fairlib.tasks import unit_named
@@ -27,7 +27,7 @@ DEPTH_CRITERION = (
 
 
 def layer_errors(outcomes: pd.DataFrame, resamples: int = 2000, confidence: float = 0.95) -> pd.DataFrame:
-    """Error of each layer over all speakers, with a bootstrap interval over speakers (percentiles).
+    """Error of each layer over all speakers, with its interval over speakers (`fairlib.bias.group_errors`).
 
     Args:
         outcomes: see `fairlib.outcomes`; several encoders, tasks and units may be concatenated.
@@ -36,18 +36,12 @@ def layer_errors(outcomes: pd.DataFrame, resamples: int = 2000, confidence: floa
         One row per encoder, task, unit, probe and layer: ``error, low, high, n_speakers``.
 
     Example:
-        >>> rows = pd.DataFrame({"speaker_id": ["a", "b"], "errors": [1, 0], "length": [4, 4], "layer": "1"})
-        >>> layer_errors(rows.assign(encoder="e", task="asr", unit="char", probe="linear"))["error"].tolist()
-        [0.125]
+        >>> from fairlib.bias.simulation import simulate_outcomes
+        >>> layer_errors(simulate_outcomes({"a": [0.1, 0.3], "b": [0.1, 0.3]}, speakers=200))["error"].round(1).tolist()
+        [0.1, 0.3]
     """
-    tables = []
-    for kind, part in outcomes.groupby(_KIND, sort=False):
-        layers, drawn, whole = _drawn(part, resamples)
-        low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-        table = pd.DataFrame({"layer": layers, "error": whole, "low": low, "high": high})
-        tables.append(table.assign(**dict(zip(_KIND, kind)), n_speakers=part["speaker_id"].nunique()))
-    columns = [*_KIND, "layer", "error", "low", "high", "n_speakers"]
-    return pd.concat(tables, ignore_index=True)[columns]
+    table = group_errors(outcomes, None, resamples, confidence)
+    return table[["encoder", "task", "unit", "probe", "layer", "error", "low", "high", "n_speakers"]]
 
 
 def reduction(outcomes: pd.DataFrame, encoder: str, control: str, resamples: int = 2000) -> dict[str, float]:
@@ -58,10 +52,12 @@ def reduction(outcomes: pd.DataFrame, encoder: str, control: str, resamples: int
     Args:
         outcomes: of one task and unit, of the same test utterances for both.
     """
-    _, mine, whole = _drawn(outcomes[outcomes["encoder"] == encoder], resamples)
-    _, others, other_whole = _drawn(outcomes[outcomes["encoder"] == control], resamples)
-    low, high = np.quantile(1 - mine.min(axis=1) / others.min(axis=1), [0.025, 0.975])
-    return {"estimate": float(1 - whole.min() / other_whole.min()), "low": float(low), "high": float(high)}
+    _, mine, whole, people = _drawn(outcomes[outcomes["encoder"] == encoder], resamples)
+    _, others, other_whole, _ = _drawn(outcomes[outcomes["encoder"] == control], resamples)
+    estimate = np.array([1 - whole.min() / other_whole.min()])
+    drawn = (1 - mine.min(axis=1) / others.min(axis=1))[:, None]
+    low, high = stretched_interval(estimate, drawn, np.ones((1, 1)), np.array([people]), 0.95)
+    return {"estimate": float(estimate[0]), "low": float(low[0]), "high": float(high[0])}
 
 
 def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
@@ -106,7 +102,7 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
         return not_asked(DEPTH_CLAIM, DEPTH_CRITERION, "this corpus does not have both speakers and phones to ask of.")
     layers, drawn, whole = {}, {}, {}
     for task in ("sid", "phone"):
-        layers[task], drawn[task], whole[task] = _drawn(own[own["task"] == task], resamples)
+        layers[task], drawn[task], whole[task], _ = _drawn(own[own["task"] == task], resamples)
     order = [layer for layer in layers["sid"] if layer in layers["phone"]]
     place = {task: {layer: layers[task].index(layer) for layer in order} for task in layers}
     best = {task: min(order, key=lambda layer, task=task: whole[task][place[task][layer]]) for task in layers}
@@ -187,13 +183,10 @@ def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("")
 
 
-_KIND = ["encoder", "task", "unit", "probe"]
-
-
-def _drawn(outcomes: pd.DataFrame, resamples: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Layers, their errors in each resample of the speakers ``[resamples, layers]``, and over all ``[layers]``."""
-    layers = layer_order(outcomes["layer"].unique())
-    sums = outcomes.groupby(["speaker_id", "layer"])[["errors", "length"]].sum().unstack("layer")
-    errors, lengths = (sums[column][layers].fillna(0).to_numpy(float) for column in ("errors", "length"))
-    weights = random_numbers(tuple(map(str, sums.index)), resamples, "resample")
-    return layers, (weights @ errors) / (weights @ lengths), errors.sum(axis=0) / lengths.sum(axis=0)
+def _drawn(outcomes: pd.DataFrame, resamples: int) -> tuple[list[str], np.ndarray, np.ndarray, int]:
+    """Layers, their errors in each resample of the speakers ``[resamples, layers]``, and over all ``[layers]``; number
+    of speakers."""
+    (sums,) = everybody(outcomes)
+    members = sums.groups["everybody"]
+    whole = sums.errors.sum(axis=(0, 1)) / sums.lengths.sum(axis=(0, 1))
+    return sums.cells["layer"].to_list(), np.divide(*sums.resample(members, resamples)), whole, len(members)

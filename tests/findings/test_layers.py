@@ -21,6 +21,7 @@ def outcomes(errors: dict[str, list[float]], task="phone", speakers=60, length=4
             wrong = rng.binomial(length, np.clip(rate * own, 0, 1))
             people = [f"s{number}" for number in range(speakers)]
             table = pd.DataFrame({"speaker_id": people, "errors": wrong, "length": length, "layer": layer})
+            table["utterance_id"] = table["speaker_id"]
             rows.append(table.assign(encoder=encoder, task=task, unit="u", probe="linear"))
     return pd.concat(rows, ignore_index=True)
 
