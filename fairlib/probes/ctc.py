@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from fairlib.encoders.devices import half_precision
+from fairlib.encoders.extraction import length_batches
 from fairlib.probes.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
 from fairlib.probes.text import greedy_text, letters
 from fairlib.progress import steps
@@ -320,11 +321,10 @@ def _batches(lengths: np.ndarray, per_batch: int) -> list[tuple[list[int], int]]
     """
     scale = np.unique(np.ceil(lengths.max() / 1.08 ** np.arange(60)).astype(int))
     padded = scale[np.searchsorted(scale, lengths)]
-    groups: list[tuple[list[int], int]] = []
-    for row in np.argsort(lengths, kind="stable"):
-        time = int(padded[row])
-        if groups and groups[-1][1] == time and time * (len(groups[-1][0]) + 1) <= per_batch:
-            groups[-1][0].append(int(row))
-        else:
-            groups.append(([int(row)], time))
-    return groups
+    order = np.argsort(lengths, kind="stable")
+    return [
+        (rows[batch].tolist(), int(time))
+        for time in np.unique(padded)
+        for rows in [order[padded[order] == time]]
+        for batch in length_batches(padded[rows], per_batch)
+    ]

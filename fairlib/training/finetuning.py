@@ -20,6 +20,7 @@ from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_tex
 from fairlib.corpora.audio import read_audio
 from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
 from fairlib.encoders.devices import attention, best_device, exact_grouped_convolutions
+from fairlib.encoders.extraction import length_batches
 from fairlib.files import replace
 from fairlib.probes.text import count_errors, greedy_text
 from fairlib.probes.transcripts import transcripts
@@ -111,7 +112,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
         parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
 
     speech = parts["train"]
-    batches = _batches(np.diff(speech.starts))
+    batches = length_batches(np.diff(speech.starts), SECONDS_PER_STEP * 50)
 
     def loss_of(step: int):
         epoch, index = divmod(step - 1, len(batches))
@@ -196,17 +197,6 @@ def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path:
     return _Speech(features, np.load(starts_file), list(texts))
 
 
-def _batches(lengths: np.ndarray) -> list[np.ndarray]:
-    """Utterances of similar length, about `SECONDS_PER_STEP` together."""
-    order = np.argsort(lengths, kind="stable")
-    groups, start = [], 0
-    for end in range(1, len(order) + 1):
-        if end == len(order) or lengths[order[end]] * (end + 1 - start) > SECONDS_PER_STEP * 50:
-            groups.append(order[start:end])
-            start = end
-    return groups
-
-
 def _log_probs(model, features: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Log probabilities of the characters, ``[B, T, 1 + letters]``, from the convolutions' features."""
     base, device = model.base_model, model.device
@@ -225,7 +215,7 @@ def _test_errors(model, speech: _Speech) -> float:
     model.eval()
     hypotheses = {}
     with torch.inference_mode():
-        for rows in _batches(np.diff(speech.starts)):
+        for rows in length_batches(np.diff(speech.starts), SECONDS_PER_STEP * 50):
             features, lengths = speech.batch(rows)
             best = _log_probs(model, features, lengths, None).argmax(dim=-1).cpu().numpy()
             for path, length, row in zip(best, lengths.tolist(), rows, strict=True):
