@@ -46,17 +46,12 @@ from fairlib.bias.simulation import constant_odds, simulate_outcomes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts
 from fairlib.display.words import number, percent
-from fairlib.findings.calibration import calibration, lines
+from fairlib.findings.calibration import calibration, lines, value
 from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 everything = calibration()
 studies = int(everything.loc[everything["topic"] == "coverage", "studies"].min())
-
-
-def value(topic, test, scale="difference", condition="two groups", n=30):
-    rows = everything.query("topic == @topic and test == @test and scale == @scale and condition == @condition")
-    return float(rows.loc[rows["n_speakers"] == n, "value"].iloc[0])
 
 
 # %% tags=["remove-input", "remove-output"]
@@ -177,11 +172,11 @@ charts.curves(
 )
 
 # %% tags=["remove-input", "remove-output"]
-glue("plain_few", percent(value("coverage", "percentile", n=5)))
-glue("stretched_few", percent(value("coverage", "stretched percentile", n=5)))
-glue("bca_few", percent(value("coverage", "BCa", n=5)))
-glue("studentised_few", percent(value("coverage", "studentised", n=5)))
-widths = [value("width", name, n=5) for name in ("studentised", "stretched percentile")]
+glue("plain_few", percent(value("coverage", "percentile", speakers=5)))
+glue("stretched_few", percent(value("coverage", "stretched percentile", speakers=5)))
+glue("bca_few", percent(value("coverage", "BCa", speakers=5)))
+glue("studentised_few", percent(value("coverage", "studentised", speakers=5)))
+widths = [value("width", name, speakers=5) for name in ("studentised", "stretched percentile")]
 glue("studentised_wider", f"{100 * widths[0]:.0f}")
 glue("stretched_width", f"{100 * widths[1]:.0f}")
 
@@ -202,7 +197,7 @@ glue("stretched_width", f"{100 * widths[1]:.0f}")
 # %% tags=["hide-input"]
 alike = "eight groups alike"
 parts = {"worst vs best: estimate": "worst vs best", "worst vs best: excess": "the same, less its null"}
-few = value("largest_gap", "worst vs best: estimate", condition=alike, n=5)
+few = value("largest_gap", "worst vs best: estimate", condition=alike, speakers=5)
 rows = lines("largest_gap", parts, condition=alike)
 for column in ("value", "low", "high"):
     rows[column] *= 100
@@ -433,7 +428,7 @@ charts.table(harmed, "Layers of pocket-hubert at which each planted disadvantage
 #   ones, account for what was recorded, and for nothing else.
 
 # %% tags=["remove-input", "remove-output"]
-glue("unequal_few", percent(value("false_positives", "gap", condition="unequal sizes and spreads", n=10)))
+glue("unequal_few", percent(value("false_positives", "gap", condition="unequal sizes and spreads", speakers=10)))
 
 # %% [markdown]
 # ## Rerun it

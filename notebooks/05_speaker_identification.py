@@ -64,6 +64,7 @@ from fairlib.findings.views import (
     identify_or_verify,
     is_it_the_voice,
     of_groups,
+    other_speaker_probes,
     own_group_table,
     speaker_views,
     verification_table,
@@ -261,17 +262,9 @@ else:
 
 
 # %% tags=["hide-input"]
-def every_encoder(ask, **settings):
-    return pd.concat([ask(name, corpus, seeds=1, **settings) for name in names], ignore_index=True)
-
-
 try:
-    kinds = {
-        "errors of the linear probe": outcomes,
-        "of one with a hidden layer": every_encoder(fairlib.probe_speakers, probe="hidden"),
-        "of one taught shuffled names": every_encoder(fairlib.probe_speakers, shuffled=True),
-    }
-    code = every_encoder(fairlib.description_length, task="sid")
+    kinds = {"errors of the linear probe": outcomes, **other_speaker_probes(names, corpus)}
+    code = pd.concat([fairlib.description_length(name, corpus, seeds=1, task="sid") for name in names])
     display(charts.table(controls_table(kinds, code), "Four probes of the same layers"))
 except ProbeError as error:
     display(Markdown(f"This cannot be asked here: {words.plain(str(error))}"))

@@ -77,14 +77,16 @@ probes = {
     "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
 }
 everything = {}
-
-
-def at_every_step(task):
-    everything[task] = pretraining.outcomes_along(encoder, probes[task])
-    return [*everything[task].values(), probes[task]("logmel")]
-
-
-asked = questions.ask({task: lambda task=task: at_every_step(task) for task in probes}, by=group).or_stop()
+asked = questions.ask(
+    {
+        task: lambda task=task: [
+            *everything.setdefault(task, pretraining.outcomes_along(encoder, probes[task])).values(),
+            probes[task]("logmel"),
+        ]
+        for task in probes
+    },
+    by=group,
+).or_stop()
 contrast, runs = asked.contrast, list(asked.runs)
 outcomes, maps, changes, signal, found = {}, {}, {}, {}, {}
 for task, rows in asked.outcomes.items():

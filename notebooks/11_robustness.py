@@ -62,14 +62,9 @@ ways = {
     "asr": lambda: robustness.speech_choices(encoder, corpus, force),
 }
 every = {}
-
-
-def book_of(task):
-    every[task] = ways[task]()
-    return [every[task][robustness.BOOK]]
-
-
-asked = questions.ask({task: lambda task=task: book_of(task) for task in ways}, by=group).or_stop()
+asked = questions.ask(
+    {task: lambda task=task: [every.setdefault(task, ways[task]())[robustness.BOOK]] for task in ways}, by=group
+).or_stop()
 book, contrast = asked.outcomes, asked.contrast
 choices = {task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book}
 first, second = words.sides(group, contrast)

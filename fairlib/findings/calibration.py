@@ -42,3 +42,17 @@ def lines(topic: str, tests: dict[str, str], scale: str = "difference", conditio
     chosen = chosen.assign(line=chosen["test"].map(tests), x=chosen["n_speakers"])
     order = {name: place for place, name in enumerate(tests.values())}
     return chosen.sort_values(["line", "x"], key=lambda c: c.map(order) if c.name == "line" else c, ignore_index=True)
+
+
+def value(topic: str, test: str, scale: str = "difference", condition: str = "two groups", speakers: int = 30) -> float:
+    """One figure of the calibration.
+
+    Example:
+        >>> 0.03 < value("false_positives", "gap") < 0.07
+        True
+    """
+    table = calibration()
+    chosen = {"topic": topic, "test": test, "scale": scale, "condition": condition, "n_speakers": speakers}
+    for column, wanted in chosen.items():
+        table = table[table[column] == wanted]
+    return float(table["value"].iloc[0])

@@ -251,6 +251,22 @@ def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def other_speaker_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.DataFrame]:
+    """Outcomes of a larger probe and of one whose training labels are shuffled, one seed each, as `controls_table`
+    takes them.
+
+    Raises:
+        ProbeError: too few utterances of anybody.
+    """
+    settings = {
+        "of one with a hidden layer": {"probe": "hidden"}, "of one taught shuffled names": {"shuffled": True}
+    }  # fmt: skip
+    return {
+        name: pd.concat([probe_speakers(encoder, corpus, seeds=1, **how) for encoder in encoders], ignore_index=True)
+        for name, how in settings.items()
+    }
+
+
 def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = None) -> pd.DataFrame:
     """What probes of other kinds make of each layer, as text: one row per encoder and layer.
 
