@@ -22,6 +22,10 @@ Example:
 
 from importlib import import_module
 
+from fairlib.moved import find_moved_modules
+
+find_moved_modules()
+
 _HOME = {
     "load_corpus": "fairlib.corpora",
     "load_encoder": "fairlib.encoders",
