@@ -64,6 +64,7 @@ _probe = probe  # below, the word stands for the size
 def probe_speakers(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, seeds: int = 5, force: bool = False, *,
     probe: str = "linear", perturbed: bool = False, balance: str | Sequence[str] = (), shuffled: bool = False,
+    iterations: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """`fairlib.probe` with a `SpeakerProbe` of these settings; ``probe`` is its size.
 
@@ -71,7 +72,8 @@ def probe_speakers(
         >>> probe_speakers("logmel", "planted", seeds=2)["seed"].nunique()
         2
     """
-    return _probe(encoder, SpeakerProbe(probe, seeds, perturbed, balance, shuffled), corpus, force)
+    how = SpeakerProbe(probe, seeds, perturbed, balance, shuffled, iterations=iterations)
+    return _probe(encoder, how, corpus, force)
 
 
 def probe_characters(
