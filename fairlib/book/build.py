@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
+from fairlib.book.grids import each_in_a_process
 from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
 from fairlib.book.summary import plain, write_status, write_summary
 from fairlib.files import write_text
 
 BUILD = ROOT / "_build"
+_MOST_AT_ONCE = 4  # chapters; each takes up to two gigabytes of memory
 
 
 class BookError(RuntimeError):
@@ -37,7 +40,9 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
         ChapterStopped: a chapter failed.
     """
     _require_jupyter_book()
-    executed = {chapter: _executed(chapter) for chapter in chapters().values()}
+    stale = [name for name, chapter in chapters().items() if not _is_current(chapter)]
+    each_in_a_process(_execute, stale, min(len(stale), os.cpu_count() or 1, _MOST_AT_ONCE))
+    executed = {chapter: _executed(chapter)[0] for chapter in chapters().values()}
     return _built(_stage(executed, BUILD / "source"), BUILD / "work", output)
 
 
@@ -108,18 +113,27 @@ def _built(source: Path, work: Path, output: str | Path) -> Path:
     return output / "index.html"
 
 
-def _executed(chapter: Chapter) -> Path:
-    """A chapter's notebook executed with its defaults, from the last build where nothing has changed."""
-    chosen = chapter.parameters()
+def _executed(chapter: Chapter) -> tuple[Path, Path]:
+    """Where a chapter's notebook, executed with its defaults, is kept from build to build, and the key of what it was
+    made from."""
     folder = BUILD / "executed" / chapter.notebook
-    notebook, made_from = folder / "chapter.ipynb", folder / "key"
-    current = key(chapter.name, chosen)
-    if notebook.exists() and made_from.exists() and made_from.read_text() == current:
-        return notebook
+    return folder / "chapter.ipynb", folder / "key"
+
+
+def _is_current(chapter: Chapter) -> bool:
+    notebook, made_from = _executed(chapter)
+    if not (notebook.exists() and made_from.exists()):
+        return False
+    return made_from.read_text() == key(chapter.name, chapter.parameters())
+
+
+def _execute(name: str) -> None:
+    chapter = chapters()[name]
+    notebook, made_from = _executed(chapter)
     made_from.unlink(missing_ok=True)
-    execute(chapter.name, chosen.model_dump(), folder=folder)
+    current = key(name, chapter.parameters())
+    execute(name, chapter.parameters().model_dump(), folder=notebook.parent)
     write_text(made_from, current)
-    return notebook
 
 
 def _stage(executed: Mapping[Chapter, Path], source: Path) -> Path:

@@ -89,6 +89,30 @@ def run_all(
     return rows
 
 
+def each_in_a_process(call: Callable[[str], None], names: Sequence[str], workers: int) -> None:
+    """Make a call for each name, several at once in processes of their own; the first that fails ends all of it.
+
+    Args:
+        call: a function of a module, since fresh processes must find it. With one worker it is called here.
+    """
+    if workers < 2:
+        for name in names:
+            call(name)
+        return
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, fresh, _begin_worker, (workers,)) as pool:
+        with _undisturbed():
+            futures = [pool.submit(call, name) for name in names]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                _stop_workers()
+            raise
+
+
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Processes that are started within it do not mind Ctrl-C until they say what it shall do to them."""
