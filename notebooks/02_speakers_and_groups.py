@@ -200,7 +200,8 @@ if len(middle):
 charts.table(sizes_table(speakers, columns), "People, utterances and minutes in each group")
 
 # %% tags=["remove-input"]
-display(Markdown(words.bullets(limits)))
+if limits:
+    display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # ## The smallest gap that could show

@@ -77,7 +77,8 @@ asked = questions.ask(
 outcomes = pd.concat(asked.outcomes.values(), ignore_index=True)
 errors = layer_errors(outcomes[outcomes["unit"] != "word"])
 learnt, depths = what_was_learnt(outcomes, encoder), which_depths(outcomes, encoder)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input", "remove-output"]
 for name, finding in {"learnt": learnt, "depths": depths}.items():

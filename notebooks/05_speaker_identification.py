@@ -84,7 +84,8 @@ asked = questions.ask(
 outcomes, contrast = asked.outcomes["sid"], asked.contrast
 errors = group_errors(outcomes, by=group)
 bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
@@ -132,7 +133,8 @@ charts.error_by_layer(
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
 lines.append(sentences.best_layer_sentence(outcomes, encoder))
-display(Markdown(words.bullets(lines)))
+if lines:
+    display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
 # Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never

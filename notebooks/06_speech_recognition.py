@@ -86,7 +86,8 @@ everything, contrast = asked.outcomes["asr"], asked.contrast
 outcomes = everything[everything["unit"] == "char"]
 errors = findings.mark_saturated(group_errors(outcomes, by=group), outcomes)
 bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
@@ -133,7 +134,8 @@ charts.error_by_layer(
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
 lines.append(sentences.best_layer_sentence(outcomes, encoder))
-display(Markdown(words.bullets(lines)))
+if lines:
+    display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
 # Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never

@@ -91,7 +91,8 @@ said = [
     *asked.said,
     *(f"{TASKS[task].heading}: {why}" for task, why in why_not.items() if task not in asked.refused),
 ]
-display(Markdown(words.bullets(said)))
+if said:
+    display(Markdown(words.bullets(said)))
 
 # %% tags=["remove-input", "remove-output"]
 for task, finding in found.items():

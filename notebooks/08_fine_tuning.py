@@ -79,7 +79,8 @@ for task, rows in outcomes.items():
     found[task] = findings.after_fine_tuning(bias[task], differences, encoder, contrast)
 for task, why in asked.refused.items():
     found[task] = findings.not_asked(findings.TUNED_CLAIM, findings.TUNED_CRITERION, why)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input", "remove-output"]
 for task, finding in found.items():

@@ -103,7 +103,8 @@ for task, why in asked.refused.items():
     )
 steps = sorted(next(iter(outcomes.values())))
 hours = pretraining.hours_at(encoder, steps)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 
 # %% [markdown]
 # ## The gap, layer by layer and hour by hour

@@ -72,7 +72,8 @@ tables = {task: robustness.gaps_of(made, group, contrast) for task, made in choi
 if "sid" in tables:
     adjusted = robustness.adjusted_choice(book["sid"], group, contrast, corpus)
     tables["sid"] = pd.concat([tables["sid"], adjusted], ignore_index=True)
-display(Markdown(words.bullets(asked.said)))
+if asked.said:
+    display(Markdown(words.bullets(asked.said)))
 found = {
     task: robustness.does_it_hold(table, group, contrast, f"In {TASKS[task].title}") for task, table in tables.items()
 } | {task: robustness.not_asked(why) for task, why in asked.refused.items()}

@@ -104,7 +104,8 @@ limits += [
     for task in smallest.loc[smallest["points"].isna(), "task"].unique()
 ]
 limits.append(f"{alike.sentence} What differs beside the group may lie behind a gap between the groups.")
-display(Markdown(words.bullets(limits)))
+if limits:
+    display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # ## Then, the model, layer by layer

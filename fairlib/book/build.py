@@ -41,7 +41,7 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
     """
     _require_jupyter_book()
     stale = [name for name, chapter in chapters().items() if not _is_current(chapter)]
-    # The last chapters look at most encoders and take longest: they go first, so that no core waits for them at the end.
+    # The last chapters look at most encoders and take longest: they go first, so that no core waits at the end.
     each_in_a_process(_execute, stale[::-1], min(len(stale), os.cpu_count() or 1, _MOST_AT_ONCE))
     executed = {chapter: _executed(chapter)[0] for chapter in chapters().values()}
     return _built(_stage(executed, BUILD / "source"), BUILD / "work", output)

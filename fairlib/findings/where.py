@@ -7,7 +7,7 @@ import pandas as pd
 
 from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
-from fairlib.display.words import encoder_label, interval, layers_named, number, p_value
+from fairlib.display.words import encoder_label, interval, layers_named, p_value
 from fairlib.findings.finding import FEWEST_RULE, Finding, not_asked, of_people
 
 # In log odds: an odds ratio of 1.22, about a fifth of the gap between children and adults in speaker identification.
@@ -49,7 +49,7 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
         return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{contrast} is no comparison of two groups.")
     layers, apart = list(rows["layer"]), rows[rows["p"] < 0.05]
     within = (rows["low"] > -MARGIN).all() and (rows["high"] < MARGIN).all()
-    reach = number(rows["detectable"].median(), 2)
+    reach = f"{rows['detectable'].median():.2f}"
     joint = f"all layers together: p {p_value(rows['p_joint'].iloc[0])}"
     name = encoder_label(encoder)
     if len(apart):
@@ -67,8 +67,8 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
         )  # fmt: skip
     else:
         verdict, sentence = "inconclusive", (
-            f"No layer of {name} is shown to have another gap than the others ({joint}); with these people a difference"
-            f" of {reach} in log odds would have been found in four of five studies."
+            f"No layer's gap in {name} is shown to differ from the other layers' ({joint}). A difference of {reach} in"
+            " log odds would be detected in four out of five studies of this size."
         )  # fmt: skip
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
     found = Finding(WHERE_CLAIM, WHERE_CRITERION, verdict, sentence, rows[columns].to_dict("records"))

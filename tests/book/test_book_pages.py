@@ -140,6 +140,13 @@ def test_names_are_spelt_as_their_owners_do(source):
     assert not misspelt("\n\n".join(cells))
 
 
+@built
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_nothing_is_shown_as_a_program_would_name_it(page):
+    shown = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+    assert not re.findall(r"&lt;[\w.]+(?: object| at 0x)[^\n]*", shown)
+
+
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda path: path.stem)
 def test_pages_hold_no_literal_result(page):
     assert not literal_results(page.read_text(encoding="utf-8"))
