@@ -55,10 +55,11 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     if len(apart):
         most = apart.loc[apart["estimate"].abs().idxmax()]
         side = "larger" if most["estimate"] > 0 else "smaller"
+        small = f", less than {MARGIN} at every layer" if within else ""
         all_of_them = f" Shown to differ are {layers_named(layers, list(apart['layer']))}." if len(apart) > 1 else ""
         verdict, sentence = "supported", (
             f"The gap of {name} is {side} at {layers_named(layers, [most['layer']])} than at its other layers, by"
-            f" {interval(most['estimate'], most['low'], most['high'])} in log odds ({joint}).{all_of_them}"
+            f" {interval(most['estimate'], most['low'], most['high'])} in log odds{small} ({joint}).{all_of_them}"
         )  # fmt: skip
     elif within:
         verdict, sentence = "contradicted", (

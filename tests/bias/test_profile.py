@@ -106,6 +106,7 @@ def test_one_layer_has_nothing_to_be_compared_with():
     [
         ([0.6] * 4 + [2.2, 0.6], 200, "supported", "larger at layer 4 than at its other layers"),
         ([0.6] * 6, 3000, "contradicted", "more than 0.2 in log odds larger or smaller"),
+        ([0.6] * 4 + [0.7, 0.6], 20000, "supported", "in log odds, less than 0.2 at every layer"),
         ([0.6] * 6, 20, "inconclusive", "would be detected in four out of five studies"),
         ([0.6] * 6, 8, "inconclusive", "Not judged"),
     ],
