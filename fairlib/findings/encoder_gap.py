@@ -149,53 +149,58 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
         )
     mel = gaps(bias, "logmel", contrast).iloc[0]
     twin = gaps(bias, twin_name, contrast).set_index("layer")
-    layers = list(rows["layer"])
     apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")]
-    shown = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
-
-    def larger(row, control: str, other: float) -> bool:
-        difference = shown.get((row.layer, control), 0.0)
-        return row.biased and row.estimate * other >= 0 and difference * row.estimate > 0
-
-    above_mel = [row.layer for row in rows.itertuples() if larger(row, "logmel", mel["estimate"])]
-    below_mel = [
-        row.layer
-        for row in rows.itertuples()
-        if row.estimate * mel["estimate"] >= 0 and shown.get((row.layer, "logmel"), 0.0) * mel["estimate"] < 0
-    ]
-    above_twin = [
-        row.layer
-        for row in rows.itertuples()
-        if row.layer in twin.index and larger(row, twin_name, twin.loc[row.layer, "estimate"])
-    ]
-    both = [layer for layer in above_mel if layer in above_twin]
-    side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
+    where = _against_controls(rows, mel, twin, apart, twin_name)
     # Each encoder's gap, and how much the gaps differ: the verdict rests on both.
     evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
+    side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
+    if where["above both"]:
+        verdict = "supported"
+    elif mel["biased"] and np.sign(mel["estimate"]) == side and not where["above log-mel"]:
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    return finding(verdict, _whose_words(verdict, name, list(rows["layer"]), mel, where), evidence)
+
+
+def _against_controls(
+    rows: pd.DataFrame, mel: pd.Series, twin: pd.DataFrame, apart: pd.DataFrame, twin_name: str
+) -> dict[str, list[str]]:
+    """The layers whose gap is shown to be above or below log-mel's, above the twin's, and above both."""
+    shown = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
+    found: dict[str, list[str]] = {"above log-mel": [], "below log-mel": [], "above twin": []}
+    for row in rows.itertuples():
+        from_mel = shown.get((row.layer, "logmel"), 0.0)
+        if row.estimate * mel["estimate"] >= 0 and row.biased and from_mel * row.estimate > 0:
+            found["above log-mel"].append(row.layer)
+        if row.estimate * mel["estimate"] >= 0 and from_mel * mel["estimate"] < 0:
+            found["below log-mel"].append(row.layer)
+        same_side = row.layer in twin.index and row.estimate * twin.loc[row.layer, "estimate"] >= 0
+        if same_side and row.biased and shown.get((row.layer, twin_name), 0.0) * row.estimate > 0:
+            found["above twin"].append(row.layer)
+    return found | {"above both": [layer for layer in found["above log-mel"] if layer in found["above twin"]]}
+
+
+def _whose_words(verdict: str, name: str, layers: list[str], mel: pd.Series, where: dict[str, list[str]]) -> str:
+    above_mel, below_mel, above_twin = (where[what] for what in ("above log-mel", "below log-mel", "above twin"))
     mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
     twins = (
         f"against its untrained twin the gap is larger at {layers_named(layers, above_twin)}" if above_twin
         else "at no layer is it larger than its untrained twin's"
     )  # fmt: skip
-    if both:
-        sentence = (
-            f"In part at least it is the encoder's own: at {layers_named(layers, both)} the gap is larger than both"
-            f" controls' ({mel_gap})."
-        )
-        return finding("supported", sentence, evidence)
     less = f"; at {layers_named(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
-    if mel["biased"] and np.sign(mel["estimate"]) == side and not above_mel:
-        sentence = (
-            f"Log-mel shows it too: {mel_gap}, at no layer is the gap of {name} larger than that{less}, and {twins}."
+    if verdict == "supported":
+        return (
+            f"In part at least it is the encoder's own: at {layers_named(layers, where['above both'])} the gap is"
+            f" larger than both controls' ({mel_gap})."
         )
-        return finding("contradicted", sentence, evidence)
+    if verdict == "contradicted":
+        return f"Log-mel shows it too: {mel_gap}, at no layer is the gap of {name} larger than that{less}, and {twins}."
     more = (
-        f"larger than log-mel's at {layers_named(layers, above_mel)}"
-        if above_mel
+        f"larger than log-mel's at {layers_named(layers, above_mel)}" if above_mel
         else "not told apart from log-mel's at any layer"
-    )
-    sentence = f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
-    return finding("inconclusive", sentence, evidence)
+    )  # fmt: skip
+    return f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
 
 
 def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str, contrast: str) -> Finding:

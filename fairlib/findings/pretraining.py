@@ -169,79 +169,92 @@ def when_it_opens(
         along, changes: from `map_along` and `since_the_start`.
         signal: log-mel's row of `fairlib.findings.gaps`, to be told beside the encoder's.
     """
-    steps = sorted(along["step"].unique())
-    by_step = {step: along[along["step"] == step].set_index("layer") for step in steps}
-    start, end = by_step[steps[0]], by_step[steps[-1]]
-    change = changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
-    layers = list(end.index)
-    open_ = [layer for layer in layers if end.loc[layer, "biased"]]
-    side = np.sign(end["estimate"])
-    moved = (change["p_holm"] < 0.05) * np.sign(change["estimate"])
-
-    def biased(table: pd.DataFrame, layer: str) -> bool:
-        return bool(table.loc[layer, "biased"]) and np.sign(table.loc[layer, "estimate"]) == side[layer]
-
-    there = [layer for layer in open_ if biased(start, layer)]
-    opened = [layer for layer in open_ if not biased(start, layer) and moved[layer] == side[layer]]
-    grown = [layer for layer in there if moved[layer] == side[layer]]
-    shrunk = [layer for layer in there if moved[layer] == -side[layer]]
-    since = {}
-    for layer in open_:
-        since[layer] = next(
-            step for step in steps if all(biased(by_step[later], layer) for later in steps if later >= step)
-        )
-    evidence = [
-        {
-            "layer": layer, "biased_at_end": layer in open_, "biased_since_step": since.get(layer),
-            **{f"{name}_at_{when}": table.loc[layer, name] for when, table in (("start", start), ("end", end))
-               for name in ("estimate", "low", "high")},
-            "change": change.loc[layer, "estimate"], "p_holm": change.loc[layer, "p_holm"],
-        }
-        for layer in layers
-    ]  # fmt: skip
+    opening = _opening(along, changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")])
+    by = str(along["by"].iloc[0])
 
     def finding(verdict: str, sentence: str) -> Finding:
+        evidence = opening.drop(columns=["biased_at_start", "opened", "moved"]).to_dict("records")
         found = Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
-        return of_people(found, along, str(along["by"].iloc[0]), contrast)
+        return of_people(found, along, by, contrast)
 
-    name, (first, second) = encoder_label(encoder), sides(str(along["by"].iloc[0]), contrast)
-    if not open_:
+    biased = opening[opening["biased_at_end"]]
+    name, (first, second) = encoder_label(encoder), sides(by, contrast)
+    if biased.empty:
         return finding("inconclusive", f"{name} ends without a gap between {first} and {second} that shows.")
-    told = [f"was there at {layers_named(layers, there)} before any training"] if there else []
-    at = hours_at(encoder, steps)
-
-    def shows_from(chosen: list[str]) -> str:
-        when = listing([at[step] for step in steps if step in {since[layer] for layer in chosen}])
-        return f"from {when} of speech on" if len(hours_heard(encoder)) > 1 else "after training"
-
-    if opened:
-        told.append(f"opened at {layers_named(layers, opened)}, where it shows {shows_from(opened)}")
-    rest = [layer for layer in open_ if layer not in there and layer not in opened]
-    if rest:
-        told.append(f"shows at {layers_named(layers, rest)} {shows_from(rest)}; growth is not established")
-    more = [f"it grew at {layers_named(layers, grown)}"] * bool(grown)
-    more += [f"it shrank at {layers_named(layers, shrunk)}"] * bool(shrunk)
-    if there and not more:
-        more = ["where it was there, training is not shown to have made it larger or smaller"]
+    end = biased.rename(columns={"estimate_at_end": "estimate", "biased_at_end": "biased"})
     sentence = (
-        f"{name} ends with a gap between {first} and {second} at {len(open_)} of {len(layers)} layers"
-        f" ({fares(end.loc[open_], first, second)}). It {listing(told)}"
-        + (f"; {' and '.join(more)}" if more else "")
-        + "."
+        f"{name} ends with a gap between {first} and {second} at {len(biased)} of {len(opening)} layers"
+        f" ({fares(end, first, second)}). It {_how_it_opened(opening, encoder, sorted(along['step'].unique()))}."
     )
-    if (
-        signal is not None
-        and signal["biased"]
-        and np.sign(signal["estimate"]) == np.sign(end.loc[open_, "estimate"].sum())
-    ):
+    if signal is not None and signal["biased"] and np.sign(signal["estimate"]) == np.sign(end["estimate"].sum()):
         sentence += f" Log-mel, which is not trained, has it too ({interval(*signal[['estimate', 'low', 'high']])})."
+    start = along[along["step"] == along["step"].min()]
     at_first = start["error"].min() if "error" in start else 0.0
-    if opened and at_first > SATURATED:
+    if biased["opened"].any() and at_first > SATURATED:
         sentence += (
             f" Beware: before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
         )
-    verdict = "contradicted" if len(there) == len(open_) else "supported" if opened and not there else "inconclusive"
-    return finding(verdict, sentence)
+    there = biased["biased_at_start"]
+    verdict = "contradicted" if there.all() else "supported" if biased["opened"].any() and not there.any() else ""
+    return finding(verdict or "inconclusive", sentence)
+
+
+def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
+    """What became of each layer's gap from the first step to the last, as `WHEN_CRITERION` looks at it.
+
+    Returns:
+        One row a layer: ``layer, biased_at_end, biased_since_step``, the gap's ``estimate, low, high`` at the start and
+        at the end, ``change, p_holm``; of layers biased at the end also ``biased_at_start`` (to the same side),
+        ``opened`` (not biased at the start, and moved to that side), and ``moved``: 1 away from zero, -1 towards it, 0
+        where this is not shown.
+    """
+    steps, change = sorted(along["step"].unique()), change.set_index("layer")
+    by_step = {step: along[along["step"] == step].set_index("layer") for step in steps}
+    start, end = by_step[steps[0]], by_step[steps[-1]]
+    rows = []
+    for layer in end.index:
+        side = np.sign(end.loc[layer, "estimate"])
+        held = [bool(by_step[step].loc[layer, "biased"]) and np.sign(by_step[step].loc[layer, "estimate"]) == side
+                for step in steps]  # fmt: skip
+        moved = int((change.loc[layer, "p_holm"] < 0.05) * np.sign(change.loc[layer, "estimate"]) * side)
+        since = next((step for place, step in enumerate(steps) if all(held[place:])), None) if held[-1] else None
+        rows.append(
+            {
+                "layer": layer, "biased_at_end": held[-1], "biased_since_step": since,
+                **{f"{name}_at_{when}": table.loc[layer, name] for when, table in (("start", start), ("end", end))
+                   for name in ("estimate", "low", "high")},
+                "change": change.loc[layer, "estimate"], "p_holm": change.loc[layer, "p_holm"],
+                "biased_at_start": held[-1] and held[0], "opened": held[-1] and not held[0] and moved > 0,
+                "moved": moved if held[-1] else 0,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> str:
+    """What became of the layers' gaps, in words that go on from "It"."""
+    layers, at = list(opening["layer"]), hours_at(encoder, steps)
+    biased = opening[opening["biased_at_end"]]
+
+    def named(chosen: pd.DataFrame) -> str:
+        return layers_named(layers, list(chosen["layer"]))
+
+    def shows_from(chosen: pd.DataFrame) -> str:
+        when = listing([at[step] for step in steps if step in set(chosen["biased_since_step"])])
+        return f"from {when} of speech on" if len(hours_heard(encoder)) > 1 else "after training"
+
+    there, opened = biased[biased["biased_at_start"]], biased[biased["opened"]]
+    rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
+    told = [f"was there at {named(there)} before any training"] if len(there) else []
+    if len(opened):
+        told.append(f"opened at {named(opened)}, where it shows {shows_from(opened)}")
+    if len(rest):
+        told.append(f"shows at {named(rest)} {shows_from(rest)}; growth is not established")
+    grown, shrunk = there[there["moved"] > 0], there[there["moved"] < 0]
+    more = [f"it grew at {named(grown)}"] * bool(len(grown)) + [f"it shrank at {named(shrunk)}"] * bool(len(shrunk))
+    if len(there) and not more:
+        more = ["where it was there, training is not shown to have made it larger or smaller"]
+    return listing(told) + (f"; {' and '.join(more)}" if more else "")
 
 
 # ---- the pair that differs in what it heard ----

@@ -114,8 +114,7 @@ def train(
         went_on(done)
         for step in range(done + 1, schedule.steps + 1):
             torch.manual_seed(seed * 1_000_003 + step)
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(step)
+            _set_rate(optimizer, schedule.rate(step))
             optimizer.zero_grad()
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
                 with torch.autocast(device.type, half, enabled=half is not None):
@@ -180,6 +179,11 @@ def _save(
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     state |= {"step": step, "log": log, "heard_s": heard}
     replace(checkpoint, lambda path: torch.save(state, path))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _write_log(log: list[dict], output: Path) -> str:
