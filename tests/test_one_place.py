@@ -88,7 +88,7 @@ def test_a_task_that_is_one_entry_has_its_words_in_tables_charts_and_sentences(m
     task = Task("tone", "tone classification", "tones", (tone,), c2=-1, cautions=("**Tones.** Two may sound alike.",))
     monkeypatch.setitem(tasks.TASKS, "tone", task)
     rows = pd.DataFrame({"speaker_id": ["a", "b"] * 2, "layer": ["0", "0", "1", "1"], "errors": [3, 3, 1, 2]})
-    rows = rows.assign(encoder="mine", task="tone", unit="tone", probe="linear", length=4)
+    rows = rows.assign(encoder="mine", task="tone", unit="tone", probe="linear", length=4, utterance_id="u")
 
     errors = layer_errors(rows, resamples=20)
     assert list(knowledge_table(errors)) == ["encoder", "layer", "wrong tones"]

@@ -55,6 +55,7 @@ def run_name(chapter: str, chosen: Parameters, sources: Mapping[str, str] | None
     """Name of a run's folder: ``<chapter>[__<parameter>-<value>...]__<8 hex digits>``.
 
     Example:
+        >>> from fairlib.book.chapters import check
         >>> chosen = check("speaker-identification", {"corpus": "synthetic", "seeds": 2})
         >>> name = run_name("speaker-identification", chosen)
         >>> name.rpartition("__")[0]
@@ -82,6 +83,7 @@ def differing(chosen: Parameters) -> dict[str, Any]:
     """The parameters that are not what the chapter would have without them.
 
     Example:
+        >>> from fairlib.book.chapters import check
         >>> differing(check("speaker-identification", {"corpus": "librispeech", "group": "sex", "seeds": 2}))
         {'corpus': 'librispeech', 'seeds': 2}
     """

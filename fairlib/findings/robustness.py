@@ -58,7 +58,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         theirs, label = published(name, corpus, *TASKS["sid"].main), f"{_short(name)} instead"
         if theirs.empty:
             theirs = published(name, corpus, "sid", "speaker", EARLY.name)
-            label += ", a probe that stops early"
+            label = f"{_short(name)}, early stop"  # of the probe; see `EARLY`
         if corpus in heard(name.partition("-seed")[0]):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):

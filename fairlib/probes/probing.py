@@ -107,7 +107,7 @@ def probe_of(key: dict) -> SpeakerProbe | CharacterProbe | PhoneProbe | None:
 
     Example:
         >>> probe_of(SpeakerProbe(perturbed=True, l2=0.01).key())
-        SpeakerProbe(size='linear', seeds=1, perturbed=True, balance=(), ..., l2=0.01)
+        SpeakerProbe(size='linear', seeds=1, perturbed=True, balance=(), ..., l2=0.01, ...)
     """
     kind = {"sid": SpeakerProbe, "asr": CharacterProbe, "phone": PhoneProbe}[key["task"]]
     settings = key["settings"]

@@ -194,8 +194,10 @@ def test_ctrl_c_ends_all_workers_of_a_grid(tmp_path, everyone):
     environment = os.environ | {"FAIRLIB_RUNS": str(tmp_path / "runs")}
     command = [sys.executable, "-m", "fairlib", "run", "measuring-bias", "--seed", "1,2,3", "--workers", "2"]
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     ends = time.monotonic() + 60
     while not list(tmp_path.glob("runs/measuring-bias__*")) and time.monotonic() < ends:
         time.sleep(0.05)

@@ -118,6 +118,7 @@ def test_the_full_size_study_asks_what_the_published_one_asks():
     asked = {
         (row["call"], str(row["settings"]))
         for row in published[published["corpus"] == "speechocean762"].to_dict("records")
+        if "iterations" not in row["settings"]  # which repeats a probe of encoders along our own pretraining
     }
     assert asked == {(row["call"], str(row["settings"])) for row in full.to_dict("records")}
 
