@@ -64,7 +64,7 @@ import fairlib
 from fairlib import encoders, findings
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.display import charts, sentences, words
+from fairlib.display import charts, sentences, trajectories, words
 from fairlib.findings import pretraining, questions
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
@@ -114,33 +114,7 @@ if asked.said:
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
-    first, second = words.sides(group, contrast)
-    rows = table.assign(
-        row=table["step"].map(hours),
-        value=table["estimate"],
-        text=table["estimate"].map(words.short),
-        marked=table["biased"],
-    )
-    shown = table.groupby("step")["biased"].sum()
-    n_layers = table["layer"].nunique()
-    display(
-        charts.heat(
-            rows,
-            signed=True,
-            y_title="speech heard",
-            value_title="log odds ratio",
-            title=f"{TASKS[task].heading}: a gap between {first} and {second} shows at {shown.iloc[0]} of {n_layers} layers before training and at {shown.iloc[-1]} after",
-            description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
-            + " ".join(
-                f"{hours[step]}: "
-                + ", ".join(f"{row.layer} {words.number(row.estimate, 2)}" for row in mine.itertuples())
-                + "."
-                for step, mine in table.groupby("step")
-            ),
-            notes=f"Log odds ratio of error, {contrast}. Bold: larger than chance among these people would make it. "
-            f"For comparison, log-mel’s: {words.interval(*signal[task][['estimate', 'low', 'high']])}.",
-        )
-    )
+    display(trajectories.gap_map(task, table, hours, contrast, signal[task]))
 
 # %% [markdown]
 # ## The error, on the same map
@@ -150,30 +124,7 @@ for task, table in maps.items():
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
-    rows = table.assign(
-        row=table["step"].map(hours),
-        value=table["error"],
-        low=table["error_low"],
-        high=table["error_high"],
-        text=table["error"].map(lambda v: f"{100 * v:.0f}"),
-    )
-    best = table.loc[table.groupby("step")["error"].idxmin()].set_index("step")
-    display(
-        charts.heat(
-            rows,
-            y_title="speech heard",
-            value_title="error",
-            title=f"{TASKS[task].heading}: the lowest error goes from {words.percent(best['error'].iloc[0])} (layer {best['layer'].iloc[0]}) to {words.percent(best['error'].iloc[-1])} (layer {best['layer'].iloc[-1]})",
-            description="Map of the error over layers and hours of speech heard. "
-            + " ".join(
-                f"{hours[step]}: "
-                + ", ".join(f"{row.layer} {words.percent(row.error)}" for row in mine.itertuples())
-                + "."
-                for step, mine in table.groupby("step")
-            ),
-            notes="Errors in per cent, over all speakers.",
-        )
-    )
+    display(trajectories.error_map(task, table, hours))
 
 # %% [markdown]
 # ## With its uncertainty
@@ -183,57 +134,14 @@ for task, table in maps.items():
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
-    layers = fairlib.layer_order(table["layer"].unique())
-    end = table[table["step"] == steps[-1]].set_index("layer")["error"]
-    chosen = {layers[0]: layers[0], end.idxmin(): f"{end.idxmin()}, best", layers[-1]: f"{layers[-1]}, last"}
-    rows = table[table["layer"].isin(chosen)].assign(
-        line="layer " + table["layer"].map(chosen).fillna(""),
-        x=table["step"].map(pretraining.hours_heard(encoder)).fillna(1),
-        value=table["estimate"],
-    )
-    change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
-        "layer"
-    )
-    at_best = words.interval(*change.loc[end.idxmin(), ["estimate", "low", "high"]].astype(float))
-    display(
-        charts.curves(
-            rows,
-            x_title="hours of speech heard in training",
-            y_title=f"log odds ratio of error, {contrast}",
-            format="+~f",
-            reference=(0, "no gap"),
-            title=f"{TASKS[task].heading}: at the layer that ends best (layer {end.idxmin()}), training moves the gap by {at_best}",
-            description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
-            + " ".join(
-                f"Layer {layer}: "
-                + ", ".join(
-                    words.interval(*v)
-                    for v in table[table["layer"] == layer][["estimate", "low", "high"]].astype(float).values
-                )
-                + "."
-                for layer in chosen
-            ),
-            notes="Bands: 95 % intervals over speakers. The change in the title is tested within speakers, which is more sensitive than comparing bands.",
-        )
-    )
+    display(trajectories.three_layers(task, table, changes[task], encoder, contrast))
 
 # %% tags=["remove-input"]
-rows = []
-for task in outcomes:
-    change = changes[task][(changes[task]["contrast"] == contrast) & (changes[task]["scale"] == "log_odds")].set_index(
-        "layer"
-    )
-    for row in found[f"{task}_when"].evidence:
-        entry = {"task": TASKS[task].title, "layer": row["layer"]}
-        for when in ("start", "end"):
-            entry[f"gap at the {when}"] = words.two_lines(
-                *(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high"))
-            )
-        entry["end less start"] = words.two_lines(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
-        entry["p (Holm)"] = words.p_value(row["p_holm"])
-        since = row["biased_since_step"]
-        entry["it shows from"] = "" if since is None or since != since else hours[since]
-        rows.append(entry)
+rows = [
+    row
+    for task in outcomes
+    for row in trajectories.opening_rows(task, found[f"{task}_when"].evidence, changes[task], contrast, hours)
+]
 charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pretraining, with 95 % intervals")
 
 # %% [markdown]

@@ -1,0 +1,131 @@
+"""Charts and the table of chapter 9: gaps and errors along an encoder's pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+
+from fairlib.bias import layer_order
+from fairlib.display import charts, words
+from fairlib.findings.pretraining import hours_heard
+from fairlib.tasks import TASKS
+
+
+def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: str, signal: pd.Series) -> alt.Chart:
+    """The gap of every layer at every step, signed.
+
+    Args:
+        task: a key of `fairlib.tasks.TASKS`.
+        along: from `fairlib.findings.pretraining.map_along`.
+        hours: what to call each step.
+        signal: log-mel's row of `fairlib.findings.gaps`.
+    """
+    first, second = words.sides(str(along["by"].iloc[0]), contrast)
+    shown = along.groupby("step")["biased"].sum()
+    rows = along.assign(
+        row=along["step"].map(hours), value=along["estimate"], text=along["estimate"].map(words.short),
+        marked=along["biased"],
+    )  # fmt: skip
+    return charts.heat(
+        rows,
+        signed=True,
+        y_title="speech heard",
+        value_title="log odds ratio",
+        title=f"{TASKS[task].heading}: a gap between {first} and {second} shows at {shown.iloc[0]} of"
+        f" {along['layer'].nunique()} layers before training and at {shown.iloc[-1]} after",
+        description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
+        + _by_step(along, hours, lambda row: words.number(row.estimate, 2)),
+        notes=f"Log odds ratio of error, {contrast}. Bold: larger than chance among these people would make it. For"
+        f" comparison, log-mel’s: {words.interval(*signal[['estimate', 'low', 'high']])}.",
+    )
+
+
+def error_map(task: str, along: pd.DataFrame, hours: Mapping[int, str]) -> alt.Chart:
+    """The error of every layer at every step; arguments as `gap_map`."""
+    best = along.loc[along.groupby("step")["error"].idxmin()]
+    ends = [f"{words.percent(best['error'].iloc[at])} (layer {best['layer'].iloc[at]})" for at in (0, -1)]
+    rows = along.assign(
+        row=along["step"].map(hours), value=along["error"], low=along["error_low"], high=along["error_high"],
+        text=along["error"].map(lambda error: f"{100 * error:.0f}"),
+    )  # fmt: skip
+    return charts.heat(
+        rows,
+        y_title="speech heard",
+        value_title="error",
+        title=f"{TASKS[task].heading}: the lowest error goes from {ends[0]} to {ends[1]}",
+        description="Map of the error over layers and hours of speech heard. "
+        + _by_step(along, hours, lambda row: words.percent(row.error)),
+        notes="Errors in per cent, over all speakers.",
+    )
+
+
+def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str) -> alt.LayerChart:
+    """The gap over hours at the first layer, the one that ends best, and the last.
+
+    Args:
+        changes: from `fairlib.findings.pretraining.since_the_start`.
+    """
+    layers = layer_order(along["layer"].unique())
+    best = along[along["step"] == along["step"].max()].set_index("layer")["error"].idxmin()
+    chosen = {layers[0]: layers[0], best: f"{best}, best", layers[-1]: f"{layers[-1]}, last"}
+    rows = along[along["layer"].isin(chosen)].assign(
+        line="layer " + along["layer"].map(chosen).fillna(""),
+        x=along["step"].map(hours_heard(encoder)).fillna(1),
+        value=along["estimate"],
+    )
+    at_best = words.interval(*_changes(changes, contrast).loc[best, ["estimate", "low", "high"]].astype(float))
+    told = (
+        f"Layer {layer}: "
+        + ", ".join(words.interval(*gap) for gap in mine[["estimate", "low", "high"]].astype(float).values)
+        for layer in chosen
+        for mine in [along[along["layer"] == layer]]
+    )
+    return charts.curves(
+        rows,
+        x_title="hours of speech heard in training",
+        y_title=f"log odds ratio of error, {contrast}",
+        format="+~f",
+        reference=(0, "no gap"),
+        title=f"{TASKS[task].heading}: at the layer that ends best (layer {best}), training moves the gap by {at_best}",
+        description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
+        + " ".join(f"{line}." for line in told),
+        notes="Bands: 95 % intervals over speakers. The change in the title is tested within speakers, which is more"
+        " sensitive than comparing bands.",
+    )
+
+
+def opening_rows(
+    task: str, evidence: Sequence[dict], changes: pd.DataFrame, contrast: str, hours: Mapping[int, str]
+) -> list[dict[str, str]]:
+    """Rows of the table of gaps before and after pretraining, as text.
+
+    Args:
+        evidence: of `fairlib.findings.pretraining.when_it_opens`.
+    """
+    change, rows = _changes(changes, contrast), []
+    for row in evidence:
+        gaps = {
+            f"gap at the {when}": words.two_lines(*(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high")))
+            for when in ("start", "end")
+        }
+        moved = words.two_lines(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
+        since = row["biased_since_step"]
+        rows.append(
+            {"task": TASKS[task].title, "layer": row["layer"], **gaps, "end less start": moved}
+            | {"p (Holm)": words.p_value(row["p_holm"]), "it shows from": "" if pd.isna(since) else hours[since]}
+        )
+    return rows
+
+
+def _changes(changes: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    return changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
+
+
+def _by_step(along: pd.DataFrame, hours: Mapping[int, str], told) -> str:
+    """Every layer's number at every step, for who does not see the chart."""
+    return " ".join(
+        f"{hours[step]}: " + ", ".join(f"{row.layer} {told(row)}" for row in mine.itertuples()) + "."
+        for step, mine in along.groupby("step")
+    )
