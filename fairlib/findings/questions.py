@@ -84,7 +84,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     contrast = ""
     if by:
         groups, sizes, lacking = _comparable(joined, by)
-        least = min(map(_least, joined.values()), default=FEWEST_SHOWN)
+        least = min(map(fewest_compared, joined.values()), default=FEWEST_SHOWN)
         refused |= {task: _no_groups(by, sizes[task], least) for task in lacking}
         joined = {task: only_groups(table, by, groups) for task, table in joined.items() if task not in lacking}
         said += _left_out(sizes, groups, by, least)
@@ -136,7 +136,7 @@ def _comparable(tables: dict[str, pd.DataFrame], by: str) -> tuple[list[str], di
     kept: list[str] = []
     lacking = []
     for task, mine in sizes.items():
-        large = [group for group, size in mine.items() if size >= _least(tables[task])]
+        large = [group for group, size in mine.items() if size >= fewest_compared(tables[task])]
         both = [group for group in large if group in kept] if kept else large
         if len(both) < 2:
             lacking.append(task)
@@ -145,9 +145,10 @@ def _comparable(tables: dict[str, pd.DataFrame], by: str) -> tuple[list[str], di
     return kept, sizes, lacking
 
 
-def _least(table: pd.DataFrame) -> int:
+def fewest_compared(table: pd.DataFrame) -> int:
     """Fewest people of a group that is compared; synthetic voices show how a chapter works, and are nobody."""
-    return 2 if len(table) and is_synthetic(table["corpus"].iloc[0]) else FEWEST_SHOWN
+    synthetic = len(table) and "corpus" in table and is_synthetic(table["corpus"].iloc[0])
+    return 2 if synthetic else FEWEST_SHOWN
 
 
 def _no_groups(by: str, sizes: dict[str, int], least: int = FEWEST_SHOWN) -> str:

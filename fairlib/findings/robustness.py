@@ -21,6 +21,7 @@ from fairlib.display.words import encoder_label, interval, listing, percent, sid
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
 from fairlib.findings.pretraining import EARLY, second_seed
+from fairlib.findings.questions import fewest_compared
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import published_outcomes
@@ -129,7 +130,7 @@ def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.D
             bias = group_bias(kept, by=by, permutations=50)
         except BiasError:
             continue
-        if (groups_of_speakers(outcomes, by).value_counts() < FEWEST_SHOWN).any():
+        if (groups_of_speakers(outcomes, by).value_counts() < fewest_compared(outcomes)).any():
             continue
         bias = bias[(bias["contrast"] == contrast) & (bias["scale"] == "log_odds")].set_index("layer")
         for at, layer in places.items():

@@ -28,7 +28,7 @@ from fairlib.book.pairs import read_notebook
 from fairlib.book.runs import ChapterStopped
 from fairlib.files import FolderError
 
-FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 3, "speech-recognition": 4}
+FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 4, "speech-recognition": 6}
 FINDINGS |= {"along-pretraining": 5, "your-own-model": 5}
 TINY = """\
 # ---
