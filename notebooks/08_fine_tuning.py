@@ -18,7 +18,7 @@
 # Do the gaps between groups of speakers change with that, at which layers, and for which task?
 # The paper that asked this book's question {cite}`herron2026` claims that they do not: what pretraining set is hard to remove.
 #
-# **The answer.** Writing down speech: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
+# **The answer.** Speech recognition: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
 # Speaker identification: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`
 #
 # **How it was judged**, by a rule that was written down before the fine-tuned encoder's results were seen:

@@ -18,7 +18,7 @@
 # Which of your speakers does the model serve worse, from which layer on, and what can so many people tell about it at all?
 #
 # **The answer.** Speaker identification: *{glue:text}`own_sid_verdict`*. {glue:text}`own_sid`
-# Writing down speech: *{glue:text}`own_asr_verdict`*. {glue:text}`own_asr`
+# Speech recognition: *{glue:text}`own_asr_verdict`*. {glue:text}`own_asr`
 #
 # {glue:text}`own_corpus`
 #
@@ -104,8 +104,7 @@ limits += [
     for task in smallest.loc[smallest["points"].isna(), "task"].unique()
 ]
 limits.append(f"{alike.sentence} What differs beside the group may lie behind a gap between the groups.")
-if limits:
-    display(Markdown(words.bullets(limits)))
+display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # ## Then, the model, layer by layer

@@ -142,9 +142,18 @@ def test_a_damaged_file_of_published_outcomes_is_said(table, folder, tmp_path):
     for path in folder.iterdir():
         path.unlink()
     path = next((tmp_path / "published").iterdir())
-    path.write_bytes(path.read_bytes()[:-20])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
     with pytest.warns(UserWarning, match="is damaged"):
         assert read_outcomes(KEY) is None
+    # What stands in it must not be lost by publishing something beside it.
+    spoilt = bytearray(whole)
+    spoilt[40] ^= 0xFF
+    for content in (whole[:-20], bytes(spoilt)):
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match="is damaged"), pytest.raises(ValueError, match="restore it"):
+            publish_entries([write_outcomes(table, {**KEY, "seed": 1}, {}).name])
+        assert path.read_bytes() == content
 
 
 def test_a_table_that_is_not_outcomes_is_refused(table):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -123,7 +124,7 @@ def _changes(changes: pd.DataFrame, contrast: str) -> pd.DataFrame:
     return changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
 
 
-def _by_step(along: pd.DataFrame, hours: Mapping[int, str], told) -> str:
+def _by_step(along: pd.DataFrame, hours: Mapping[int, str], told: Callable[[Any], str]) -> str:
     """Every layer's number at every step, for who does not see the chart."""
     return " ".join(
         f"{hours[step]}: " + ", ".join(f"{row.layer} {told(row)}" for row in mine.itertuples()) + "."

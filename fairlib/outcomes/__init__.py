@@ -276,6 +276,10 @@ def publish_entries(names: Iterable[str]) -> None:
     """Copy entries of the store into the package, in place of any that answered the same question before.
 
     Two published entries of one encoder, corpus, task, probe and seed would be read as one table.
+
+    Raises:
+        FileNotFoundError: an entry is not in the store, or not whole there.
+        ValueError: an entry beside which it would stand cannot be read; nothing of that file is then written.
     """
     new: dict[Path, dict[tuple, tuple[dict, dict, pd.DataFrame]]] = {}
     for name in names:
@@ -285,9 +289,10 @@ def publish_entries(names: Iterable[str]) -> None:
         path = shipped_file(PUBLISHED, entry.key["encoder"], entry.key["corpus"])
         new.setdefault(path, {})[_question(entry.key)] = (entry.key, entry.about, entry.outcomes)
     for path, mine in new.items():
-        there = {_question(one.key): _of_shipped(path, one) for one in listed(path) if _question(one.key) not in mine}
-        kept = [(entry.key, entry.about, entry.outcomes) for entry in there.values() if entry is not None]
-        write_shipped(path, [*kept, *mine.values()])
+        there = [_of_shipped(path, one) for one in listed(path) if _question(one.key) not in mine]
+        if None in there or (path.exists() and not listed(path)):
+            raise ValueError(f"{path} is damaged: restore it, or delete it to publish all of it again.")
+        write_shipped(path, [*((entry.key, entry.about, entry.outcomes) for entry in there if entry), *mine.values()])
 
 
 def _question(key: dict) -> tuple:

@@ -2,7 +2,7 @@
 
 A file's rows are those of its entries. The column ``key`` holds the whole key of a row's entry, as JSON, and ``about``
 what else is known of it. All seeds of one probe stand in one row group, so that they share what repeats in them (a
-quarter of the bytes) and are read without the rest. The file's metadata lists the entries: key and row group.
+third of the bytes) and are read without the rest. The file's metadata lists the entries: key and row group.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def description_length(
     """
     if task not in ("sid", "phone"):
         raise ProbeError(f"Unknown task {task!r}: choose sid or phone.")
+    # The code is that of a probe that stops early, whose code length is published.
     settings = {**(SpeakerProbe(iterations=20) if task == "sid" else PhoneProbe()).settings(), "code": 1}
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:

@@ -94,6 +94,19 @@ def test_layers_share_their_speakers_which_makes_their_differences_certain():
     assert widths(outcomes) < 0.4 * widths(pd.concat(layers))
 
 
+def test_where_there_are_no_odds_or_no_errors_that_is_said():
+    outcomes = planted([0.6] * 6, units=25)
+    child_at_0 = (outcomes["layer"] == "0") & (outcomes["age_group"] == "child")
+    own = outcomes["speaker_id"].isin(outcomes["speaker_id"].unique()[::2])
+    about_all = outcomes["length"] + np.where(own, 1, -1)  # over the groups' edge in some resamples only
+    for errors in (
+        outcomes["errors"].mask(child_at_0, outcomes["length"] + 1), outcomes["errors"].mask(child_at_0, about_all),
+        0 * outcomes["errors"],
+    ):  # fmt: skip
+        finding = do_layers_differ(outcomes.assign(errors=errors), "age_group", "simulated", "child vs adult")
+        assert finding.verdict == "inconclusive" and finding.sentence.endswith("gaps cannot be compared.")
+
+
 def test_one_layer_has_nothing_to_be_compared_with():
     outcomes = simulate_outcomes({"child": [0.3], "adult": [0.2]}, speakers=20, by="age_group")
     with pytest.raises(BiasError, match="two layers"):

@@ -7,7 +7,7 @@ import pytest
 
 from fairlib import cli
 from fairlib.book import grids, runs
-from fairlib.book.chapters import ChapterError
+from fairlib.book.chapters import ChapterError, chapter_named
 
 
 @pytest.fixture
@@ -111,3 +111,17 @@ def test_workers_share_the_cores_unless_told_otherwise(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "2"
     grids._share_cores(1)
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_call_for_each_name_is_made_once_and_the_first_that_fails_ends_all(workers, tmp_path):
+    folders = [str(tmp_path / str(number)) for number in range(3)]
+    grids.each_in_a_process(os.mkdir, folders, workers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
+    with pytest.raises(FileExistsError):
+        grids.each_in_a_process(os.mkdir, [folders[0], str(tmp_path / "new")], workers)
+
+
+def test_a_chapter_that_fails_beside_others_is_told_as_alone():
+    with pytest.raises(ChapterError, match="there is no chapter|no chapter"):
+        grids.each_in_a_process(chapter_named, ["speaker-identification", "speakers"], 2)
