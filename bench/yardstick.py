@@ -25,6 +25,7 @@ from scipy.special import logit
 from fairlib import load_corpus, load_encoder
 from fairlib.corpora import halves
 from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import BATCH_SECONDS, length_batches, reader
 from fairlib.files import write_text
 from fairlib.probes.alignment import align
@@ -40,12 +41,13 @@ _KEPT_FRAMES = 8000  # for CKA
 Layers = Callable[[list[np.ndarray]], dict[str, list[np.ndarray]]]
 
 
-def yardstick(layers_of: Layers) -> pd.DataFrame:
+def yardstick(layers_of: Layers, device: str = "cpu") -> pd.DataFrame:
     """One row a layer: ``layer, phones_librispeech, phones_speechocean762, speakers`` (error rates) and, for each other
     layer, ``cka_LAYER``.
 
     Args:
         layers_of: utterances (16 kHz) to every layer's frames ``[T, D]``, one frame every 20 ms.
+        device: where the probes are fitted.
     """
     errors: dict[str, dict[str, float]] = {}
     kept: dict[str, np.ndarray] = {}
@@ -64,7 +66,7 @@ def yardstick(layers_of: Layers) -> pd.DataFrame:
         pooled: dict[str, dict[int, np.ndarray]] = {}
         frames: dict[str, list[np.ndarray]] = {}
         labels, tested = [], []
-        for row, layers in _passes(table, rows, layers_of):
+        for row, layers in _passes(table, rows, layers_of, device):
             count = min(len(values) for values in layers.values())
             names = phone_labels(phones[table["utterance_id"][row]], count) if labelled[row] else None
             for layer, values in layers.items():
@@ -78,7 +80,7 @@ def yardstick(layers_of: Layers) -> pd.DataFrame:
         codes, test = pd.factorize(np.concatenate(labels))[0], np.concatenate(tested)
         for layer, parts in frames.items():
             matrix = np.concatenate(parts)
-            scores = fit_softmax(matrix, codes, ~test, iterations=20, l2=1e-5)
+            scores = fit_softmax(matrix, codes, ~test, iterations=20, l2=1e-5, device=device)
             wrong = float((scores.argmax(axis=1) != codes)[test].mean())
             errors.setdefault(layer, {})[f"phones_{corpus}"] = wrong
             if not speakers:
@@ -89,7 +91,7 @@ def yardstick(layers_of: Layers) -> pd.DataFrame:
             test = held_out(table["speaker_id"], 0.25, 0)
             for layer, vectors in pooled.items():
                 matrix = np.stack([vectors[row] for row in range(len(table))])
-                scores = fit_softmax(matrix, codes, ~test, iterations=100, l2=3e-4)
+                scores = fit_softmax(matrix, codes, ~test, iterations=100, l2=3e-4, device=device)
                 errors[layer]["speakers"] = float((scores.argmax(axis=1) != codes)[test].mean())
     table = pd.DataFrame(errors).T.rename_axis("layer").reset_index()
     for layer in kept:
@@ -97,12 +99,18 @@ def yardstick(layers_of: Layers) -> pd.DataFrame:
     return table.round(4)
 
 
-def _passes(table: pd.DataFrame, rows: np.ndarray, layers_of: Layers) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def _passes(
+    table: pd.DataFrame, rows: np.ndarray, layers_of: Layers, device: str
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     read = reader(table)
-    for batch in length_batches(table["duration_s"].to_numpy()[rows], BATCH_SECONDS["cpu"]):
+    for batch in length_batches(table["duration_s"].to_numpy()[rows], BATCH_SECONDS[torch.device(device).type]):
         layers = layers_of([read(rows[place]) for place in batch])
         for number, place in enumerate(batch):
-            yield rows[place], {layer: np.asarray(values[number]) for layer, values in layers.items()}
+            yield rows[place], {layer: _array(values[number]) for layer, values in layers.items()}
+
+
+def _array(frames: np.ndarray | torch.Tensor) -> np.ndarray:
+    return frames.float().cpu().numpy() if isinstance(frames, torch.Tensor) else frames
 
 
 def cka(one: np.ndarray, other: np.ndarray) -> float:
@@ -169,8 +177,8 @@ def main() -> None:
             parts = [yardstick(context_logmel(ms)) for ms in CONTEXTS_MS]
             table = pd.concat(parts, ignore_index=True).filter(regex="^(?!cka_)")
         else:
-            encoder = load_encoder(name, device="cpu")
-            table = yardstick(encoder.layers_of)
+            encoder = load_encoder(name, device=best_device())
+            table = yardstick(encoder.layers_of, encoder.device)
         write_text(chosen.output / f"{label.replace('/', '-').replace(':', '-')}.csv", table.to_csv(index=False))
         print(label, table.filter(regex="^(?!cka_)").to_string(index=False), sep="\n", flush=True)
         controls = chosen.output / "logmel.csv"

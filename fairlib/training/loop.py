@@ -6,6 +6,7 @@ kept: a resumed run takes the same steps, on the same crops with the same random
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -116,10 +117,12 @@ def train(
             torch.manual_seed(seed * 1_000_003 + step)
             _set_rate(optimizer, schedule.rate(step))
             optimizer.zero_grad()
+            due = step % LOG_EVERY == 0 or step % CHECKPOINT_EVERY == 0 or step == schedule.steps
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
                 with torch.autocast(device.type, half, enabled=half is not None):
                     loss, seconds, figures = loss_of(batch)
-                _require_finite(loss, f"{name}: the loss at step {step}", checkpoint)
+                if due or device.type == "cpu":  # a GPU would stand still until its loss is read
+                    _require_finite(loss.item(), f"{name}: the loss at step {step}", checkpoint)
                 (loss / batches_per_step).backward()
                 recent.append({"loss": loss.detach(), **figures})
                 recent_s += seconds
@@ -141,10 +144,10 @@ def train(
     return pd.DataFrame(log)
 
 
-def _require_finite(loss: torch.Tensor, what: str, checkpoint: Path) -> None:
-    if not torch.isfinite(loss):
+def _require_finite(loss: float, what: str, checkpoint: Path) -> None:
+    if not math.isfinite(loss):
         intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
-        raise TrainingError(f"{what} is {loss.item()}: lower the learning rate{intact}.")
+        raise TrainingError(f"{what} is {loss}: lower the learning rate{intact}.")
 
 
 def _optimizer(trained: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:

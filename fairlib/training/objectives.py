@@ -36,16 +36,18 @@ class MaskedPrediction(torch.nn.Module):
         self.targets = recipe.targets
 
     def forward(self, audio, targets, mask, progress):
-        logits = self.head(self.encoder(audio, mask_time_indices=mask).last_hidden_state)
+        logits = self.head(in_context(self.encoder, self.encoder.feature_extractor(audio), mask))
         losses = cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
         weight = torch.where(mask, 1.0, self.targets.weight_at(progress))
         guesses = logits.detach().argmax(dim=-1)
         right = (guesses == targets).float()
+        guessed = torch.zeros(self.targets.clusters, device=mask.device)
+        guessed.scatter_add_(0, guesses.flatten(), mask.flatten().float())
         return (losses * weight).sum() / weight.sum(), {
-            "masked_loss": losses.detach()[mask].mean(),
-            "masked_accuracy": right[mask].mean(),
-            "unmasked_accuracy": right[~mask].mean(),
-            "codes_used": torch.tensor(float(guesses[mask].unique().numel())),
+            "masked_loss": _mean_where(mask, losses.detach()),
+            "masked_accuracy": _mean_where(mask, right),
+            "unmasked_accuracy": _mean_where(~mask, right),
+            "codes_used": (guessed > 0).sum().float(),
         }
 
 
@@ -70,9 +72,9 @@ class Contrastive(torch.nn.Module):
     def forward(self, audio, targets, mask, progress):
         task = self.contrast
         self.model.set_gumbel_temperature(task.gumbel_start * (task.gumbel_end / task.gumbel_start) ** progress)
-        output = self.model.wav2vec2(audio, mask_time_indices=mask)
-        context = self.model.project_hid(output.last_hidden_state)
-        codes, perplexity = self.model.quantizer(output.extract_features)
+        convolved = self.encoder.feature_extractor(audio)
+        context = self.model.project_hid(in_context(self.encoder, convolved, mask))
+        codes, perplexity = self.model.quantizer(self.encoder.feature_projection(convolved.transpose(1, 2))[1])
         codes = normalize(self.model.project_q(codes.to(context.dtype)).float(), dim=-1)
         context = normalize(context.float(), dim=-1)
 
@@ -89,14 +91,14 @@ class Contrastive(torch.nn.Module):
         # The very same code is no wrong answer.
         logits[:, :, 1:] = logits[:, :, 1:].masked_fill(same.gather(2, others), -torch.inf)
         losses = -logits.log_softmax(dim=-1)[:, :, 0]
-        contrastive = losses[mask].mean()
+        contrastive = _mean_where(mask, losses)
         right = (logits.detach().argmax(dim=2) == 0).float()
         codebook = self.model.config.num_codevectors_per_group * self.model.config.num_codevector_groups
         diversity = (codebook - perplexity) / codebook
         loss = contrastive + task.diversity_weight * diversity
         return loss, {
             "contrastive_loss": contrastive.detach(),
-            "masked_accuracy": right[mask].mean(),
+            "masked_accuracy": _mean_where(mask, right),
             "codes_used": perplexity.detach().float(),  # as a perplexity, both groups together
         }
 
@@ -131,15 +133,13 @@ class SelfDistillation(torch.nn.Module):
 
     def forward(self, audio, targets, mask, progress):
         self._follow(progress)
-        hidden = self.encoder.feature_extractor(audio).transpose(1, 2)
+        convolved = self.encoder.feature_extractor(audio)
         with torch.no_grad():
-            self.teacher(self.projection(hidden)[0])
+            self.teacher(self.projection(convolved.transpose(1, 2))[0])
             wanted = _over_time(sum(_over_time(block.float()) for block in self._blocks))
             self._blocks.clear()
-        projected = self.encoder.feature_projection(hidden)[0]
-        projected = torch.where(mask[:, :, None], self.encoder.masked_spec_embed.to(projected.dtype), projected)
-        guessed = self.head(self.encoder.encoder(projected).last_hidden_state).float()
-        loss = (guessed - wanted)[mask].square().mean()
+        guessed = self.head(in_context(self.encoder, convolved, mask)).float()
+        loss = _mean_where(mask, (guessed - wanted).square().mean(dim=-1))
         within = guessed.detach().std(dim=1).mean()
         # Of the target's variance over time, which is 1: nothing is learnt at 0.
         return loss, {"explained": 1 - loss.detach(), "spread_of_guesses": within}
@@ -152,6 +152,20 @@ class SelfDistillation(torch.nn.Module):
         for mine, of in ((self.projection, self.encoder.feature_projection), (self.teacher, self.encoder.encoder)):
             for one, other in zip(mine.parameters(), of.parameters()):
                 one.lerp_(other, 1 - decay)
+
+
+def in_context(encoder: torch.nn.Module, convolved: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What the transformer makes ``[B, T, D]`` of convolved speech ``[B, C, T]`` whose masked frames it does not see.
+
+    As the model itself does it, but for a GPU, which the model's own way of masking has wait for the processor.
+    """
+    hidden = _first(encoder.feature_projection(convolved.transpose(1, 2)))
+    hidden = torch.where(mask[:, :, None], encoder.masked_spec_embed.to(hidden.dtype), hidden)
+    return encoder.encoder(hidden).last_hidden_state
+
+
+def _mean_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return (values * mask).sum() / mask.sum()
 
 
 def _first(made: torch.Tensor | tuple) -> torch.Tensor:

@@ -13,7 +13,11 @@ A recipe (a TOML file) names the speech, the targets and the schedule; `pretrain
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,15 +94,19 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
 
     batches = recipe.schedule.steps * recipe.batches.per_step
 
-    def loss_of(number: int):
+    def heard(number: int, seconds: int, utterances: np.ndarray) -> list[torch.Tensor]:
         rng = np.random.default_rng([recipe.seed, 1, number])
-        audio, targets = crop(speech, *batch(number), rng, recipe.augmentation)
+        audio, targets = crop(speech, seconds, utterances, rng, recipe.augmentation)
         mask = span_mask(tuple(targets.shape), recipe.batches.mask_share, recipe.batches.mask_span, rng)
         if recipe.mixing:
             audio = mix(audio, recipe.mixing, rng)
+        return [tensor.pin_memory() if device.type == "cuda" else tensor for tensor in (audio, targets, mask)]
+
+    ahead = _ahead(lambda number: partial(heard, number, *batch(number)), batches, 0 if device.type == "cpu" else 4)
+
+    def loss_of(number: int):
+        audio, targets, mask = ahead(number)
         seconds = audio.numel() / SAMPLE_RATE
-        if device.type == "cuda":
-            audio, targets, mask = (tensor.pin_memory() for tensor in (audio, targets, mask))
         audio, targets, mask = (tensor.to(device, non_blocking=True) for tensor in (audio, targets, mask))
         loss, figures = model(audio, targets, mask, number / batches)
         return loss, seconds, figures
@@ -120,3 +128,21 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
     replace(folder / "pretraining.json", lambda path: path.write_text(json.dumps(record, indent=1)))
     replace(folder / "pretraining.csv", lambda path: log.round(4).to_csv(path, index=False))
     return folder
+
+
+def _ahead(task_of: Callable[[int], Callable], last: int, threads: int) -> Callable[[int], Any]:
+    """What the tasks of consecutive numbers give, up to the last; with threads, the next ones are begun early.
+
+    ``task_of`` is called in the order of the numbers, in the caller's thread.
+    """
+    if not threads:
+        return lambda number: task_of(number)()
+    pool, begun = ThreadPoolExecutor(threads, "ahead"), {}
+
+    def result(number: int) -> Any:
+        for coming in range(number, min(number + 2 * threads, last) + 1):
+            if coming not in begun:
+                begun[coming] = pool.submit(task_of(coming))
+        return begun.pop(number).result()
+
+    return result
