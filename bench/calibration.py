@@ -10,7 +10,8 @@ studies. Topics:
 - width, missing: mean width of the same intervals, and share of studies in which there is none
 - largest_gap: mean of the estimate, of its null mean, and of the excess, where groups are alike or differ as planted
 - artefact: gaps that one constant odds ratio makes at each error (exact, no simulation)
-- association: share of studies with an association of bias and error, by a rank test over layers as usual, and by ours
+- association: share of studies with an association of bias and error, by a rank test over layers as usual, and by slope
+- design: the same share, by slope, with the people and errors of published outcomes and gaps that are planted
 - power: share of studies in which a gap of the size that `smallest_gap` names is found (value should be 0.80)
 
 What concerns one layer alone is simulated many studies at a time, as layers that have nothing in common.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import time
 import warnings
 from pathlib import Path
@@ -30,9 +32,12 @@ from scipy import stats
 
 from fairlib.bias import BETWEEN, SCALES, WORST, bias_differences, group_bias, group_errors, link, slope
 from fairlib.bias.adjustment import adjusted_gaps
-from fairlib.bias.association import bias_error_association, rank_correlation
+from fairlib.bias.association import ALL, error_slopes
 from fairlib.bias.power import smallest_gap
-from fairlib.bias.simulation import constant_odds, simulate_outcomes
+from fairlib.bias.simulation import constant_odds, simulate_outcomes, spread_of_speakers
+from fairlib.bias.sums import speaker_sums
+from fairlib.probes import probe_characters, probe_speakers
+from fairlib.tasks import TASKS
 
 SPEAKERS = (5, 10, 30, 100)
 LEVELS = (0.05, 0.15, 0.30, 0.45)
@@ -243,7 +248,7 @@ def layers_together_planted(n: int, studies: int):
 
 def bias_and_error(n: int, studies: int):
     """Eight layers of falling error: one odds ratio for all, or bias that goes with error, against it, or neither."""
-    levels = np.linspace(0.05, 0.45, 8)
+    levels, spread = np.linspace(0.05, 0.45, 8), 0.5
     odds = {
         "constant odds": ODDS,
         "planted: rises with error": np.linspace(0.1, 1.1, 8),
@@ -253,30 +258,108 @@ def bias_and_error(n: int, studies: int):
     for study in range(studies):
         values = []
         for condition, planted in odds.items():
-            a, b = constant_odds(levels, planted)
-            outcomes = simulate_outcomes({"a": a, "b": b}, speakers=n, seed=study + 10_000 * n)
-            for row in bias_error_association(outcomes, "group", resamples=DRAWS).itertuples():
-                usual = 2 * stats.t.sf(abs(row.estimate) * np.sqrt(6 / max(1 - row.estimate**2, 1e-12)), 6) < 0.05
-                found = row.association in ("rises with error", "falls with error")
+            a, b = constant_odds(levels, planted, spread=spread)
+            outcomes = simulate_outcomes({"a": a, "b": b}, speakers=n, seed=study + 10_000 * n, spread=spread)
+            usual = _usual_rank_test(outcomes)
+            for row in error_slopes(outcomes, "group", resamples=DRAWS).itertuples():
                 said = {
-                    "rank test over layers, as usual": usual, "against constant odds, p < 0.05": row.p < 0.05,
-                    "found by the rule": found, "rank correlation": row.estimate,
-                }  # fmt: skip
+                    "rank test over layers, as usual": usual[row.scale],
+                    "slope beyond one odds ratio": row.p < 0.05,
+                }
                 if condition.endswith("with error"):
-                    said["found by the rule, as planted"] = row.association == condition.removeprefix("planted: ")
+                    direction = 1 if "rises" in condition else -1
+                    said["slope, as planted"] = row.p < 0.05 and row.excess * direction > 0
                 values += [("association", test, row.scale, condition, value) for test, value in said.items()]
                 if condition == "constant odds":
-                    alarms = {
-                        "bias and error, against constant odds": row.p < 0.05,
-                        "bias and error, by the rule": found,
-                    }
-                    values += [("false_positives", test, row.scale, condition, alarm) for test, alarm in alarms.items()]
-                gaps = truth(row.scale, a, b)
-                true = float(rank_correlation(levels, np.round(np.log(gaps) if row.scale == "ratio" else gaps, 9)))
-                if np.isfinite(true):  # log odds that are all the same have no order
-                    values.append(("association", "rank correlation, planted", row.scale, condition, true))
-                    values.append(("coverage", "rank correlation", row.scale, condition, row.low <= true <= row.high))
+                    alarm = row.p < 0.05
+                    values.append(("false_positives", "bias and error, by slope", row.scale, condition, alarm))
+                values.append(("coverage", "slope", row.scale, condition, _holds_slope(row, levels, a, b)))
         yield pd.DataFrame(values, columns=["topic", "test", "scale", "condition", "value"]).assign(study=study)
+
+
+def _usual_rank_test(outcomes: pd.DataFrame) -> dict[str, bool]:
+    """Is the rank correlation over layers of error and size of the gap significant, as if layers were a sample?"""
+    sums = outcomes.groupby(["layer", "group"])[["errors", "length"]].sum().unstack()
+    level = sums["errors"].sum(axis=1) / sums["length"].sum(axis=1)
+    sides = [(sums["errors"][group].to_numpy(float), sums["length"][group].to_numpy(float)) for group in ("a", "b")]
+    sizes = {scale: np.abs(link(scale, *sides[0]) - link(scale, *sides[1])) for scale in SCALES}
+    return {scale: stats.spearmanr(level, size).pvalue < 0.05 for scale, size in sizes.items()}
+
+
+def _holds_slope(row, levels: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
+    """Does the interval hold the slope of the planted gaps?"""
+    gaps = truth(row.scale, a, b)
+    x = np.log(levels / (1 - levels))
+    planted = np.polyfit(x, np.log(gaps) if row.scale == "ratio" else gaps, 1)[0]
+    return row.low <= planted <= row.high
+
+
+DESIGN = "pocket-hubert"  # whose errors and people `bias_and_error_as_published` keeps
+RATIOS = (1.0, 1.5, 2.0, 3.0)  # of the gap where the error is largest to that where it is smallest
+GAPS = {"sid": (0.9,), "asr": (0.15, 0.3)}  # their mean, in log odds between persons
+
+
+def bias_and_error_as_published(n: int, studies: int):
+    """As `bias_and_error`, with the people and the errors of published outcomes: what can this design find?
+
+    People are drawn with replacement from each group; their errors are thinned, or units that were right turned wrong,
+    until the group errs as planted. So people, their likeness at all layers, and the layers' errors are the real ones.
+    """
+    if n != SPEAKERS[0]:  # the number of people is the corpus's own
+        return
+    for task, probed in (("sid", probe_speakers), ("asr", probe_characters)):
+        outcomes = probed(DESIGN, "speechocean762")
+        sums = next(speaker_sums(outcomes[outcomes["unit"] == TASKS[task].units[0].name], "age_group"))
+        spread = spread_of_speakers(sums.errors.sum(axis=1), sums.lengths.sum(axis=1), list(sums.groups.values()))
+        wrong, units = ([values[members].sum(axis=(0, 1)) for members in sums.groups.values()]
+                        for values in (sums.errors, sums.lengths))  # fmt: skip
+        level = sum(wrong) / sum(units)
+        x = np.log(level / (1 - level))
+        place = (x - x.min()) / np.ptp(x)
+        for gap, ratio, direction in itertools.product(GAPS[task], RATIOS, (1, -1)):
+            if ratio == 1 and direction == -1:
+                continue
+            planted = 1 + (ratio - 1) * (place if direction == 1 else 1 - place)
+            rates = constant_odds(level, gap * planted / planted.mean(), units[0] / sum(units), spread)
+            name = f"{task}, gap {gap}, R {ratio}" + (
+                "" if ratio == 1 else " with error" if direction == 1 else " against"
+            )
+            for study in range(studies):
+                made = _redrawn(sums, rates, np.random.default_rng([study, direction + 1, int(10 * ratio)]))
+                values = [
+                    ("design", "slope beyond one odds ratio", row.scale, name, row.p < 0.05)
+                    for row in error_slopes(made, "group", resamples=DRAWS).itertuples() if row.layers == ALL
+                ]  # fmt: skip
+                yield pd.DataFrame(values, columns=["topic", "test", "scale", "condition", "value"]).assign(study=study)
+
+
+def _redrawn(sums, rates, rng: np.random.Generator) -> pd.DataFrame:
+    """Outcomes of people drawn from the real ones whose groups err at these rates; a person's units in one row."""
+    tables = []
+    for (group, members), wanted in zip(sums.groups.items(), rates):
+        drawn = rng.choice(members, len(members))
+        errors, lengths = sums.errors[drawn].astype(int), sums.lengths[drawn].astype(int)
+        found = sums.errors[members].sum(axis=(0, 1)) / sums.lengths[members].sum(axis=(0, 1))
+        errors = rng.binomial(errors, np.minimum(1, wanted / found)) + rng.binomial(
+            lengths - errors, np.maximum(0, (wanted - found) / (1 - found))
+        )
+        who, seed, layer = (place.ravel() for place in np.indices(errors.shape))
+        names = np.char.add(f"{group}-", who.astype(str))
+        tables.append(
+            pd.DataFrame(
+                {
+                    "speaker_id": names,
+                    "utterance_id": names,
+                    "seed": seed,
+                    "layer": sums.cells["layer"].to_numpy()[layer],
+                    "errors": errors.ravel(),
+                    "length": lengths.ravel(),
+                    "group": group,
+                }
+            )  # fmt: skip
+        )
+    constants = {column: sums.cells[column][0] for column in ("encoder", "task", "unit", "probe")}
+    return pd.concat(tables).assign(**constants)
 
 
 @functools.cache
@@ -343,7 +426,7 @@ def _multinomial(rng: np.random.Generator, count: int) -> np.ndarray:
 
 BLOCKS = (
     gap_planted, nothing_planted, unequal_groups, nothing_planted_identification, many_groups, gap_as_named,
-    bias_and_error, layers_together, layers_together_planted,
+    bias_and_error, bias_and_error_as_published, layers_together, layers_together_planted,
 )  # fmt: skip
 
 

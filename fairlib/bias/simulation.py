@@ -105,7 +105,7 @@ def _rates(errors: Mapping[str, Sequence[float]]) -> np.ndarray:
 
 
 def constant_odds(
-    levels: ArrayLike, log_odds_ratio: float | Sequence[float], share: ArrayLike = 0.5
+    levels: ArrayLike, log_odds_ratio: float | Sequence[float], share: ArrayLike = 0.5, spread: ArrayLike = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Error rates of two groups that have the same odds ratio at every layer, and these errors over all units.
 
@@ -113,19 +113,66 @@ def constant_odds(
         levels: error over both groups at each layer, ``[layers]``, as either result.
         log_odds_ratio: of the first group against the second: one for all layers, or one for each.
         share: of the units that the first group has; 0.5, or one for each layer.
+        spread: standard deviation between a group's speakers in log odds, one or one for each layer. Where it is not 0,
+            the odds ratio is the conditional one, between two speakers of like rank in their groups; that of the
+            groups' errors is then smaller, the more so the larger the spread and the nearer errors are to a half.
 
     Example:
         >>> worse, other = constant_odds([0.05, 0.4], 0.5)
         >>> (worse - other).round(3).tolist(), (worse / other).round(2).tolist()
         ([0.023, 0.119], [1.61, 1.35])
+        >>> worse, other = constant_odds([0.04, 0.44], 1.25, spread=1.5)
+        >>> (logit(worse) - logit(other)).round(2).tolist()
+        [1.11, 0.89]
     """
     wanted, ratio, first = (np.asarray(values, dtype=float) for values in (levels, log_odds_ratio, share))
+    deviation = np.broadcast_to(np.asarray(spread, dtype=float), wanted.shape)
     low, high = np.full_like(wanted, -40.0), np.full_like(wanted, 40.0)
-    for _ in range(80):  # halving: the error over both groups rises with the second group's odds
+    for _ in range(60):  # halving: the error over both groups rises with the second group's odds
         middle = (low + high) / 2
-        above = first * expit(middle + ratio) + (1 - first) * expit(middle) > wanted
+        above = first * _averaged(middle + ratio, deviation) + (1 - first) * _averaged(middle, deviation) > wanted
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return expit(middle + ratio), expit(middle)
+    return _averaged(middle + ratio, deviation), _averaged(middle, deviation)
+
+
+def _averaged(centre: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Mean error rate of people whose log odds are normal about the centre."""
+    return expit(centre[..., None] + deviation[..., None] * _NODES) @ _WEIGHTS
+
+
+def spread_of_speakers(errors: np.ndarray, lengths: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Standard deviation between a group's speakers in log odds of error, at each layer.
+
+    By moments: the variance of the speakers' rates about their group's, less what chance gives so few units, is that of
+    normal log odds. Where there is less of it than chance gives, 0.
+
+    Args:
+        errors, lengths: ``[speakers, layers]``.
+        groups: places of each group's speakers; groups count by their speakers.
+
+    Example:
+        >>> outcomes = simulate_outcomes({"a": [0.2, 0.4], "b": [0.1, 0.3]}, speakers=2000, spread=0.8)
+        >>> sums = outcomes.groupby(["speaker_id", "layer"])[["errors", "length"]].sum().unstack()
+        >>> half = np.arange(4000) < 2000
+        >>> spread_of_speakers(sums["errors"].to_numpy(), sums["length"].to_numpy(), [half, ~half]).round(1).tolist()
+        [0.8, 0.8]
+    """
+    wanted, centre = np.zeros(errors.shape[1]), np.zeros(errors.shape[1])
+    people = sum(len(errors[members]) for members in groups)
+    for members in groups:
+        own, units = errors[members], lengths[members]
+        rate = own.sum(axis=0) / units.sum(axis=0)
+        expected = (rate * (1 - rate) / units).mean(axis=0)
+        wanted += len(own) / people * np.maximum(((own / units - rate) ** 2).mean(axis=0) - expected, 0)
+        centre += len(own) / people * rate
+    low, high = np.zeros_like(wanted), np.full_like(wanted, 5.0)
+    centre = np.clip(centre, 1e-4, 1 - 1e-4)
+    for _ in range(40):
+        middle = (low + high) / 2
+        rates = expit(_centre(centre, middle)[:, None] + middle[:, None] * _NODES)
+        above = (rates - centre[:, None]) ** 2 @ _WEIGHTS > wanted
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return np.where(wanted > 0, middle, 0.0)
 
 
 def _centre(rates: np.ndarray, deviation: np.ndarray) -> np.ndarray:

@@ -19,9 +19,8 @@ from fairlib.book.provenance import code_version, package_versions
 from fairlib.corpora import is_synthetic
 from fairlib.display.words import capital, listing, plain
 from fairlib.files import write_text
+from fairlib.findings.finding import VERDICTS
 from fairlib.tasks import task_named
-
-VERDICTS = ("supported", "contradicted", "inconclusive")
 
 
 def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]) -> None:
@@ -39,7 +38,7 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
     folder = Path(folder)
     (folder / "evidence").mkdir(exist_ok=True)
     found = [finding["verdict"] for each in facts.values() for finding in each.get("findings", [])]
-    counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS]
+    counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found]
     lines = [
         "# Every finding",
         "",
@@ -116,7 +115,7 @@ def verdict_mark(verdict: str) -> str:
         >>> verdict_mark("supported")
         '<span class="verdict supported">supported</span>'
     """
-    return f'<span class="verdict {verdict}">{verdict}</span>'
+    return f'<span class="verdict {verdict.split()[0]}">{verdict}</span>'
 
 
 def _told(parameters: Mapping[str, Any]) -> str:

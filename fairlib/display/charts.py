@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from fairlib.display import drawing
-from fairlib.display.comparisons import associations as associations
 from fairlib.display.comparisons import forest as forest
 from fairlib.display.comparisons import gap_against_error as gap_against_error
 from fairlib.display.comparisons import heat as heat

@@ -11,7 +11,6 @@ from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
 from fairlib.display import drawing
-from fairlib.display.words import SCALE_WORDS
 
 
 def gap_against_error(points: pd.DataFrame, *, title: str, description: str, height: int = 260) -> alt.LayerChart:
@@ -62,24 +61,6 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
     notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
     drawn = ["named", "name_at", "led_from", "led_to"]
     return drawing.finish(parts, title, notes, description, rows.drop(columns=drawn), height)
-
-
-def associations(table: pd.DataFrame, *, title: str, description: str) -> alt.LayerChart:
-    """Rank correlations of bias and error on each scale, over what one odds ratio for all layers would give.
-
-    Args:
-        table: from `fairlib.bias.association.bias_error_association`, of one encoder, task and contrast.
-        title: a sentence that states what is seen.
-        description: what a person who cannot see the chart should know.
-
-    Raises:
-        ValueError: there is nothing to draw, or no title or description.
-    """
-    drawing.require_words(title, description)
-    rows = table.assign(name=table["scale"].map(SCALE_WORDS))
-    notes = "Grey: where 95 % would lie if one odds ratio held at all layers. Strokes: 95 % intervals over speakers."
-    x_title = "rank correlation over layers"
-    return forest(rows, x_title=x_title, title=title, description=description, span=(-1.05, 1.05), notes=notes)
 
 
 def forest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
-from fairlib.bias.association import bias_error_association
+from fairlib.bias.association import error_slopes
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.display.words import capital, encoder_label, interval, listing, percent
 from fairlib.encoders import finetuned_from, heard
@@ -85,7 +85,9 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
     if set(controls(encoder)) <= there:
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
     if TASKS[task].c2:
-        found["pattern"] = c2_finding(bias_error_association(own, by=by), task, contrast)
+        twins = {encoder: f"random:{encoder}"} if f"random:{encoder}" in there else {}
+        slopes = error_slopes(outcomes[outcomes["encoder"].isin([encoder, *twins.values()])], by, twins)
+        found["pattern"] = c2_finding(slopes[slopes["encoder"] == encoder], task, contrast)
     before = finetuned_from(encoder)
     if before and before[0] in there:
         pairs = [((encoder, layer), (before[0], layer)) for layer in layer_order(own["layer"].unique())]

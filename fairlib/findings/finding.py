@@ -14,6 +14,7 @@ import pandas as pd
 
 from fairlib.display.words import listing, sides
 
+VERDICTS = ("supported", "contradicted", "depends on the scale", "inconclusive")
 FEWEST_JUDGED = 10  # people on either side; of fewer nothing is judged
 FEWEST_RULE = f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
 
@@ -25,7 +26,7 @@ class Finding:
     Attributes:
         claim: what was asked, as a statement that can be wrong.
         criterion: the rule of judgement, fixed before the results.
-        verdict: "supported", "contradicted" or "inconclusive".
+        verdict: one of `VERDICTS`.
         sentence: the finding in words, with its numbers.
         evidence: the rows the verdict rests on (layer, estimate, low, high, ...).
     """
@@ -37,8 +38,8 @@ class Finding:
     evidence: list[dict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.verdict not in ("supported", "contradicted", "inconclusive"):
-            raise ValueError(f"verdict is {self.verdict!r}; it must be supported, contradicted or inconclusive.")
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict is {self.verdict!r}; it must be one of {', '.join(VERDICTS)}.")
 
     def record(self) -> dict:
         """The finding as plain values that JSON can say; what is no finite number becomes null.

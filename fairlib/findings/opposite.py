@@ -1,66 +1,154 @@
-"""Claim C2 as a finding: does bias go with error from layer to layer, by more than the scale's own arithmetic?"""
+"""Claim C2 as a finding: does the gap go with error from layer to layer, by more than the scale's own arithmetic, and
+by more than in random layers?"""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing
-from fairlib.findings import FEWEST_RULE, Finding, of_people
+from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
+from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing, p_value
+from fairlib.encoders import configuration, finetuned_from, shipped_encoders
+from fairlib.findings.finding import FEWEST_RULE, Finding, of_people
+from fairlib.findings.survey import published, published_twin
 from fairlib.tasks import TASKS
 
+# In log odds of the gap for each unit of the error's log odds: between layers of 10 % and of 50 % error, which are 2.2
+# apart, the gap then changes by .22, an odds ratio of 1.25.
+MARGIN = 0.1
+
 RULE = (
-    "Bias goes with error in an encoder, task and scale when Spearman's rank correlation over layers between the error"
-    " and the size of the gap lies outside the central 95 % of what one odds ratio for all layers gives (p below 0.05)"
-    " on the far side of zero, and its 95 % interval excludes zero. C2 is supported where that is the direction it"
-    " claims, contradicted where it is the other one, inconclusive otherwise." + FEWEST_RULE
+    "Over an encoder's layers, the slope of the log odds ratio of error on the log odds of the error rate, less the"
+    " slope that one odds ratio between persons would give at all layers, less the same of the encoder's randomly"
+    " initialised twin. It counts from the group that errs more over all layers. C2 is supported where this slope has a"
+    " p below 0.05 in the direction that C2 claims; contradicted where it has one in the other direction, or where its"
+    f" 90 % interval lies within ±{MARGIN}; “depends on the scale” where the same slope of the difference between error"
+    " rates has a p below 0.05 in the opposite direction; inconclusive otherwise, and where neither group is shown"
+    " to err more. This rule was written down after published outcomes had been looked at, so its verdicts on the first"
+    " encoders are exploratory." + FEWEST_RULE
 )
 
 
-def c2_finding(associations: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> Finding:
-    """What `bias_error_association` found of claim C2 for one task and scale, as a finding.
+def families_together(corpus: str, by: str) -> pd.DataFrame:
+    """`mean_slopes` over one published pretrained encoder of each family, the shortest name's; empty where fewer than
+    two are published with their twins."""
+    tables = []
+    for task in (task for task in TASKS.values() if task.c2):
+        outcomes, twins = [], {}
+        for name in sorted(shipped_encoders(), key=lambda name: (len(name), name)):
+            family = (configuration(name) or {}).get("model_type")
+            mine, twin = published(name, corpus, *task.main), published_twin(name, corpus, *task.main)
+            if finetuned_from(name) or family in twins or mine.empty or twin.empty:
+                continue
+            twins[family] = name
+            outcomes += [mine, twin]
+        if len(twins) > 1:
+            named = {name: f"random:{name}" for name in twins.values()}
+            tables.append(mean_slopes(pd.concat(outcomes), by, named))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def primary(slopes: pd.DataFrame, task: str, contrast: str) -> pd.DataFrame:
+    """The rows that `RULE` judges, by scale: of all layers, the twin subtracted where the table has that."""
+    rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
+    return rows.loc[
+        rows.groupby("scale")["twin"].transform(lambda twins: twins.notna() | twins.isna().all())
+    ].set_index("scale")
+
+
+def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
+    """Judge by `RULE`.
 
     Args:
-        associations: of one encoder.
+        slopes: from `fairlib.bias.association.error_slopes`, of one encoder (rows of its twin alone left out).
     """
-    chosen = associations[(associations["task"] == task) & (associations["contrast"] == contrast)]
-    row = chosen.set_index("scale").loc[scale]
-    name = encoder_label(row["encoder"])
-    known = (
-        f"rank correlation over {row['n_layers']} layers {interval(row['estimate'], row['low'], row['high'])}; one odds"
-        f" ratio for all layers would give {interval(row['null_mean'], row['null_low'], row['null_high'])}"
-    )
-    words = {
-        "rises with error": f"In {name} the gap is larger in the layers that err more ({known}).",
-        "falls with error": f"In {name} the gap is larger in the layers that err less ({known}).",
-        "as constant odds would": f"In {name} the gap goes with error only as one odds ratio for all layers would have"
-        f" it ({known}).",
-        "no odds to compare with": f"In {name} some layers err in more units than there are: there are no odds to"
-        f" compare with ({known}).",
-        "not shown": f"In {name} no association between gap and error is shown ({known}).",
-    }
-    found = Finding(TASKS[task].c2_claim, RULE, row["verdict"], words[row["association"]], chosen.to_dict("records"))
-    return of_people(found, chosen, str(row["by"]), contrast)
+    rows = primary(slopes, task, contrast)
+    row = rows.loc["log_odds"]
+    name, claimed = encoder_label(row["encoder"]), TASKS[task].c2
+    measured = f"the slope is {_told(row)}"
+    if isinstance(row["twin"], str):
+        alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
+        alone = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].iloc[0]
+        twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
+        measured += f" less that of the untrained twin; by itself it is {_told(alone)}, the twin's {twin}"
+    side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
+    towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
+    shown = row["p"] < 0.05
+    narrow = (row["excess_high"] - row["excess_low"]) / 2 * 1.645 / 1.96
+    within = abs(row["excess"]) + narrow < MARGIN
+    turned = rows["p"].get("difference", 1.0) < 0.05 and rows.loc["difference", "excess"] * row["excess"] < 0
+    more = "more" if side * row["excess"] > 0 else "less"
+    if np.isnan(row["p"]):
+        verdict = "inconclusive"
+        sentence = f"In {name} some layers err in as many units as there are or more: there are no odds to compare."
+    elif not side:
+        verdict = "inconclusive"
+        sentence = (
+            f"In {name} neither group is shown to err more over all layers, so no size of a gap can go with error"
+            f" ({measured})."
+        )
+    elif shown and turned:
+        verdict = "depends on the scale"
+        sentence = (
+            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, and the difference between the"
+            f" error rates is smaller there, each by more than one odds ratio for all layers would give ({measured})."
+        )
+    elif shown:
+        verdict = "supported" if towards > 0 else "contradicted"
+        sentence = f"In {name} the gap is larger in the layers that err {more} ({measured})."
+    elif within:
+        verdict = "contradicted"
+        sentence = f"In {name} the gap hardly goes with error: slopes beyond ±{MARGIN} are ruled out ({measured})."
+    else:
+        verdict = "inconclusive"
+        sentence = (
+            f"In {name} the gap is not shown to go with error: {measured}. A slope of {row['detectable']:.2f} would be"
+            " detected in four out of five studies of this size."
+        )
+    found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, rows.reset_index().to_dict("records"))
+    return of_people(found, rows, str(row["by"]), contrast)
 
 
-def scales_title(associations: pd.DataFrame) -> str:
+def _told(row: pd.Series) -> str:
+    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])} (p {p_value(row['p'])})"
+
+
+def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
+    """The slopes beyond one odds ratio of an encoder, its twin and both compared, for
+    `fairlib.display.charts.forest`."""
+    rows = slopes[
+        (slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["scale"] == scale) & slopes["p"].notna()
+    ]
+    names = [
+        encoder_label(row.encoder)
+        + (f", less {encoder_label(row.twin)}" if isinstance(row.twin, str) else "")
+        + (", without cnn" if row.layers == WITHOUT_CNN else "")
+        for row in rows.itertuples()
+    ]
+    shown = rows[["excess", "excess_low", "excess_high"]].set_axis(["estimate", "low", "high"], axis=1)
+    return shown.assign(name=names, marked=(rows["p"] < 0.05).to_numpy()).reset_index(drop=True)
+
+
+def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
     """What the three scales say of one task, one contrast and one encoder, in a few words.
 
     Example:
-        >>> rows = pd.DataFrame({"scale": ["difference", "ratio"], "association": ["rises with error", "not shown"]})
-        >>> scales_title(rows)
-        'on the scale of the difference the gap rises with error; on that of the ratio no pattern is shown'
+        >>> rows = pd.DataFrame({"task": "sid", "contrast": "a vs b", "layers": "all layers", "twin": None,
+        ...     "scale": ["difference", "ratio"], "excess": [0.2, -0.1], "gap": 1.0, "gap_p": 0.01, "p": [0.01, 0.4]})
+        >>> scales_title(rows, "sid", "a vs b")
+        'the difference rises with error; of the ratio nothing is shown'
     """
-    words = {
-        "not shown": "no pattern is shown",
-        "as constant odds would": "the gap goes with error as one odds ratio would have it",
-        "no odds to compare with": "there are no odds to compare with",
-    }
     said: dict[str, list[str]] = {}
-    for row in associations.itertuples():
-        said.setdefault(words.get(row.association, f"the gap {row.association}"), []).append(SCALE_WORDS[row.scale])
-    if len(said) == 1 and len(associations) > 1:
-        return f"on every scale {next(iter(said))}"
+    for scale, row in primary(slopes, task, contrast).iterrows():
+        what = "nothing is shown"
+        if row["p"] < 0.05 and row["gap_p"] < 0.05:
+            what = "rises with error" if row["excess"] * row["gap"] > 0 else "falls with error"
+        said.setdefault(what, []).append(SCALE_WORDS[str(scale)])
+    if list(said) == ["nothing is shown"]:
+        return "on no scale is the gap shown to go with error"
     return "; ".join(
-        f"on {'that' if place else 'the scale'} of the {listing(scales)} {what}"
-        for place, (what, scales) in enumerate(said.items())
+        f"of the {listing(scales)} nothing is shown"
+        if what == "nothing is shown"
+        else f"the {listing(scales)} {what if len(scales) == 1 else what.replace('ses ', 'se ').replace('lls ', 'll ')}"
+        for what, scales in said.items()
     )

@@ -39,7 +39,7 @@ def test_the_summary_says_what_the_finding_says_and_holds_its_evidence(facts, tm
     summary.write_summary(tmp_path, facts)
     page = (tmp_path / "summary.md").read_text()
     chapter = next(iter(facts))
-    assert "judge 1 claims: 0 supported, 1 contradicted and 0 inconclusive" in page
+    assert "judge 1 claims: 1 contradicted" in page
     assert f"## {chapter.title}\n" in page and f"(../notebooks/{chapter.notebook}.ipynb)" in page
     assert summary.verdict_mark("contradicted") in page
     assert r"Telling speakers: A \*claim\*." in page and r"At layer\_1: +0.5 \[+0.2, +0.8\]." in page

@@ -166,8 +166,8 @@ def test_a_missing_control_leaves_it_open():
     assert finding.verdict == "inconclusive" and "log-mel and untrained twin" in finding.sentence
 
 
-def test_a_verdict_is_one_of_three():
-    with pytest.raises(ValueError, match="supported, contradicted or inconclusive"):
+def test_a_verdict_is_one_of_four():
+    with pytest.raises(ValueError, match="supported, contradicted, depends on the scale, inconclusive"):
         findings.Finding("c", "r", "true", "s")
 
 

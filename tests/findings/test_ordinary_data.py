@@ -56,7 +56,7 @@ def instruments(tmp_path, monkeypatch):
     for name in ("FAIRLIB_CACHE", "FAIRLIB_STORE"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(runs, "RUNS", tmp_path / "_runs")
-    for ask in (bias.group_bias, bias.group_errors, bias.bias_differences, fairlib.bias_error_association):
+    for ask in (bias.group_bias, bias.group_errors, bias.bias_differences, fairlib.error_slopes):
         names = ask.__code__.co_varnames[: ask.__code__.co_argcount][-len(ask.__defaults__) :]
         few = tuple(QUICK.get(name, value) for name, value in zip(names, ask.__defaults__))
         monkeypatch.setattr(ask, "__defaults__", few)
