@@ -75,6 +75,7 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     owner = {
         "contradicted": ", and so does the plain spectrogram: it was in the sound before any encoder.",
         "supported": ", at some larger than in the plain spectrogram and an untrained network: the encoder adds to it.",
+        "depends on the scale": "; whether the encoder adds to it depends on the scale: in percentage points it does.",
         "inconclusive": "; whether the encoder brings it about stays open.",
     }
     return f"{sentence} {where}{owner[whose.verdict]}"

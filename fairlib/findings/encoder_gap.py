@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.display.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
-from fairlib.findings.finding import FEWEST_RULE, Finding, of_people
+from fairlib.findings.finding import FEWEST_RULE, MARGIN, Finding, detectable, of_people
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 
 FIRST_LAYERS = ("cnn", "0")
@@ -19,8 +19,8 @@ BEGINS_CRITERION = (
     "A layer counts as biased for a contrast when the 95 % speaker-bootstrap interval of the log odds ratio"
     " of error excludes zero and its p, family-wise over all layers and contrasts of the encoder (speakers'"
     " labels permuted, largest statistic), is below 0.05. The claim is supported if both of the first layers,"
-    " cnn and 0, are biased; contradicted if a later layer is biased but not both of these; inconclusive"
-    " otherwise." + FEWEST_RULE
+    " cnn and 0, are biased; contradicted if a later layer is biased and one of the first is shown to have hardly a"
+    f" gap: its 95 % interval lies within ±{MARGIN}; inconclusive otherwise." + FEWEST_RULE
 )
 
 
@@ -32,8 +32,11 @@ WHOSE_CRITERION = (
     " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers,"
     " contrasts and both controls. The claim is supported if at one biased layer or more the gap is larger than"
     " log-mel's and larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the"
-    " same sign, its interval excluding zero, and no layer's gap is larger than that; inconclusive otherwise."
-    + FEWEST_RULE
+    " same sign, its interval excluding zero, and at every layer a gap that is larger than log-mel's by more than"
+    f" {MARGIN} is ruled out by the 95 % interval of the difference; “depends on the scale” where that holds and yet the"
+    " gap as a difference between error rates is in the same sense larger than log-mel's, or where neither holds and it"
+    " is larger than both controls';"
+    " inconclusive otherwise." + FEWEST_RULE
 )
 
 
@@ -42,10 +45,10 @@ TUNED_CLAIM = "Fine-tuning for speech recognition leaves the gaps of the pretrai
 
 TUNED_CRITERION = (
     "A layer's gap counts as changed when its log odds ratio in the fine-tuned encoder less that in the pretrained one,"
-    " in pairs, has Holm's p below 0.05 over all layers and contrasts. Among the layers at which the pretrained encoder"
-    " is biased: the claim is supported if at each of them the fine-tuned encoder is biased to the same side and at"
-    " none the gap became smaller; contradicted if at one or more it became smaller and at none larger; inconclusive"
-    " otherwise." + FEWEST_RULE
+    " in pairs, has Holm's p below 0.05 over all layers and contrasts. Layers that fine-tuning does not touch are not"
+    " looked at. Among the others at which the pretrained encoder is biased: the claim is supported if at each a change"
+    f" of more than {MARGIN} is ruled out by the 95 % interval; contradicted if at one or more the gap has changed and"
+    " such a change is not ruled out at all of them; inconclusive otherwise." + FEWEST_RULE
 )
 
 
@@ -99,17 +102,27 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
             f" layers ({spans(layers, biased)})."
         )
         return finding("supported", sentence)
-    if later:
+    at_first = rows.set_index("layer").loc[list(FIRST_LAYERS)]
+    no_gap = [layer for layer, row in at_first.iterrows() if row["low"] > -MARGIN and row["high"] < MARGIN]
+    seen = f"A gap of {detectable(at_first['low'], at_first['high']):.2f} there would be detected in four out of five"
+    seen += " studies of this size."
+    if later and no_gap:
         sentence = (
-            f"Not from the first layers on: in {name} these do not both show a gap between {first} and"
-            f" {second} (log odds ratio of error, {at}), yet {fares(rows, first, second)} at"
-            f" {layers_named(layers, biased)}."
+            f"Not from the first layers on: in {name} {layers_named(layers, no_gap)} has hardly a gap between {first}"
+            f" and {second} (log odds ratio of error, {at}; more than {MARGIN} is ruled out), yet"
+            f" {fares(rows, first, second)} at {layers_named(layers, biased)}."
         )
         return finding("contradicted", sentence)
+    if later:
+        sentence = (
+            f"Undecided: in {name} {fares(rows, first, second)} at {layers_named(layers, biased)}; the first layers do"
+            f" not both show such a gap (log odds ratio of error, {at}), nor that there is none. {seen}"
+        )
+        return finding("inconclusive", sentence)
     only = f" beyond {listing(start)}" if start else ""
     sentence = (
         f"Undecided: in {name} no layer{only} has a gap between {first} and {second} that differs detectably from"
-        f" zero (log odds ratio of error, {at})."
+        f" zero (log odds ratio of error, {at}). {seen}"
     )
     return finding("inconclusive", sentence)
 
@@ -149,18 +162,40 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
         )
     mel = gaps(bias, "logmel", contrast).iloc[0]
     twin = gaps(bias, twin_name, contrast).set_index("layer")
-    apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")]
+    of_scale = {
+        scale: differences[(differences["contrast"] == contrast) & (differences["scale"] == scale)]
+        for scale in ("log_odds", "difference")
+    }
+    apart = of_scale["log_odds"]
     where = _against_controls(rows, mel, twin, apart, twin_name)
+    in_points = _in_points(bias, encoder, contrast, of_scale["difference"], twin_name)
     # Each encoder's gap, and how much the gaps differ: the verdict rests on both.
     evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
     side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
+    beside = apart[apart["encoder_b"] == "logmel"]
+    # Of two that err alike on everybody there is no interval.
+    most = beside["high"].fillna(beside["estimate"]) if side > 0 else -beside["low"].fillna(beside["estimate"])
     if where["above both"]:
         verdict = "supported"
-    elif mel["biased"] and np.sign(mel["estimate"]) == side and not where["above log-mel"]:
-        verdict = "contradicted"
+    elif mel["biased"] and np.sign(mel["estimate"]) == side and (most < MARGIN).all():
+        verdict = "depends on the scale" if in_points["above log-mel"] else "contradicted"
     else:
-        verdict = "inconclusive"
-    return finding(verdict, _whose_words(verdict, name, list(rows["layer"]), mel, where), evidence)
+        verdict = "depends on the scale" if in_points["above both"] else "inconclusive"
+    sentence = _whose_words(verdict, name, list(rows["layer"]), mel, where, in_points)
+    if verdict == "inconclusive" and len(beside):
+        sentence += f" A difference of {detectable(beside['low'], beside['high']):.2f} from log-mel's would be detected"
+        sentence += " in four out of five studies of this size."
+    return finding(verdict, sentence, evidence)
+
+
+def _in_points(bias: pd.DataFrame, encoder: str, contrast: str, apart: pd.DataFrame, twin_name: str) -> dict:
+    """As `_against_controls`, of the gap as a difference between error rates."""
+    if apart.empty:
+        return {"above log-mel": [], "above twin": [], "above both": []}
+    mel = gaps(bias, "logmel", contrast, "difference").iloc[0]
+    twin = gaps(bias, twin_name, contrast, "difference").set_index("layer")
+    rows = gaps(bias, encoder, contrast, "difference")
+    return _against_controls(rows, mel, twin, apart, twin_name)
 
 
 def _against_controls(
@@ -181,7 +216,14 @@ def _against_controls(
     return found | {"above both": [layer for layer in found["above log-mel"] if layer in found["above twin"]]}
 
 
-def _whose_words(verdict: str, name: str, layers: list[str], mel: pd.Series, where: dict[str, list[str]]) -> str:
+def _whose_words(
+    verdict: str,
+    name: str,
+    layers: list[str],
+    mel: pd.Series,
+    where: dict[str, list[str]],
+    in_points: dict[str, list[str]],
+) -> str:
     above_mel, below_mel, above_twin = (where[what] for what in ("above log-mel", "below log-mel", "above twin"))
     mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
     twins = (
@@ -195,11 +237,23 @@ def _whose_words(verdict: str, name: str, layers: list[str], mel: pd.Series, whe
             f" larger than both controls' ({mel_gap})."
         )
     if verdict == "contradicted":
-        return f"Log-mel shows it too: {mel_gap}, at no layer is the gap of {name} larger than that{less}, and {twins}."
+        return (
+            f"Log-mel shows it too: {mel_gap}, that of {name} being larger by more than {MARGIN} is ruled out at every"
+            f" layer{less}, and {twins}."
+        )
     more = (
         f"larger than log-mel's at {layers_named(layers, above_mel)}" if above_mel
         else "not told apart from log-mel's at any layer"
     )  # fmt: skip
+    if verdict == "depends on the scale":
+        both = in_points["above both"]
+        points = f"both controls' at {layers_named(layers, both)}" if both else (
+            f"log-mel's at {layers_named(layers, in_points['above log-mel'])}, and at no layer than both controls'"
+        )  # fmt: skip
+        return (
+            f"It depends on the scale. As an odds ratio the gap of {name} is {more} ({mel_gap}){less}, and {twins}. As a"
+            f" difference between error rates it is larger than {points}."
+        )
     return f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
 
 
@@ -215,14 +269,16 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     pretrained = str(apart["encoder_b"].iloc[0])
     before, after = (gaps(bias, name, contrast).set_index("layer") for name in (pretrained, tuned))
     layers = list(before.index)
-    changed = apart["p_holm"] < 0.05
-    biased = [layer for layer in layers if before.loc[layer, "biased"]]
+    touched = apart["high"] - apart["low"] > 1e-9  # a frozen layer has the same errors
+    changed = touched & (apart["p_holm"] < 0.05)
+    biased = [layer for layer in layers if before.loc[layer, "biased"] and touched[layer]]
     sign = np.sign(before["estimate"])
     smaller = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] < 0]
     larger = [layer for layer in biased if changed[layer] and apart.loc[layer, "estimate"] * sign[layer] > 0]
     still = [
         layer for layer in biased if after.loc[layer, "biased"] and np.sign(after.loc[layer, "estimate"]) == sign[layer]
     ]
+    same = all(-MARGIN < apart.loc[layer, "low"] and apart.loc[layer, "high"] < MARGIN for layer in biased)
     columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     evidence = apart.reset_index()[columns].to_dict("records")
     by = str(before["by"].iloc[0])
@@ -234,17 +290,24 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
 
     if not biased:
         return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
-    remains = f"Of the {len(biased)} layers at which {base} shows a gap between {first} and {second}, {len(still)} "
-    remains += f"{'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
+    remains = (
+        f"Of the {len(biased)} layers that fine-tuning touched and at which {base} shows a gap between {first} and"
+        f" {second}, {len(still)} {'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
+    )
     moved = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller) + [
         f"larger at {layers_named(layers, larger)}"
     ] * bool(larger)
     how = f"it is shown to be {' and '.join(moved)}" if moved else "at none is it shown to be smaller or larger"
-    if smaller and not larger:
-        verdict = "contradicted"
+    reach = apart.loc[biased]
+    if same:
+        verdict, end = "supported", f"at every one a change of more than {MARGIN} in log odds is ruled out"
+    elif smaller or larger:
+        verdict, end = "contradicted", ""
     else:
-        verdict = "supported" if len(still) == len(biased) and not smaller else "inconclusive"
-    return finding(verdict, f"{remains}; {how}.")
+        verdict = "inconclusive"
+        end = f"a change of {detectable(reach['low'], reach['high']):.2f} would be detected in four out of five studies"
+        end += " of this size"
+    return finding(verdict, f"{remains}; {how}{f'; {end}' if end else ''}.")
 
 
 def fares(rows: pd.DataFrame, first: str, second: str) -> str:

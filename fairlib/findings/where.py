@@ -8,12 +8,7 @@ import pandas as pd
 from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
 from fairlib.display.words import encoder_label, interval, layers_named, p_value
-from fairlib.findings.finding import FEWEST_RULE, Finding, not_asked, of_people
-
-# In log odds: an odds ratio of 1.22, about a fifth of the gap between children and adults in speaker identification.
-# Written down after the test had been tried on published outcomes: those of phones and characters were the very ones
-# that it judges, those of speakers came from probes that stopped early. For encoders to come it stands as it is.
-MARGIN = 0.2
+from fairlib.findings.finding import FEWEST_RULE, MARGIN, Finding, not_asked, of_people
 
 WHERE_CLAIM = "The gap differs between the layers of this encoder."
 WHERE_CRITERION = (

@@ -66,15 +66,19 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
     found = verdicts.groupby(["claim", "instrument"])["verdict"].agg(set)
     unequal = ["speaker identification", "phone classification"]
-    for words, claim, instruments, verdict in [
-        ("served unequally from the first layers on", "begins", unequal, "supported"),
-        ("The plain spectrogram shows these gaps too; no layer is shown to", "whose", unequal, "contradicted"),
-        ("After fine-tuning for recognition the gaps are still there", "tuned", unequal, "supported"),
-        ("In written characters no gap was detected", "begins", ["speech recognition"], "inconclusive"),
-        ("no layer's gap is shown to differ from the other layers'", "where", unequal[:1], "inconclusive"),
+    some = {"depends on the scale", "contradicted"}
+    for words, claim, instruments, verdicts_found in [
+        ("served unequally from the first layers on", "begins", unequal, {"supported"}),
+        ("The plain spectrogram shows these gaps too", "whose", ["phone classification"], {"contradicted"}),
+        ("in speaker identification depends on the scale", "whose", ["speaker identification"], some),
+        ("the gaps in phone classification are as they were", "tuned", ["phone classification"], {"supported"}),
+        ("In written characters no gap was detected", "begins", ["speech recognition"], {"inconclusive"}),
+        ("No layer's gap in speaker identification is shown to differ", "where", unequal[:1], {"inconclusive"}),
+        ("nor is a gap shown to go with the error", "pattern", ["speaker identification"], {"inconclusive"}),
+        ("nor is a gap shown to go with the error", "pattern", ["speech recognition"], {"inconclusive"}),
     ]:
         assert words in readme
-        assert all(found[claim][instrument] == {verdict} for instrument in instruments)
+        assert all(found[claim][instrument] == verdicts_found for instrument in instruments), (claim, found[claim])
     sides = {
         "speaker identification": "children worse in speaker identification",
         "phone classification": "better in phone classification",

@@ -181,7 +181,7 @@ def test_a_control_that_errs_nearly_always_is_said_beside_the_verdict():
     errors = {("e", "1"): 0.3, ("random:e", "1"): 0.84, ("logmel", "logmel"): 0.4}
     made = one_layer(0.5, 1.5, 0.01)
     three = [made.assign(encoder=name, layer=layer, overall=error) for (name, layer), error in errors.items()]
-    apart = pd.DataFrame(columns=["contrast", "scale", "p_holm", "layer", "encoder_b", "estimate"])
+    apart = pd.DataFrame(columns=["contrast", "scale", "p_holm", "layer", "encoder_b", "estimate", "low", "high"])
     said = findings.whose_gap(pd.concat(three), apart, "e", "female vs male").sentence
     assert "untrained twin 84\N{NO-BREAK SPACE}%" in said and "log-mel 40" not in said
 
