@@ -20,7 +20,7 @@
 # **The answer.** Does training add phone information? *{glue:text}`learnt_verdict`*. {glue:text}`learnt`
 # Who speaks and what is said at different depths: *{glue:text}`depths_verdict`*. {glue:text}`depths`
 #
-# **How it was judged**, by rules that were written down before the encoders' results were seen:
+# **How it was judged**, by these rules:
 #
 # - *Learnt?* {glue:text}`learnt_criterion`
 # - *Different depths?* {glue:text}`depths_criterion`

@@ -22,7 +22,7 @@
 # Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
 # The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
 #
-# **How it was judged**, by rules that were written down before the encoder's results were seen, but for the first:
+# **How it was judged**, by these rules:
 #
 # - *Does it differ between layers?* {glue:text}`sid_where_criterion`
 # - *From which layer on?* {glue:text}`sid_begins_criterion`

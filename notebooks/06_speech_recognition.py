@@ -25,7 +25,7 @@
 # And in phones, frame by frame? *{glue:text}`phone_where_verdict`*. {glue:text}`phone_where` Unequal from the first layers on? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
 # The encoder's own doing? *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
 #
-# **How it was judged**, by rules that were written down before the encoder's results were seen, but for the first:
+# **How it was judged**, by these rules:
 #
 # - *Does it differ between layers?* {glue:text}`asr_where_criterion`
 # - *From which layer on?* {glue:text}`asr_begins_criterion`

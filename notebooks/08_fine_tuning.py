@@ -21,8 +21,7 @@
 # **The answer.** Speech recognition: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
 # Speaker identification: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`
 #
-# **How it was judged**, by a rule that was written down before the fine-tuned encoder's results were seen:
-# {glue:text}`tuned_criterion`
+# **How it was judged.** {glue:text}`tuned_criterion`
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel

@@ -24,7 +24,7 @@
 # Does it help to have heard such speakers? Speaker identification: *{glue:text}`sid_cause_verdict`*. {glue:text}`sid_cause`
 # Phone classification: *{glue:text}`phone_cause_verdict`*. {glue:text}`phone_cause`
 #
-# **How it was judged**, by rules that were written down before these results were seen:
+# **How it was judged**, by these rules:
 #
 # - *When does it open?* {glue:text}`when_criterion`
 # - *Does hearing help?* {glue:text}`cause_criterion`

@@ -22,8 +22,7 @@
 # Speaker identification: *{glue:text}`sid_robust_verdict`*. {glue:text}`sid_robust`
 # Speech recognition: *{glue:text}`asr_robust_verdict`*. {glue:text}`asr_robust`
 #
-# **How it was judged**, by a rule that was written down before the choices were set beside each other:
-# {glue:text}`robust_criterion`
+# **How it was judged.** {glue:text}`robust_criterion`
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel

@@ -113,6 +113,11 @@ def commit_and_changes() -> tuple[str, bool]:
     return commit, bool(commit and _git("status", "--porcelain", "--", "fairlib", "notebooks"))
 
 
+def last_commit(file: Path) -> str:
+    """The commit that changed a file of the project last; empty where there is no git."""
+    return _git("log", "-1", "--format=%h", "--", str(file))
+
+
 def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:
     from fairlib.outcomes import provenance
 

@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 
 from fairlib.book.chapters import Chapter
-from fairlib.book.provenance import code_version, package_versions
+from fairlib.book.provenance import code_version, last_commit, package_versions
 from fairlib.corpora import is_synthetic
 from fairlib.display.words import capital, listing, plain
 from fairlib.files import write_text
 from fairlib.findings.finding import VERDICTS
+from fairlib.findings.rules import RULES
 from fairlib.tasks import task_named
 
 
@@ -39,11 +40,13 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
     (folder / "evidence").mkdir(exist_ok=True)
     found = [finding["verdict"] for each in facts.values() for finding in each.get("findings", [])]
     counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found]
+    commit = last_commit(RULES)
+    of = f", last changed in commit {commit}, whose history is the proof" if commit else ""
     lines = [
         "# Every finding",
         "",
         f"The chapters of this edition judge {len(found)} claims: {listing(counts)}.",
-        "Each verdict follows a rule; each chapter says whether the rule was written down before its result was seen.",
+        f"Each verdict follows a rule that tells its day. The rules stand in one file, `fairlib/assets/{RULES.name}`{of}.",
         "No sentence below was typed by hand: they come from the chapters as they were run.",
         "*Inconclusive* means that these speakers cannot decide it, not that there is no difference.",
     ]

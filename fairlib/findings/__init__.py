@@ -1,4 +1,4 @@
-"""Findings: what outcomes say of a claim, by a rule that was written down before; one file for each question.
+"""Findings: what outcomes say of a claim, by a dated rule; one file for each question.
 
 `finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does),
 `layers` (what layers know), `pretraining` (when a gap opens), `views` (speaker identification asked more fairly),
@@ -21,7 +21,7 @@ from fairlib.findings.encoder_gap import (
     where_bias_begins,
     whose_gap,
 )
-from fairlib.findings.finding import FEWEST_JUDGED, FEWEST_RULE, Finding, not_asked, of_people
+from fairlib.findings.finding import Finding, not_asked, of_people
 from fairlib.findings.gap_tables import (
     SATURATED,
     adjusted_table,
@@ -36,12 +36,12 @@ from fairlib.findings.gap_tables import (
     mean_error,
     the_encoder,
 )
+from fairlib.findings.rules import FEWEST_JUDGED
 
 __all__ = [
     "BEGINS_CLAIM",
     "BEGINS_CRITERION",
     "FEWEST_JUDGED",
-    "FEWEST_RULE",
     "FIRST_LAYERS",
     "Finding",
     "SATURATED",

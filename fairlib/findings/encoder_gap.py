@@ -6,50 +6,29 @@ import numpy as np
 import pandas as pd
 
 from fairlib.display.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
-from fairlib.findings.finding import FEWEST_RULE, MARGIN, Finding, detectable, of_people
+from fairlib.findings.finding import Finding, detectable, of_people
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
+from fairlib.findings.rules import MARGIN, claim, rule
 
 FIRST_LAYERS = ("cnn", "0")
 
 
-BEGINS_CLAIM = "The layers of this encoder serve the compared groups unequally from the very first ones on."
+BEGINS_CLAIM = claim("begins")
 
 
-BEGINS_CRITERION = (
-    "A layer counts as biased for a contrast when the 95 % speaker-bootstrap interval of the log odds ratio"
-    " of error excludes zero and its p, family-wise over all layers and contrasts of the encoder (speakers'"
-    " labels permuted, largest statistic), is below 0.05. The claim is supported if both of the first layers,"
-    " cnn and 0, are biased; contradicted if a later layer is biased and one of the first is shown to have hardly a"
-    f" gap: its 95 % interval lies within ±{MARGIN}; inconclusive otherwise." + FEWEST_RULE
-)
+BEGINS_CRITERION = rule("begins")
 
 
-WHOSE_CLAIM = "The gap is the encoder's own doing, and not already in the signal."
+WHOSE_CLAIM = claim("whose")
 
 
-WHOSE_CRITERION = (
-    "A layer's gap counts as larger than a control's when both have the same sign and their difference in log"
-    " odds ratio, in pairs (the same speakers resampled in both), has Holm's p below 0.05 over all layers,"
-    " contrasts and both controls. The claim is supported if at one biased layer or more the gap is larger than"
-    " log-mel's and larger than the same layer's of the untrained twin; contradicted if log-mel has a gap of the"
-    " same sign, its interval excluding zero, and at every layer a gap that is larger than log-mel's by more than"
-    f" {MARGIN} is ruled out by the 95 % interval of the difference; “depends on the scale” where that holds and yet the"
-    " gap as a difference between error rates is in the same sense larger than log-mel's, or where neither holds and it"
-    " is larger than both controls';"
-    " inconclusive otherwise." + FEWEST_RULE
-)
+WHOSE_CRITERION = rule("whose")
 
 
-TUNED_CLAIM = "Fine-tuning for speech recognition leaves the gaps of the pretrained encoder as they were."
+TUNED_CLAIM = claim("tuned")
 
 
-TUNED_CRITERION = (
-    "A layer's gap counts as changed when its log odds ratio in the fine-tuned encoder less that in the pretrained one,"
-    " in pairs, has Holm's p below 0.05 over all layers and contrasts. Layers that fine-tuning does not touch are not"
-    " looked at. Among the others at which the pretrained encoder is biased: the claim is supported if at each a change"
-    f" of more than {MARGIN} is ruled out by the 95 % interval; contradicted if at one or more the gap has changed and"
-    " such a change is not ruled out at all of them; inconclusive otherwise." + FEWEST_RULE
-)
+TUNED_CRITERION = rule("tuned")
 
 
 def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: str | None = None) -> Finding:
@@ -251,8 +230,8 @@ def _whose_words(
             f"log-mel's at {layers_named(layers, in_points['above log-mel'])}, and at no layer than both controls'"
         )  # fmt: skip
         return (
-            f"It depends on the scale. As an odds ratio the gap of {name} is {more} ({mel_gap}){less}, and {twins}. As a"
-            f" difference between error rates it is larger than {points}."
+            f"It depends on the scale. As an odds ratio the gap of {name} is {more} ({mel_gap}){less}, and {twins}."
+            f" As a difference between error rates it is larger than {points}."
         )
     return f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
 

@@ -1,4 +1,4 @@
-"""Findings: what a run says about a claim, by a criterion that was written down before the run.
+"""Findings: what a run says about a claim, by a dated criterion.
 
 A finding holds the claim, the criterion, the evidence, the verdict and the sentence that states it. The
 chapters print these sentences; they contain no result of their own. All functions here are pure: tables in,
@@ -14,14 +14,9 @@ import numpy as np
 import pandas as pd
 
 from fairlib.display.words import listing, sides
+from fairlib.findings.rules import FEWEST_JUDGED
 
 VERDICTS = ("supported", "contradicted", "depends on the scale", "inconclusive")
-# In log odds: an odds ratio of 1.22, about a fifth of the gap between children and adults in speaker identification.
-# Gaps, and differences of gaps, that are shown to be smaller count as none. Written down after published outcomes had
-# been looked at; for encoders to come it stands as it is.
-MARGIN = 0.2
-FEWEST_JUDGED = 10  # people on either side; of fewer nothing is judged
-FEWEST_RULE = f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
 
 
 def detectable(low, high) -> float:
@@ -41,7 +36,7 @@ class Finding:
 
     Attributes:
         claim: what was asked, as a statement that can be wrong.
-        criterion: the rule of judgement, fixed before the results.
+        criterion: the rule of judgement, as `fairlib.findings.rules` tells it.
         verdict: one of `VERDICTS`.
         sentence: the finding in words, with its numbers.
         evidence: the rows the verdict rests on (layer, estimate, low, high, ...).

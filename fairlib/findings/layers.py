@@ -8,22 +8,14 @@ import pandas as pd
 from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
 from fairlib.display.words import encoder_label, listing, percent
 from fairlib.findings import Finding, not_asked
+from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.tasks import unit_named
 
-BELOW_LOGMEL, BELOW_TWIN = 0.15, 0.20
-LEARNT_CLAIM = "The encoder has learnt to tell the sounds of speech apart."
-LEARNT_CRITERION = (
-    f"Supported if the phone error of the encoder's best layer is, on test speakers, at least {BELOW_LOGMEL:.0%}"
-    f" (relative) below log-mel's and at least {BELOW_TWIN:.0%} below that of its untrained twin's best layer;"
-    " contradicted if it is below neither at all; inconclusive otherwise. Each reduction must exceed its mark with the"
-    " whole of its 95 % interval over speakers, the best layer being chosen anew in each resample."
-)
-DEPTH_CLAIM = "What is said and who says it are best read at different depths."
-DEPTH_CRITERION = (
-    "Supported if the layer best for speakers and the layer best for phones differ, and neither is as good as the best"
-    " one for the other question in 95 % of resamples of the speakers; contradicted if they are the same layer;"
-    " inconclusive otherwise."
-)
+BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]
+LEARNT_CLAIM = claim("learnt")
+LEARNT_CRITERION = rule("learnt")
+DEPTH_CLAIM = claim("depth")
+DEPTH_CRITERION = rule("depth")
 
 
 def layer_errors(outcomes: pd.DataFrame, resamples: int = 2000, confidence: float = 0.95) -> pd.DataFrame:

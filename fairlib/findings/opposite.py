@@ -9,24 +9,13 @@ import pandas as pd
 from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing, p_value
 from fairlib.encoders import configuration, finetuned_from, shipped_encoders
-from fairlib.findings.finding import FEWEST_RULE, Finding, of_people
+from fairlib.findings.finding import Finding, of_people
+from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.tasks import TASKS
 
-# In log odds of the gap for each unit of the error's log odds: between layers of 10 % and of 50 % error, which are 2.2
-# apart, the gap then changes by .22, an odds ratio of 1.25.
-MARGIN = 0.1
-
-RULE = (
-    "Over an encoder's layers, the slope of the log odds ratio of error on the log odds of the error rate, less the"
-    " slope that one odds ratio between persons would give at all layers, less the same of the encoder's randomly"
-    " initialised twin. It counts from the group that errs more over all layers. C2 is supported where this slope has a"
-    " p below 0.05 in the direction that C2 claims; contradicted where it has one in the other direction, or where its"
-    f" 90 % interval lies within ±{MARGIN}; “depends on the scale” where the same slope of the difference between error"
-    " rates has a p below 0.05 in the opposite direction; inconclusive otherwise, and where neither group is shown"
-    " to err more. This rule was written down after published outcomes had been looked at, so its verdicts on the first"
-    " encoders are exploratory." + FEWEST_RULE
-)
+MARGIN = NUMBERS["slope_margin"]
+RULE = rule("pattern")
 
 
 def families_together(corpus: str, by: str) -> pd.DataFrame:

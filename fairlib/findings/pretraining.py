@@ -18,8 +18,9 @@ from fairlib.encoders import (
     shipped_encoders,
     started_from,
 )
-from fairlib.findings import FEWEST_RULE, SATURATED, Finding, fares, gaps, mean_error, of_people
+from fairlib.findings import SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.findings.layers import layer_errors
+from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.probes import ProbeError, SpeakerProbe
 from fairlib.tasks import TASKS
@@ -29,25 +30,10 @@ from fairlib.tasks import TASKS
 EARLY = SpeakerProbe(iterations=20)
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
-WHEN_CLAIM = "The gap between the groups opens during pretraining."
-WHEN_CRITERION = (
-    "Looked at are the layers that are biased when pretraining ends. A layer's gap was there already if the layer is"
-    " biased to the same side before the first step; it opened if the layer is not biased then and the gap's log odds"
-    " ratio has moved to that side since, in pairs, with Holm's p below 0.05 over all layers. Supported if the gap of"
-    " at least one layer opened and none was there already; contradicted if all were there already; inconclusive"
-    " otherwise." + FEWEST_RULE
-)
-CAUSE_CLAIM = (
-    "An encoder that hears such speakers in pretraining, the disadvantaged ones among them, has a smaller gap."
-)
-CAUSE_CRITERION = (
-    "A layer's gap counts as changed when its log odds ratio in the encoder that heard such speakers less that in the"
-    " one that did not, in pairs, has Holm's p below 0.05 over all layers, and, where both were trained from a second"
-    " seed too, the same holds, to the same side, for the second pair. Among the layers at which the encoder that did"
-    " not hear them is biased: supported if at one or more the gap became smaller and at none larger; contradicted if"
-    " at one or more it became larger and at none smaller; inconclusive otherwise. People whom an encoder heard in"
-    " pretraining are left out." + FEWEST_RULE
-)
+WHEN_CLAIM = claim("when")
+WHEN_CRITERION = rule("when")
+CAUSE_CLAIM = claim("cause")
+CAUSE_CRITERION = rule("cause")
 
 
 def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int, pd.DataFrame]:

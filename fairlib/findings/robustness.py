@@ -19,9 +19,10 @@ from fairlib.corpora import CorpusError
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display.words import encoder_label, interval, listing, percent, sides
 from fairlib.encoders import heard, shipped_encoders
-from fairlib.findings import FEWEST_RULE, SATURATED, Finding, mean_error, of_people
+from fairlib.findings import SATURATED, Finding, mean_error, of_people
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
+from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import published_outcomes
@@ -30,14 +31,8 @@ from fairlib.tasks import TASKS, unit_named
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
-ROBUST_CLAIM = "What the book concludes of the best layer's gap does not rest on one choice of method."
-ROBUST_CRITERION = (
-    "Each way of asking says of its own best layer, by the 95 % interval of the log odds ratio, that the first group"
-    " has more errors, that it has fewer, or that this cannot be told. Supported if every way says what the book's own"
-    " way says; contradicted if one way or more finds a gap to the other side, or finds one where the book's way finds"
-    " none; inconclusive otherwise, and where no way can tell. The intervals are each choice's own, not adjusted"
-    " for there being many." + FEWEST_RULE
-)
+ROBUST_CLAIM = claim("robust")
+ROBUST_CRITERION = rule("robust")
 
 
 def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: bool = False) -> dict[str, pd.DataFrame]:

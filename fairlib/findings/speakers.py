@@ -15,19 +15,18 @@ from fairlib.corpora import load_corpus, speaker_columns
 from fairlib.corpora.audio import audio_header
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
-from fairlib.findings import FEWEST_RULE, Finding, mean_error, not_asked, of_people
+from fairlib.findings import Finding, mean_error, not_asked, of_people
 from fairlib.findings.questions import group_sizes, leading, left_out
+from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
 
-NEGLIGIBLE, LARGE = 0.1, 0.25  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
-ALIKE_CLAIM = "The compared groups of speakers are alike in everything recorded but what they are compared by."
-ALIKE_CRITERION = (
-    "For everything else that is recorded of the speakers or can be measured of their recordings, the groups' means"
-    " over speakers are set apart in units of their pooled deviation. Contradicted if for one thing or more the 95 %"
-    f" interval of that distance lies wholly beyond {NEGLIGIBLE}, to either side; supported if every interval lies"
-    f" within {LARGE}; inconclusive otherwise." + FEWEST_RULE
-)
+NEGLIGIBLE, LARGE = (
+    NUMBERS["negligible"],
+    NUMBERS["large"],
+)  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
+ALIKE_CLAIM = claim("alike")
+ALIKE_CRITERION = rule("alike")
 _MEASURED = {
     "seconds": ("utterance length", "{:.1f}", "s"),
     "characters": ("text length", "{:.0f}", "characters"),

@@ -18,18 +18,15 @@ from fairlib.bias import (
     only_groups,
 )
 from fairlib.display.words import encoder_label, interval, listing, people, percent
-from fairlib.findings import FEWEST_RULE, Finding, gaps, mean_error, of_people
+from fairlib.findings import Finding, gaps, mean_error, of_people
+from fairlib.findings.rules import claim, rule
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
-VIEWS_CLAIM = "The gap in speaker identification comes neither from the recording channel nor from unequal competition."
+VIEWS_CLAIM = claim("views")
 BEST = "the layer that identifies speakers best"
-VIEWS_CRITERION = (
-    f"Looked at is {BEST}. Supported if it is biased as it is, and to the same side with the"
-    " channel perturbed, with equal shares of each group, and among a few candidates; contradicted if it is biased as"
-    " it is and in none of these; inconclusive otherwise, or where the corpus does not allow all of them." + FEWEST_RULE
-)
+VIEWS_CRITERION = rule("views")
 _EXPLAINED = {
     PLAIN: "all speakers, all their utterances, as recorded",
     "channel perturbed": "every utterance through a random channel of its own, at equal level",

@@ -8,17 +8,11 @@ import pandas as pd
 from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
 from fairlib.display.words import encoder_label, interval, layers_named, p_value
-from fairlib.findings.finding import FEWEST_RULE, MARGIN, Finding, not_asked, of_people
+from fairlib.findings.finding import Finding, not_asked, of_people
+from fairlib.findings.rules import MARGIN, claim, rule
 
-WHERE_CLAIM = "The gap differs between the layers of this encoder."
-WHERE_CRITERION = (
-    "Each layer's log odds ratio of error is compared with the mean of the other layers', the same speakers being"
-    " resampled at all layers at once. Supported if the largest of these differences has a p below 0.05, family-wise"
-    " over the layers; contradicted if all their intervals, which hold together, lie within"
-    f" ±{MARGIN} (an odds ratio between {np.exp(-MARGIN):.2f} and {np.exp(MARGIN):.2f}); inconclusive otherwise. A"
-    f" difference may be smaller than {MARGIN} and yet be shown; the sentence says how large it is. This rule was"
-    " written down after published outcomes had been looked at, so its verdicts on them are exploratory." + FEWEST_RULE
-)
+WHERE_CLAIM = claim("where")
+WHERE_CRITERION = rule("where")
 
 
 def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: str) -> Finding:
