@@ -73,7 +73,7 @@ def yardstick(layers_of: Layers, device: str = "cpu") -> pd.DataFrame:
                 if speakers:
                     pooled.setdefault(layer, {})[row] = np.concatenate([values.mean(axis=0), values.std(axis=0)])
                 if names is not None:
-                    frames.setdefault(layer, []).append(values[:count][names != ""].astype(np.float16))
+                    frames.setdefault(layer, []).append(values[:count][names != ""].clip(-6e4, 6e4).astype(np.float16))
             if names is not None:
                 labels.append(names[names != ""])
                 tested.append(np.full(len(labels[-1]), half[row] == "test"))

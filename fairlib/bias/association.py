@@ -145,16 +145,19 @@ class _Slope:
 def _row(one: _Slope, confidence: float, more: float = 0.0) -> dict:
     """A slope with its interval, its null and its p; ``more`` is a standard error beside that of the resamples."""
     error = np.hypot(one.moved.std(), more)
-    reach = stats.norm.ppf((1 + confidence) / 2) * error
+    # Student's quantiles: the noise is known from so many people only.
+    freedom = one.about["n_speakers_a"] + one.about["n_speakers_b"] - 2
+    quantile = stats.t.ppf((1 + confidence) / 2, freedom)
+    reach = quantile * error
     excess, null_error = one.slope - one.null, np.hypot(one.moved_null.std(), more)
     p = np.nan
     if np.isfinite(excess):
-        p = float(2 * stats.norm.sf(abs(excess) / null_error)) if null_error > 0 else float(excess == 0)
+        p = float(2 * stats.t.sf(abs(excess) / null_error, freedom)) if null_error > 0 else float(excess == 0)
     return {
         **one.about, "slope": one.slope, "low": one.slope - reach, "high": one.slope + reach, "null": one.null,
         "excess": excess, "excess_low": excess - reach, "excess_high": excess + reach,
         "p": p,
-        "detectable": (stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER)) * error,
+        "detectable": (quantile + stats.t.ppf(POWER, freedom)) * error,
     }  # fmt: skip
 
 

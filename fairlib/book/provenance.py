@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlib.book.chapters import ROOT, ChapterError, Parameters, allowed, chapters, check, command

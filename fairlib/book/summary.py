@@ -46,7 +46,7 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
         "# Every finding",
         "",
         f"The chapters of this edition judge {len(found)} claims: {listing(counts)}.",
-        f"Each verdict follows a rule that tells its day. The rules stand in one file, `fairlib/assets/{RULES.name}`{of}.",
+        f"Each verdict follows a rule that tells its day. All rules stand in `fairlib/assets/{RULES.name}`{of}.",
         "No sentence below was typed by hand: they come from the chapters as they were run.",
         "*Inconclusive* means that these speakers cannot decide it, not that there is no difference.",
     ]

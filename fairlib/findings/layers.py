@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
 from fairlib.display.words import encoder_label, listing, percent
+from fairlib.files import ASSETS
 from fairlib.findings import Finding, not_asked
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.tasks import unit_named
 
+ABLATIONS = ASSETS / "ablations.csv"
 BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]
 LEARNT_CLAIM = claim("learnt")
 LEARNT_CRITERION = rule("learnt")
@@ -173,6 +176,41 @@ def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
             shown = "all" if layer == "logmel" else layer
             rows.append({"encoder": encoder_label(name), "layer": shown, **cells.add_prefix("wrong ")})
     return pd.DataFrame(rows).fillna("")
+
+
+# What an encoder needs for its layers to be told apart, set before any group gap was looked at.
+GATE = {"below layer 0": 3.0, "below log-mel": 15.0, "span": 0.3}
+
+
+def ablations_table() -> pd.DataFrame:
+    """How far the layers of short trainings differ, as text for reading, a row each (`bench/yardstick.py` measured it).
+
+    Example:
+        >>> ablations_table().columns[0], len(ablations_table()) > 8
+        ('training', True)
+    """
+    table = pd.read_csv(ABLATIONS)
+    mel = table[table["training"] == "log-mel"].set_index("layer").loc["logmel-100ms"]
+    rows = []
+    for name, mine in table[table["training"] != "log-mel"].groupby("training", sort=False):
+        of_layer = mine.set_index("layer")
+        blocks = of_layer.drop(index=["cnn", "0"])
+        size = f"{mine['parameters'].iloc[0] / 1e6:.1f} million\n{mine['hours_heard'].iloc[0]:.0f} hours"
+        row = {"training": name, "parameters, heard": size}
+        for corpus in ("librispeech", "speechocean762"):
+            errors = 100 * of_layer[f"phones_{corpus}"]
+            best, first = str(blocks[f"phones_{corpus}"].idxmin()), errors["0"]
+            below = 100 - errors[best] / mel[f"phones_{corpus}"]
+            row[f"phones, {corpus}: layer 0, best block"] = (
+                f"{first:.1f}, {errors[best]:.1f} (layer {best})\n"
+                f"{first - errors[best]:.1f} points, {below:.0f} % below log-mel"
+            )
+        best = of_layer["speakers"].idxmin()
+        row["speakers: best layer"] = f"{100 * of_layer.loc[best, 'speakers']:.1f}\n(layer {best})"
+        spans = [float(np.ptp(logit(of_layer[column]))) for column in ("phones_librispeech", "speakers")]
+        row["span, log odds: phones, speakers"] = f"{spans[0]:.2f}, {spans[1]:.2f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _drawn(outcomes: pd.DataFrame, resamples: int) -> tuple[list[str], np.ndarray, np.ndarray, int]:
