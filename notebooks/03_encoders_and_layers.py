@@ -238,12 +238,12 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
 # {glue:text}`gate_logmel` below log-mel of the same context (100 ms), and the error spread over {glue:text}`gate_span` in
 # log odds.
 #
-# None got there.
+# None got there; the one as WavLM, with relative positions and mixed speech, came nearest.
 # A kernel of 5 frames in place of 32, so that layer `0` hears 100 ms and not 640, makes the first layer worse, and after
-# 39 hours the blocks had not yet caught up.
-# Three things made layers lie farther apart: more hours, mixed speech with relative positions (as in WavLM), and, for
-# speakers, depth.
-# A teacher of its own (data2vec) gives the lowest errors, best at its third block.
+# 39 hours the blocks had not caught up.
+# The lowest errors come from data2vec, which has a teacher of its own; phones are classified best from its third block.
+# These trainings differ in more than one thing where their hours do, each was made once, and group gaps of them were not
+# looked at.
 
 # %% tags=["remove-input"]
 charts.table(ablations_table(), "Short trainings, each with something changed: how far their layers lie apart")

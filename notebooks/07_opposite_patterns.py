@@ -64,7 +64,15 @@ from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.findings import questions
-from fairlib.findings.opposite import RULE, c2_finding, families_together, scales_title, slope_rows
+from fairlib.findings.opposite import (
+    RULE,
+    c2_finding,
+    families_together,
+    primary,
+    scales_title,
+    slope_rows,
+    slope_title,
+)
 from fairlib.findings.views import identify_or_verify
 from fairlib.tasks import TASKS
 
@@ -121,10 +129,7 @@ for task, outcomes in runs.items():
     display(
         charts.gap_against_error(
             points,
-            title=f"{TASKS[task].heading}: "
-            + scales_title(
-                slopes[task][slopes[task]["encoder"] == encoder].query("scale == 'log_odds'"), task, contrast
-            ),
+            title=f"{TASKS[task].heading}: the gap at each layer over the layer's error",
             description=f"One dot for each layer of {words.encoder_label(encoder)}, {TASKS[task].title}. "
             + sentences.describe_gaps(bias[task], encoder, contrast),
         )
@@ -133,8 +138,9 @@ for task, outcomes in runs.items():
 # %% [markdown]
 # ## The slope, and what is subtracted from it
 #
-# Each line below is a slope beyond that of one odds ratio.
-# The last one, the encoder less its random twin, is what the verdict rests on.
+# Each line below is a slope beyond that of one odds ratio: by how much the log odds ratio changes when the error's log
+# odds change by one.
+# That of the encoder less its untrained twin, over all layers, is what the verdict rests on.
 # A stroke that touches zero shows no pattern.
 
 # %% tags=["hide-input"]
@@ -144,9 +150,9 @@ for task, table in slopes.items():
         display(
             charts.forest(
                 rows,
-                x_title="change of the log odds ratio for each unit of the error's log odds",
-                title=f"{TASKS[task].heading}: "
-                + scales_title(table[table["encoder"] == encoder].query("scale == 'log_odds'"), task, contrast),
+                x_title="slope of the log odds ratio of error",
+                title=f"{TASKS[task].heading}: {slope_title(slopes[task], task, contrast)}",
+                notes="Strokes: 95 % intervals over speakers. Orange: p below 0.05.",
                 description="; ".join(
                     f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples()
                 ),
@@ -160,14 +166,13 @@ for task, table in slopes.items():
 for task, table in slopes.items():
     display(Markdown(f"{TASKS[task].heading}: {scales_title(table[table['encoder'] == encoder], task, contrast)}."))
 if slopes:
-    shown = pd.concat(slopes.values())
-    shown = shown[shown["encoder"] == encoder]
+    every = pd.concat(slopes.values())
+    every = every[every["encoder"] == encoder]
+    shown = pd.concat([primary(every, task, contrast).reset_index() for task in slopes])
     table = pd.DataFrame(
         {
             "task": [TASKS[task].title for task in shown["task"]],
             "scale": shown["scale"].map(words.SCALE_WORDS),
-            "layers": shown["layers"],
-            "less its twin": shown["twin"].notna().map({True: "yes", False: "no"}),
             "slope": [f"{value:+.2f}" for value in shown["slope"]],
             "one odds ratio gives": [f"{value:+.2f}" for value in shown["null"]],
             "beyond it": [words.two_lines(*values) for values in shown[["excess", "excess_low", "excess_high"]].values],
@@ -175,7 +180,12 @@ if slopes:
             "would be detected": [f"{value:.2f}" for value in shown["detectable"]],
         }
     )
-    display(charts.table(table, "Slopes of the gap on the error's log odds, over layers, on three scales"))
+    display(
+        charts.table(
+            table,
+            "Slopes of the gap on the error's log odds, over all layers, less the untrained twin's where there is one",
+        )
+    )
 
 # %% [markdown]
 # ## All families together

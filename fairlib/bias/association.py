@@ -233,7 +233,7 @@ def _one_odds(observed, noise, spread: np.ndarray) -> tuple[np.ndarray, np.ndarr
     (errors_a, units_a), (errors_b, units_b) = observed
     level = (errors_a + errors_b + 1) / (units_a + units_b + 2)
     if not (level < 1).all():
-        return np.full((2, len(level)), np.nan)
+        return np.full(len(level), np.nan), np.full(len(level), np.nan)
     share = units_a / (units_a + units_b)
     gap = link("log_odds", errors_a, units_a) - link("log_odds", errors_b, units_b)
     weight = 1 / np.maximum(np.var(noise[0] - noise[1], axis=0), 1e-12)

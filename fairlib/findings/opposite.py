@@ -118,6 +118,29 @@ def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log
     return shown.assign(name=names, marked=(rows["p"] < 0.05).to_numpy()).reset_index(drop=True)
 
 
+def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
+    """What is seen of the slope of the log odds ratio of an encoder by itself and less its twin's, in a few words.
+
+    Example:
+        >>> rows = pd.DataFrame({"encoder": "e", "task": "sid", "contrast": "a vs b", "layers": "all layers",
+        ...     "scale": "log_odds", "twin": [None, "random:e"], "excess": [0.3, 0.1], "p": [0.01, 0.4]})
+        >>> slope_title(rows, "sid", "a vs b")
+        'a slope is shown for e, but none beyond its untrained twin’s'
+    """
+    rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
+    rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].str.startswith("random:")]
+    name = encoder_label(rows["encoder"].iloc[0])
+    alone, beside = (bool((rows.loc[twin, "p"] < 0.05).any()) for twin in (rows["twin"].isna(), rows["twin"].notna()))
+    if not rows["twin"].notna().any():
+        return f"{'a' if alone else 'no'} slope is shown for {name}"
+    if alone and beside:
+        return f"a slope is shown for {name}, and beyond its untrained twin’s"
+    if alone or beside:
+        first, second = ("a", "but none") if alone else ("no", "but one")
+        return f"{first} slope is shown for {name}, {second} beyond its untrained twin’s"
+    return f"no slope is shown for {name}, nor any beyond its untrained twin’s"
+
+
 def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
     """What the three scales say of one task, one contrast and one encoder, in a few words.
 
