@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m bench.ablations FOLDER [NAME ...]
 
-Every training hears the same speech for as many steps; one takes about half an hour of a core. What is finished is not
+Most hear 39 hours, an hour or so of a core each; three are longer. What is finished is not
 done again, and what was stopped goes on. The figures are gathered in FOLDER/ablations.csv, a row for each layer.
 """
 
@@ -23,34 +23,40 @@ from fairlib.training.pretraining import train_encoder
 from fairlib.training.recipe import RECIPES, Recipe
 from fairlib.training.speech import prepare_speech
 
-STEPS = 4000
+STEPS = 1100  # of 128 s, 39 hours of speech
 
-SHORT_CONTEXT = {"model.num_conv_pos_embeddings": 5}
-NARROW_DEEP = {"model.num_hidden_layers": 12, "model.hidden_size": 144, "model.intermediate_size": 576}
-DEEP = {"model.num_hidden_layers": 12}
+BATCHES = {"batches.seconds": 128, "schedule.warm_up_steps": 110}
+SHORT_CONTEXT = BATCHES | {"model.num_conv_pos_embeddings": 5}
+DEEP = SHORT_CONTEXT | {"model.num_hidden_layers": 12, "model.hidden_size": 144, "model.intermediate_size": 576}
+SECOND = {"targets.features": "pocket-hubert", "targets.layer": "4"}
+MANY = DEEP | SECOND | {"targets.clusters": 500}
 FADING = {"targets.unmasked_weight_end": 0.0}
-THIRD = {"targets.features": "pocket-hubert", "targets.layer": "4", "targets.clusters": 500}
-FASTER_AND_SLOWER = {"augmentation.share": 0.5, "augmentation.speeds": (0.85, 0.9, 1.1, 1.2, 1.3)}
+FEW_CHANNELS = {"model.conv_dim": [16, 16, 32, 32, 64, 64, 128]}
+NORMS_AFTER = {"model.do_stable_layer_norm": False, "schedule.learning_rate": 1e-3}
+WIDE = SHORT_CONTEXT | SECOND | {"model.num_hidden_layers": 12, "schedule.warm_up_steps": 450, "schedule.steps": 4500}
+MIXED = {"family": "wavlm", "mixing.share": 0.2, "mixing.noise_share": 0.1}
 OWN_TEACHER = {
     "family": "data2vec", "targets": None, "schedule.learning_rate": 1e-3,
     "distillation.top_blocks": 6, "distillation.decay_start": 0.99, "distillation.decay_end": 0.999,
     "distillation.decay_rise": 0.3, "distillation.convolutions": "pocket-hubert-it1",
 }  # fmt: skip
 
-# By name, what is changed of pocket-hubert's recipe; dots lead into its parts, None takes a part away.
+# By name, what is changed of pocket-hubert's recipe; dots lead into its parts, None takes a part away. Those published
+# (`fairlib/assets/ablations.csv`) were trained on one H200, in half precision.
 ABLATIONS: dict[str, dict] = {
-    "as shipped": {},
-    "kernel of 5": SHORT_CONTEXT,
-    "kernel of 5, unmasked fade": SHORT_CONTEXT | FADING,
-    "12 x 144, kernel of 5": SHORT_CONTEXT | NARROW_DEEP,
-    "12 x 192, kernel of 5": SHORT_CONTEXT | DEEP,
-    "12 x 144, kernel of 5, unmasked fade": SHORT_CONTEXT | NARROW_DEEP | FADING,
-    "12 x 144, kernel of 5, 500 clusters of the second iteration": SHORT_CONTEXT | NARROW_DEEP | THIRD,
-    "12 x 144, kernel of 5, four batches a step": SHORT_CONTEXT | NARROW_DEEP | {"batches.per_step": 4},
-    "12 x 144, kernel of 5, speeds": SHORT_CONTEXT | NARROW_DEEP | FASTER_AND_SLOWER,
-    "12 x 144, kernel of 5, own teacher": SHORT_CONTEXT | NARROW_DEEP | OWN_TEACHER,
-    "12 x 144, kernel of 5, longer masks": SHORT_CONTEXT | NARROW_DEEP | {"batches.mask_span": 20},
-    "12 x 144, kernel of 5, half the learning rate": SHORT_CONTEXT | NARROW_DEEP | {"schedule.learning_rate": 1e-3},
+    "first edition's recipe: 6 × 192, kernel of 32": BATCHES,
+    "6 × 192, kernel of 5": SHORT_CONTEXT,
+    "12 × 144, kernel of 5, clusters of the second iteration": DEEP | SECOND,
+    "12 × 144, kernel of 5, 500 of these clusters": MANY,
+    "12 × 144, kernel of 5, 500 clusters, weight of unmasked frames falling to 0": MANY | FADING,
+    "12 × 144, kernel of 5, 500 clusters, half the channels in the convolutions": MANY | FEW_CHANNELS,
+    "12 × 144, kernel of 5, 500 clusters, norms after the blocks, half the learning rate": MANY | NORMS_AFTER,
+    "12 × 144, kernel of 5, 500 clusters, the last three together": MANY | NORMS_AFTER | FADING | FEW_CHANNELS,
+    "12 × 192, kernel of 5, clusters of the second iteration": WIDE,
+    "12 × 192, kernel of 5, as WavLM: relative positions, mixed speech": WIDE
+    | MIXED
+    | {"schedule.steps": 2000, "schedule.warm_up_steps": 200},
+    "12 × 192, kernel of 5, data2vec: own teacher, trained convolutions, half the learning rate": WIDE | OWN_TEACHER,
 }
 
 
@@ -62,7 +68,7 @@ def changed(changes: dict, steps: int = STEPS) -> Recipe:
         (12, 'data2vec')
     """
     recipe = tomllib.loads((RECIPES / "pocket-hubert.toml").read_text())
-    for name, value in (changes | {"schedule.steps": steps}).items():
+    for name, value in ({"schedule.steps": steps} | changes).items():
         *parts, last = name.split(".")
         place = recipe
         for part in parts:
@@ -82,7 +88,8 @@ def measured(name: str, folder: Path) -> pd.DataFrame:
         said = json.dumps(recipe.targets.model_dump() if recipe.targets else None, sort_keys=True)
         shared = folder / f"speech-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
         encoder = train_encoder(recipe, prepare_speech(recipe, shared), own)
-        write_text(table, yardstick(load_encoder(str(encoder), device="cpu").layers_of).to_csv(index=False))
+        loaded = load_encoder(str(encoder))
+        write_text(table, yardstick(loaded.layers_of, loaded.device).to_csv(index=False))
     log = pd.read_csv(own / "training.csv").iloc[-1]
     told = {"hours_heard": log["hours_heard"], "masked_accuracy": log.get("masked_accuracy")}
     return pd.read_csv(table).assign(ablation=name, **told)

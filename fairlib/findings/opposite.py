@@ -40,9 +40,8 @@ def families_together(corpus: str, by: str) -> pd.DataFrame:
 def primary(slopes: pd.DataFrame, task: str, contrast: str) -> pd.DataFrame:
     """The rows that `RULE` judges, by scale: of all layers, the twin subtracted where the table has that."""
     rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
-    return rows.loc[
-        rows.groupby("scale")["twin"].transform(lambda twins: twins.notna() | twins.isna().all())
-    ].set_index("scale")
+    beside = rows["twin"].notna()
+    return (rows[beside] if beside.any() else rows).set_index("scale")
 
 
 def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:

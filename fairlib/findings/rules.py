@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import date
+from math import exp
 
 from fairlib.files import ASSETS
 
@@ -25,7 +26,7 @@ def rule(name: str) -> str:
         '23 November 2026; written before its results were seen.'
     """
     written = _WRITTEN[name]
-    text = written["rule"].format(**NUMBERS)
+    text = written["rule"].format(**NUMBERS, least_ratio=exp(-MARGIN), most_ratio=exp(MARGIN))
     if written.get("people_counted", True):
         text += f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
     since = "" if written["first"] == written["written"] else f", changed from one of {_day(written['first'])}"

@@ -21,10 +21,7 @@ from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
 
-NEGLIGIBLE, LARGE = (
-    NUMBERS["negligible"],
-    NUMBERS["large"],
-)  # the usual marks of balance (Austin 2009; Rubin 2001), in deviations between speakers
+NEGLIGIBLE, LARGE = NUMBERS["negligible"], NUMBERS["large"]
 ALIKE_CLAIM = claim("alike")
 ALIKE_CRITERION = rule("alike")
 _MEASURED = {

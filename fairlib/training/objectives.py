@@ -74,7 +74,7 @@ class Contrastive(torch.nn.Module):
         self.model.set_gumbel_temperature(task.gumbel_start * (task.gumbel_end / task.gumbel_start) ** progress)
         convolved = self.encoder.feature_extractor(audio)
         context = self.model.project_hid(in_context(self.encoder, convolved, mask))
-        codes, perplexity = self.model.quantizer(self.encoder.feature_projection(convolved.transpose(1, 2))[1])
+        codes, perplexity = self.model.quantizer(self.encoder.feature_projection.layer_norm(convolved.transpose(1, 2)))
         codes = normalize(self.model.project_q(codes.to(context.dtype)).float(), dim=-1)
         context = normalize(context.float(), dim=-1)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from bench.ablations import ABLATIONS, changed
+from fairlib.findings.layers import ablations_table
 from fairlib.training.recipe import read_recipe
 
 
@@ -13,3 +14,12 @@ def test_an_ablation_is_a_recipe_that_changes_what_it_names(name):
     named = {change.split(".")[0] for change in ABLATIONS[name]} | {"schedule"}
     assert {part for part in mine | shipped if mine.get(part) != shipped.get(part)} <= named
     assert len(set(map(str, map(changed, ABLATIONS.values())))) == len(ABLATIONS)
+
+
+def test_what_is_published_can_be_trained_again():
+    published = ablations_table()["training"].tolist()
+    assert published == list(ABLATIONS)
+    hours = ablations_table()["parameters, heard"].str.extract(r"(\d+) hours")[0].astype(float)
+    for name, heard in zip(published, hours, strict=True):
+        recipe = changed(ABLATIONS[name])
+        assert recipe.schedule.steps * recipe.batches.seconds / 3600 == pytest.approx(heard, abs=1)
