@@ -235,8 +235,9 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
 # So we trained others for a short while, each with something changed, and measured all of them alike, on people whom none
 # had heard, before any gap was looked at.
 # An encoder's layers should lie so far apart: the best block {glue:text}`gate_layer` points of phone error below layer `0`,
-# {glue:text}`gate_logmel` below log-mel of the same context (100 ms), and the error spread over {glue:text}`gate_span` in
-# log odds.
+# {glue:text}`gate_logmel` below log-mel of 100 ms, the context of a kernel of 5, and the error spread over
+# {glue:text}`gate_span` in log odds.
+# In brackets stands the layer.
 #
 # None got there; the one as WavLM, with relative positions and mixed speech, came nearest.
 # A kernel of 5 frames in place of 32, so that layer `0` hears 100 ms and not 640, makes the first layer worse, and after
@@ -247,7 +248,9 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
 # of these encoders were not looked at.
 
 # %% tags=["remove-input"]
-charts.table(ablations_table(), "Short trainings in batches of 128 s, on a GPU in half precision: how far their layers lie apart")
+charts.table(
+    ablations_table(), "Short trainings in batches of 128 s, on a GPU in half precision: how far their layers lie apart"
+)
 
 # %% tags=["remove-input", "remove-output"]
 glue("gate_layer", f"{GATE['below layer 0']:.0f}")

@@ -195,20 +195,20 @@ def ablations_table() -> pd.DataFrame:
     for name, mine in table[table["training"] != "log-mel"].groupby("training", sort=False):
         of_layer = mine.set_index("layer")
         blocks = of_layer.drop(index=["cnn", "0"])
-        size = f"{mine['parameters'].iloc[0] / 1e6:.1f} million\n{mine['hours_heard'].iloc[0]:.0f} hours"
-        row = {"training": name, "parameters, heard": size}
+        size = f"{mine['parameters'].iloc[0] / 1e6:.1f} million parameters, {mine['hours_heard'].iloc[0]:.0f} hours"
+        row = {"training": f"{name}\n{size}"}
         for corpus in ("librispeech", "speechocean762"):
             errors = 100 * of_layer[f"phones_{corpus}"]
             best, first = str(blocks[f"phones_{corpus}"].idxmin()), errors["0"]
             below = 100 - errors[best] / mel[f"phones_{corpus}"]
-            row[f"phones, {corpus}: layer 0, best block"] = (
-                f"{first:.1f}, {errors[best]:.1f} (layer {best})\n"
-                f"{first - errors[best]:.1f} points, {below:.0f} % below log-mel"
+            row[f"% wrong phones, {corpus}: layer 0, best block"] = (
+                f"{first:.1f}, {errors[best]:.1f} ({best})\n"
+                f"{abs(below):.0f} % {'below' if below > 0 else 'above'} log-mel"
             )
         best = of_layer["speakers"].idxmin()
-        row["speakers: best layer"] = f"{100 * of_layer.loc[best, 'speakers']:.1f}\n(layer {best})"
+        row["% wrong speakers: best layer"] = f"{100 * of_layer.loc[best, 'speakers']:.1f} ({best})"
         spans = [float(np.ptp(logit(of_layer[column]))) for column in ("phones_librispeech", "speakers")]
-        row["span, log odds: phones, speakers"] = f"{spans[0]:.2f}, {spans[1]:.2f}"
+        row["span, log odds"] = f"{spans[0]:.2f} phones\n{spans[1]:.2f} speakers"
         rows.append(row)
     return pd.DataFrame(rows)
 

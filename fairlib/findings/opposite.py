@@ -59,6 +59,7 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
         alone = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].iloc[0]
         twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
         measured += f" less that of the untrained twin; by itself it is {_told(alone)}, the twin's {twin}"
+    measured += _without_cnn(slopes, row)
     side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
     towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
     shown = row["p"] < 0.05
@@ -97,6 +98,18 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     return of_people(found, rows, str(row["by"]), contrast)
 
 
+def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> str:
+    """The same slope of the layers above the convolutions, where it is shown: what the verdict does not rest on."""
+    same = (slopes["layers"] == WITHOUT_CNN) & (slopes["scale"] == "log_odds")
+    for name in ("encoder", "task", "contrast"):
+        same &= slopes[name] == row[name]
+    rows = slopes[same & (slopes["twin"].isna() if not isinstance(row["twin"], str) else slopes["twin"] == row["twin"])]
+    if rows.empty or not rows["p"].iloc[0] < 0.05:
+        return ""
+    other = rows.iloc[0]
+    return f"; without cnn it is {_told(other)}, over layers whose errors span {other['error_span']:.2f} in log odds"
+
+
 def _told(row: pd.Series) -> str:
     return f"{interval(row['excess'], row['excess_low'], row['excess_high'])} (p {p_value(row['p'])})"
 
@@ -124,20 +137,20 @@ def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         >>> rows = pd.DataFrame({"encoder": "e", "task": "sid", "contrast": "a vs b", "layers": "all layers",
         ...     "scale": "log_odds", "twin": [None, "random:e"], "excess": [0.3, 0.1], "p": [0.01, 0.4]})
         >>> slope_title(rows, "sid", "a vs b")
-        'a slope is shown for e, but none beyond its untrained twin’s'
+        'over all layers a slope is shown for e, but none beyond its untrained twin’s'
     """
     rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
     rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].str.startswith("random:")]
     name = encoder_label(rows["encoder"].iloc[0])
     alone, beside = (bool((rows.loc[twin, "p"] < 0.05).any()) for twin in (rows["twin"].isna(), rows["twin"].notna()))
     if not rows["twin"].notna().any():
-        return f"{'a' if alone else 'no'} slope is shown for {name}"
+        return f"over all layers {'a' if alone else 'no'} slope is shown for {name}"
     if alone and beside:
-        return f"a slope is shown for {name}, and beyond its untrained twin’s"
+        return f"over all layers a slope is shown for {name}, and beyond its untrained twin’s"
     if alone or beside:
         first, second = ("a", "but none") if alone else ("no", "but one")
-        return f"{first} slope is shown for {name}, {second} beyond its untrained twin’s"
-    return f"no slope is shown for {name}, nor any beyond its untrained twin’s"
+        return f"over all layers {first} slope is shown for {name}, {second} beyond its untrained twin’s"
+    return f"over all layers no slope is shown for {name}, nor any beyond its untrained twin’s"
 
 
 def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
