@@ -340,7 +340,7 @@ glue("ours_rises", percent(value("association", "slope, as planted", "log_odds",
 # {glue:text}`usual_difference` of studies.
 # The test of this book does so in {glue:text}`ours_difference`, and finds a bias that rises with error in
 # {glue:text}`ours_rises` of studies on the log odds scale.
-# Among the real people, where nothing is planted, it should find something in 5 % of studies: in speaker identification
+# Among the real people, where nothing is planted, it should find something in one study of twenty: in speaker identification
 # it does so in {glue:text}`alarms_speakers`, in characters in up to {glue:text}`alarms_characters`, a little too often.
 #
 # ## Sixth trap: too few people to say anything
