@@ -4,9 +4,10 @@
 
 For every layer: linear phone error on people whom no recipe has heard (LibriSpeech's seven, speechocean762's test
 half), speaker identification error on speechocean762, and how like the layers are (linear CKA). Beside it stands
-log-mel with the context of 100, 340 and 660 ms, as an encoder's layer 0 has it. Everything is measured on fixed samples
-of utterances, so that encoders can be compared, and takes about five minutes of a core for each; it is meant to be
-quick, and its errors are a little above those of the published probes, which train on all of the speech.
+log-mel with 25, 105, 345 and 645 ms of context, of which one is near what an encoder's layer 0 hears. Everything is
+measured on fixed samples of utterances, so that encoders can be compared, and takes about five minutes of a core for
+each; it is meant to be quick, and its errors are a little above those of the published probes, which train on all of
+the speech.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.fft import dct
 from scipy.special import logit
 
 from fairlib import load_corpus, load_encoder
 from fairlib.corpora import halves
-from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.encoders.checkpoints import LOGMEL_AROUND
 from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import BATCH_SECONDS, length_batches, reader
 from fairlib.files import write_text
@@ -35,7 +35,7 @@ from fairlib.probes.splits import held_out
 
 # Utterances of the training and of the test half whose phones are classified; of speechocean762 all are identified.
 SAMPLES = {"librispeech": (450, 1000), "speechocean762": (1200, 1200)}
-CONTEXTS_MS = (100, 340, 660)
+LADDER = tuple(LOGMEL_AROUND)
 _KEPT_FRAMES = 8000  # for CKA
 
 Layers = Callable[[list[np.ndarray]], dict[str, list[np.ndarray]]]
@@ -125,26 +125,6 @@ def cka(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one.T @ other) ** 2 / (np.linalg.norm(one.T @ one) * np.linalg.norm(other.T @ other)))
 
 
-def context_logmel(context_ms: int, coefficients: int = 8) -> Layers:
-    """Log-mel around the centre of each encoder frame: the first cosine coefficients over time of each mel band."""
-    from torchaudio.transforms import MelSpectrogram
-
-    mel = MelSpectrogram(SAMPLE_RATE, n_fft=512, win_length=400, hop_length=160, n_mels=80)
-    wide = max(1, round(context_ms / 20))  # steps of 10 ms to either side
-
-    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
-        result = []
-        for audio in utterances:
-            log = (mel(torch.from_numpy(audio)) + 1e-6).log().numpy().T
-            centres = np.round((320 * np.arange(max(0, (len(audio) - 400) // 320 + 1)) + 200) / 160).astype(int)
-            around = np.clip(centres[:, None] + np.arange(-wide, wide + 1), 0, len(log) - 1)
-            spectrum = dct(log[around], axis=1, norm="ortho")[:, : min(coefficients, 2 * wide + 1)]
-            result.append(spectrum.reshape(len(centres), -1).astype(np.float32))
-        return {f"logmel-{context_ms}ms": result}
-
-    return layers_of
-
-
 def gate(table: pd.DataFrame, context: float, corpus: str) -> dict[str, float | str]:
     """The gate's figures of one encoder on one corpus.
 
@@ -172,9 +152,12 @@ def main() -> None:
     chosen = arguments.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     for name in chosen.encoders:
-        label = Path(name).parent.name if Path(name).is_dir() else name
+        folder = Path(name)  # of a run, NAME/encoder; or an encoder's own
+        label = name if not folder.is_dir() else folder.parent.name if folder.name == "encoder" else folder.name
         if name == "logmel":
-            parts = [yardstick(context_logmel(ms)) for ms in CONTEXTS_MS]
+            parts = [
+                yardstick(load_encoder(step, device=best_device()).layers_of).assign(layer=step) for step in LADDER
+            ]
             table = pd.concat(parts, ignore_index=True).filter(regex="^(?!cka_)")
         else:
             encoder = load_encoder(name, device=best_device())
@@ -185,9 +168,9 @@ def main() -> None:
         if name != "logmel" and controls.exists():
             logmel = pd.read_csv(controls).set_index("layer")
             for corpus in SAMPLES:
-                for ms in CONTEXTS_MS:
-                    figures = gate(table, logmel.loc[f"logmel-{ms}ms", f"phones_{corpus}"], corpus)
-                    print(corpus, f"against log-mel of {ms} ms:", json.dumps(figures), flush=True)
+                for step in LADDER:
+                    figures = gate(table, logmel.loc[step, f"phones_{corpus}"], corpus)
+                    print(corpus, f"against {step}:", json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _METHODS = {
     "wavlm": "WavLM (Chen et al. 2022): masked prediction of clusters, with speech or noise mixed in",
     "wav2vec2": "wav2vec 2.0 (Baevski et al. 2020): a contrastive task against a learnt codebook",
 }
+_NETWORKS = {"wavlm": "WavLM's, with relative positions"}
 _UNITS = ("phone", "char", "speaker")
 
 
@@ -90,6 +91,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
     seed = "" if recipe["seed"] == 0 else f" --seed {recipe['seed']}"
     return [
         ("method", _METHODS[recipe["family"]]),
+        *([("network", _NETWORKS[recipe["network"]])] if recipe.get("network") else []),
         ("targets", task),
         ("speech", f"{record['hours_of_speech']} hours: " + "; ".join(_part(part) for part in recipe["data"])),
         ("not heard", _not_heard({part["corpus"] for part in recipe["data"]})),

@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairlib.encoders.checkpoints import CHECKPOINTS, HUB_ID, SUPPORTED, EncoderError, _place, encoder_folder, read_json
+from fairlib.encoders.checkpoints import (
+    CHECKPOINTS,
+    HUB_ID,
+    LOGMEL_AROUND,
+    SUPPORTED,
+    EncoderError,
+    _place,
+    encoder_folder,
+    read_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +77,7 @@ def encoder_layers(name: str) -> tuple[str, ...] | None:
         >>> encoder_layers("random:pocket-hubert")
         ('cnn', '0', '1', '2', '3', '4', '5', '6')
     """
-    if name == "logmel":
+    if name == "logmel" or name in LOGMEL_AROUND:
         return ("logmel",)
     config = configuration(name) or {}
     blocks = config.get("encoder_layers" if config.get("model_type") == "whisper" else "num_hidden_layers")

@@ -17,6 +17,10 @@ SHIPPED = ASSETS / "encoders"
 CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders along pretraining
 RANDOM_SEED = 0
 LOGMEL = {"mels": 80, "window_s": 0.025, "step_s": 0.010, "stacked": 2, "floor": 1e-6}
+# Log-mel on the encoders' own frames, with what lies around each: steps of 10 ms to either side, by name. The name says
+# how much speech a frame sees: 25 ms as the convolutions do, up to what a positional convolution of 32 frames adds.
+LOGMEL_AROUND = {"logmel-25ms": 0, "logmel-105ms": 4, "logmel-345ms": 16, "logmel-645ms": 31}
+LOGMEL_COSINES = 8  # of the course over time of each mel band
 
 
 # Padding reaches these encoders' transformers only through a mask that they obey everywhere, so that a batch gives the
@@ -67,7 +71,7 @@ def encoder_folder(name: str, weights: bool = True) -> Path:
             model_family(folder)  # says what is amiss
         return folder
     if not HUB_ID.fullmatch(name) or name.startswith("."):
-        known = [*shipped_encoders(), "logmel"]
+        known = [*shipped_encoders(), "logmel", *LOGMEL_AROUND]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise EncoderError(
@@ -174,6 +178,10 @@ def encoder_fingerprint(name: str) -> str:
     digest = hashlib.sha256()
     if name == "logmel":
         digest.update(json.dumps(LOGMEL, sort_keys=True).encode())
+        return digest.hexdigest()
+    if name in LOGMEL_AROUND:
+        said = LOGMEL | {"around": LOGMEL_AROUND[name], "cosines": LOGMEL_COSINES}
+        digest.update(json.dumps(said, sort_keys=True).encode())
         return digest.hexdigest()
     untrained = name.startswith("random:")
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairlib.corpora.audio import SAMPLE_RATE
-from fairlib.encoders.checkpoints import BATCHED, LOGMEL, EncoderError, preprocessing
+from fairlib.encoders.checkpoints import BATCHED, LOGMEL, LOGMEL_COSINES, EncoderError, preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -221,6 +221,39 @@ def logmel(device: str):
             log = (mel(torch.from_numpy(audio).to(device)) + LOGMEL["floor"]).log().T
             pairs = len(log) // LOGMEL["stacked"]
             frames.append(log[: pairs * LOGMEL["stacked"]].reshape(pairs, -1))
+        return {"logmel": frames}
+
+    return layers_of
+
+
+def logmel_around(steps: int, device: str):
+    """Log-mel on the encoders' own frames, with its course over ``steps`` of 10 ms to either side: the first cosine
+    coefficients over time of each mel band. Frame i is centred where an encoder's is, on sample ``320 i + 200``."""
+    import torch
+    from scipy.fft import dct
+    from torchaudio.transforms import MelSpectrogram
+
+    hop, window, transform = round(LOGMEL["step_s"] * SAMPLE_RATE), round(LOGMEL["window_s"] * SAMPLE_RATE), 512
+    mel = MelSpectrogram(
+        SAMPLE_RATE, n_fft=transform, win_length=window, hop_length=hop, n_mels=LOGMEL["mels"], center=False
+    ).to(device)
+    basis = dct(np.eye(2 * steps + 1), axis=0, norm="ortho")[:LOGMEL_COSINES]
+    basis = torch.from_numpy(basis.astype(np.float32)).to(device)
+    ahead = (transform - window) // 2
+
+    @torch.inference_mode()
+    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+        frames = []
+        for audio in utterances:
+            count = max(0, (len(audio) - window) // (2 * hop) + 1)
+            if not count:
+                frames.append(torch.empty(0, LOGMEL["mels"] * len(basis), device=device))
+                continue
+            padded = torch.nn.functional.pad(torch.from_numpy(audio).to(device), (ahead, transform))
+            log = (mel(padded)[:, : (len(audio) - window) // hop + 1] + LOGMEL["floor"]).log()
+            around = torch.arange(-steps, steps + 1, device=device) + 2 * torch.arange(count, device=device)[:, None]
+            course = log[:, around.clamp(0, log.shape[1] - 1)]  # [mels, frames, steps]; the ends go on as they are
+            frames.append(torch.einsum("mft,ct->fmc", course, basis).flatten(1))
         return {"logmel": frames}
 
     return layers_of

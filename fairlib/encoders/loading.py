@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairlib.encoders.checkpoints import (
+    LOGMEL_AROUND,
     RANDOM_SEED,
     EncoderError,
     check_folder,
@@ -62,7 +63,8 @@ def load_encoder(
 
     Args:
         name: a shipped encoder (``pocket-hubert``), a folder in the `transformers` format, a hub id
-            (``facebook/hubert-base-ls960``), ``random:<any of these>`` (same architecture, untrained) or ``logmel``.
+            (``facebook/hubert-base-ls960``), ``random:<any of these>`` (same architecture, untrained), ``logmel``, or
+            log-mel with the context of an encoder's layer (``logmel-25ms``, ``-105ms``, ``-345ms``, ``-645ms``).
             Of a checkpoint with adapters for many languages (``facebook/mms-1b-all``) the adapter inside its weights is
             used, and no other is fetched. For another language, load it with transformers
             (``Wav2Vec2ForCTC.from_pretrained(..., target_lang="fra", ignore_mismatched_sizes=True)``), save it with
@@ -94,6 +96,9 @@ def load_encoder(
         raise EncoderError(f"Unknown precision {dtype!r}: choose float32, bfloat16 or float16.")
     if name == "logmel":
         return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", families.logmel(device))
+    if name in LOGMEL_AROUND:
+        around = families.logmel_around(LOGMEL_AROUND[name], device)
+        return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", around)
 
     untrained = name.startswith("random:")
     folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)

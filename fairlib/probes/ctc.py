@@ -32,7 +32,7 @@ def fit_ctc(
     Returns:
         Per layer, the decoded text of each utterance after the first ``training``.
     """
-    frames = StoredFrames(frames) if isinstance(frames, list) else frames
+    frames = StoredFrames(frames).held_on(device) if isinstance(frames, list) else frames
     stride = stride if context else 1
     spelled = [letters(text) for text in texts[:training]]
     alphabet = sorted(set().union(*spelled))
@@ -46,8 +46,8 @@ def fit_ctc(
 
     def scores(rows: list[int], time: int, packed: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         held = torch.from_numpy(lengths[rows]).to(device)
-        batch = _batch(packed, frames.lengths[rows], time, stride, means, scales, half)
-        return stack(batch.to(device, non_blocking=True), held).float(), held
+        packed = [layer.to(device, non_blocking=True) for layer in packed]
+        return stack(_batch(packed, frames.lengths[rows], time, stride, means, scales, half), held).float(), held
 
     batches = _batches(lengths[:training], frames_per_batch(seconds_per_batch, stride))
     passes = max(passes, -(-LEAST_STEPS // len(batches)))
@@ -180,6 +180,8 @@ def ctc_loss(
         >>> loss.exp()  # of the four paths, three spell the character
         tensor([[1.3333]])
     """
+    if logits.is_cuda:
+        return _torch_ctc_loss(logits, targets, lengths, target_lengths)
     steps, classes = logits.shape[2:]
     targets = torch.where(torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None], targets, 0)
     probabilities = logits.softmax(dim=-1).transpose(0, 1)  # [B, L, T, V]
@@ -200,6 +202,19 @@ def ctc_loss(
     occupancy = (occupancy / total.clamp(min=torch.finfo(total.dtype).tiny)).float().transpose(1, 2)
     gradient = torch.where(possible.transpose(1, 2) & ~beyond, probabilities - occupancy, 0)
     return torch.where(possible[:, 0, :, 0], loss, 0).T.float(), gradient.transpose(0, 1)
+
+
+def _torch_ctc_loss(logits, targets, lengths, target_lengths) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by torch, which on a GPU goes through all states at once."""
+    layers, batch = logits.shape[:2]
+    with torch.enable_grad():
+        scores = logits.detach().flatten(0, 1).requires_grad_()
+        loss = functional.ctc_loss(
+            scores.log_softmax(dim=-1).transpose(0, 1), targets.repeat(layers, 1), lengths.repeat(layers),
+            target_lengths.repeat(layers), reduction="none", zero_infinity=True,
+        )  # fmt: skip
+        (gradient,) = torch.autograd.grad(loss.sum(), scores)
+    return loss.detach().view(layers, batch), gradient.view_as(logits)
 
 
 def _forward_backward(probabilities, targets, target_lengths) -> tuple[torch.Tensor, torch.Tensor]:
@@ -299,17 +314,16 @@ def _batch(packed, lengths: np.ndarray, time: int, stride: int, means, scales, d
 
     Each ``stride`` frames are averaged; a rest at the end is completed with its last frame.
     """
-    held = [-(-int(length) // stride) for length in lengths]
-    device = packed[0].device
-    batch = torch.zeros(len(packed), len(held), time, max(len(mean) for mean in means), dtype=dtype, device=device)
+    device, widest = packed[0].device, max(len(mean) for mean in means)
     starts = np.cumsum([0, *lengths[:-1]])
-    completed = [s + np.minimum(np.arange(h * stride), n - 1) for s, h, n in zip(starts, held, lengths)]
-    completed = torch.from_numpy(np.concatenate(completed)).to(device)
+    within = np.minimum(np.arange(time * stride), lengths[:, None] - 1)
+    place = torch.from_numpy(starts[:, None] + within).to(device)
+    inside = torch.from_numpy(np.arange(time) < -(-lengths[:, None] // stride)).to(device)[:, :, None]
+    batch = torch.zeros(len(packed), len(lengths), time, widest, dtype=dtype, device=device)
     for index, layer in enumerate(packed):
-        values = layer[completed].float().view(-1, stride, layer.shape[1]).mean(dim=1) if stride > 1 else layer.float()
-        values = ((values - means[index].to(device)) * scales[index].to(device)).to(dtype)
-        for position, utterance in enumerate(values.split(held)):
-            batch[index, position, : len(utterance), : utterance.shape[1]] = utterance
+        values = layer[place].float().view(len(lengths), time, stride, -1).mean(dim=2)
+        values = (values - means[index].to(device)) * scales[index].to(device)
+        batch[index, :, :, : values.shape[2]] = torch.where(inside, values, 0.0)
     return batch
 
 

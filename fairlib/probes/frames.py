@@ -34,16 +34,26 @@ class StoredFrames:
         self.widths = [layer[0].shape[1] for layer in frames]
         self._frames = [[_stretched(one, to) for one, to in zip(layer, self.lengths)] for layer in frames]
 
+    def held_on(self, device: str) -> StoredFrames:
+        """The same, in the memory of a GPU that has at least twice the room: no batch then waits for the disk."""
+        bytes_held = 2 * int(self.lengths.sum()) * sum(self.widths)
+        if torch.device(device).type == "cuda" and 2 * bytes_held < torch.cuda.mem_get_info(device)[0]:
+            self._frames = [
+                list(torch.from_numpy(np.concatenate(layer)).to(device).split(self.lengths.tolist()))
+                for layer in self._frames
+            ]
+        return self
+
     def batches(self, groups: Sequence[list[int]]) -> Iterator[list[torch.Tensor]]:
         """For each group of rows, each layer's frames of these utterances end to end, ``[sum of T, D]``."""
         for rows in groups:
-            yield [torch.from_numpy(np.concatenate([layer[row] for row in rows])) for layer in self._frames]
+            yield [_end_to_end([layer[row] for row in rows]) for layer in self._frames]
 
     def statistics(self, rows: Sequence[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Mean and deviation of each layer over the frames of ``rows``, ``[D]``."""
         means, deviations = [], []
         for layer in self._frames:
-            sample = np.concatenate([layer[row] for row in rows]).astype(np.float32)
+            sample = _end_to_end([layer[row] for row in rows]).cpu().numpy().astype(np.float32)
             means.append(torch.from_numpy(sample.mean(axis=0)))
             deviations.append(torch.from_numpy(sample.std(axis=0)))
         return means, deviations
@@ -87,6 +97,10 @@ class StreamedFrames:
         means = [one / number for one in sums]
         deviations = [(one / number - mean**2).clamp(min=0).sqrt() for one, mean in zip(squares, means)]
         return [one.float().cpu() for one in means], [one.float().cpu() for one in deviations]
+
+
+def _end_to_end(frames: list) -> torch.Tensor:
+    return torch.cat(frames) if isinstance(frames[0], torch.Tensor) else torch.from_numpy(np.concatenate(frames))
 
 
 def _stretched(frames, to: int):

@@ -27,11 +27,7 @@ class MaskedPrediction(torch.nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        config_class, model_class = {
-            "hubert": (HubertConfig, HubertModel),
-            "wavlm": (WavLMConfig, WavLMModel),
-        }[recipe.family]
-        self.encoder = model_class(_config(config_class, recipe))
+        self.encoder = _network(recipe)
         self.head = torch.nn.Linear(self.encoder.config.hidden_size, recipe.targets.clusters)
         self.targets = recipe.targets
 
@@ -61,6 +57,7 @@ class Contrastive(torch.nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.model = Wav2Vec2ForPreTraining(_config(Wav2Vec2Config, recipe))
+        self.model.wav2vec2 = _network(recipe)
         self.contrast = recipe.contrast
         if self.contrast.convolutions:
             _start_convolutions(self.encoder, self.contrast.convolutions)
@@ -96,6 +93,8 @@ class Contrastive(torch.nn.Module):
         codebook = self.model.config.num_codevectors_per_group * self.model.config.num_codevector_groups
         diversity = (codebook - perplexity) / codebook
         loss = contrastive + task.diversity_weight * diversity
+        if task.feature_penalty:
+            loss = loss + task.feature_penalty * convolved.float().square().mean()
         return loss, {
             "contrastive_loss": contrastive.detach(),
             "masked_accuracy": _mean_where(mask, right),
@@ -112,7 +111,7 @@ class SelfDistillation(torch.nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.encoder = Wav2Vec2Model(_config(Wav2Vec2Config, recipe))
+        self.encoder = _network(recipe)
         self.task = recipe.distillation
         if self.task.top_blocks > self.encoder.config.num_hidden_layers:
             raise RecipeError(
@@ -191,15 +190,27 @@ def _start_convolutions(encoder: torch.nn.Module, name: str) -> None:
         ) from None
 
 
+def _network(recipe: Recipe) -> torch.nn.Module:
+    """The encoder that is trained: its family's own network, or the one that the recipe names."""
+    config_class, model_class = _NETWORKS[recipe.network or recipe.family]
+    return model_class(_config(config_class, recipe))
+
+
 def _config(config_class, recipe: Recipe):
     # Dropout and layer drop guard large models against small data; here the model is the small one.
     no_dropout = dict.fromkeys(
         ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"), 0.0
     )
     config = config_class(**no_dropout, layerdrop=0.0, **recipe.model)
-    if attention(recipe.family):
-        config._attn_implementation = attention(recipe.family)
+    if attention(config.model_type):
+        config._attn_implementation = attention(config.model_type)
     return config
+
+
+_NETWORKS = {
+    "hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel),
+    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model), "data2vec": (Wav2Vec2Config, Wav2Vec2Model),
+}  # fmt: skip
 
 
 OBJECTIVES = {

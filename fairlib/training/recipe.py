@@ -68,6 +68,7 @@ class Contrast(_Part):
     negatives: int = Field(gt=0)
     temperature: float = Field(gt=0)
     diversity_weight: float = Field(ge=0)
+    feature_penalty: float = Field(default=0.0, ge=0)  # on the mean square of what the convolutions give
     convolutions: str | None = None  # encoder from which the convolutions start
     gumbel_start: float = Field(gt=0)
     gumbel_end: float = Field(gt=0)
@@ -103,7 +104,8 @@ class Augmentation(_Part):
 
 class Recipe(_Part):
     name: str
-    family: Literal["hubert", "wavlm", "wav2vec2", "data2vec"]
+    family: Literal["hubert", "wavlm", "wav2vec2", "data2vec"]  # whose task it is
+    network: Literal["hubert", "wavlm", "wav2vec2"] | None = None  # whose network; the family's own by default
     seed: int = Field(ge=0)
     data: list[Data] = Field(min_length=1)
     targets: Targets | None = None

@@ -127,6 +127,34 @@ def test_each_family_learns_and_loads_anywhere(recipe, family, least, tmp_path):
     assert set(layers) == {"cnn", "0", "1", "2"}
 
 
+@pytest.mark.parametrize("family", ["hubert", "wav2vec2", "data2vec"])
+def test_a_task_can_be_learnt_in_another_familys_network(recipe, family, tmp_path):
+    path = recipe(family, steps=3)
+    text = (
+        path.read_text().replace("seed = 3", 'seed = 3\nnetwork = "wavlm"').replace("embeddings = 16", "embeddings = 1")
+    )
+    path.write_text(text.replace("embedding_groups = 2", 'embedding_groups = 1\nfeat_extract_norm = "layer"'))
+    folder = pretrain(path, tmp_path / "run")
+    assert AutoModel.from_pretrained(folder).config.model_type == "wavlm"
+    speech = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    changed = np.concatenate([speech[:8000], speech[:8000]])
+    one, other = (load_encoder(str(folder), device="cpu").layers_of([audio]) for audio in (speech, changed))
+    # Its positional convolution is one frame wide: what comes later reaches the blocks, but not layer 0.
+    torch.testing.assert_close(one["0"][0][:20], other["0"][0][:20])
+    assert not torch.allclose(one["1"][0][:20], other["1"][0][:20])
+
+
+def test_wav2vec2_can_be_kept_from_loud_convolutions(recipe, tmp_path):
+    sizes = {}
+    for penalty in (0.0, 1.0):
+        path = recipe("wav2vec2", steps=60)
+        path.write_text(path.read_text().replace("negatives = 10", f"negatives = 10\nfeature_penalty = {penalty}"))
+        encoder = load_encoder(str(pretrain(path, tmp_path / str(penalty))), device="cpu")
+        speech = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+        sizes[penalty] = float(encoder.layers_of([speech])["cnn"][0].square().mean())
+    assert sizes[1.0] < sizes[0.0] / 2
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stopping_and_resuming_changes_no_weight(recipe, family, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 8)
