@@ -234,8 +234,10 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 # The rules are those from the top of the page.
 
 # %% tags=["hide-input"]
+in_context = [encoder, *findings.controls_in_context(encoder)]
 in_phones = questions.ask(
-    {"phone": lambda: [fairlib.probe_phones(name, corpus, force=force and name == encoder) for name in names]}, by=group
+    {"phone": lambda: [fairlib.probe_phones(name, corpus, force=force and name == encoder) for name in in_context]},
+    by=group,
 )
 # The same groups as in characters, or none: what is compared must not change within a page.
 phones = in_phones.outcomes.get("phone")
@@ -249,7 +251,7 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
     phone_whose = findings.whose_gap(phone_bias, phone_differences, encoder, contrast)
     display(
         charts.bias_by_layer(
-            phone_bias,
+            phone_bias[phone_bias["encoder"].isin(names)],
             contrast=contrast,
             title=f"In phones, {sentences.gap_title(phone_bias, encoder, contrast)[0].lower()}{sentences.gap_title(phone_bias, encoder, contrast)[1:]}",
             description=sentences.describe_gaps(phone_bias, encoder, contrast),
@@ -263,8 +265,20 @@ else:
     phone_whose = findings.not_asked(findings.WHOSE_CLAIM, findings.WHOSE_CRITERION, why)
     display(Markdown(words.plain(phone_begins.sentence)))
 
+# %% [markdown]
+# Log-mel stands in several widths, because context alone makes phones easier.
+# A frame of plain log-mel hears 35 ms; what a convolution or a block hears may be far more.
+# So each layer is judged against the log-mel that hears as much as it does, and a block, which hears the whole utterance,
+# against the widest:
+
+# %% tags=["remove-input"]
+if phones is not None:
+    ladder = findings.ladder_table(phones, phone_bias, contrast)
+    display(charts.table(ladder, "Phones from log-mel that hears more and more, with 95 % intervals"))
+
 # %% tags=["hide-input"]
 if phones is not None:
+    phone_errors = phone_errors[phone_errors["encoder"].isin(names)]
     display(
         charts.error_by_layer(
             phone_errors,

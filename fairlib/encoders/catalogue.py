@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,42 @@ def encoder_layers(name: str) -> tuple[str, ...] | None:
         return None
     first = () if config["model_type"] == "wav2vec2-bert" else ("cnn",)
     return (*first, *(str(number) for number in range(blocks + 1)))
+
+
+def hears_ms(name: str, layer: str) -> float | None:
+    """How much speech a frame of a layer is made from, in milliseconds; None where it is not known.
+
+    The convolutions hear a stretch of fixed length, and a positional convolution before the blocks widens it for layer
+    ``0``. A block hears the whole utterance.
+
+    Example:
+        >>> [hears_ms("pocket-hubert", layer) for layer in ("cnn", "0", "1")]
+        [25.0, 645.0, inf]
+    """
+    config = configuration(name) or {}
+    if not {"conv_kernel", "conv_stride", "num_conv_pos_embeddings"} <= set(config):
+        return None
+    samples, step = 1, 1
+    for kernel, stride in zip(config["conv_kernel"], config["conv_stride"]):
+        samples += (kernel - 1) * step
+        step *= stride
+    if layer == "0":
+        samples += (config["num_conv_pos_embeddings"] - 1) * step
+    return samples / 16 if layer in ("cnn", "0") else math.inf
+
+
+def logmel_as_wide(name: str, layer: str) -> str:
+    """The log-mel that hears as much speech in a frame as a layer does, or the widest one.
+
+    Example:
+        >>> [logmel_as_wide("pocket-hubert", layer) for layer in ("cnn", "0", "6")], logmel_as_wide("mine", "0")
+        (['logmel-25ms', 'logmel-645ms', 'logmel-645ms'], 'logmel')
+    """
+    heard = hears_ms(name, layer)
+    if heard is None:
+        return "logmel"
+    wide = [control for control, steps in LOGMEL_AROUND.items() if 25 + 20 * steps >= heard]
+    return wide[0] if wide else list(LOGMEL_AROUND)[-1]
 
 
 def configuration(name: str) -> dict | None:

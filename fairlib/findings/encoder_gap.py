@@ -139,24 +139,24 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
             "inconclusive",
             f"With no gap shown in {name}, there is none to trace to the encoder or to the signal.",
         )
-    mel = gaps(bias, "logmel", contrast).iloc[0]
     twin = gaps(bias, twin_name, contrast).set_index("layer")
     of_scale = {
         scale: differences[(differences["contrast"] == contrast) & (differences["scale"] == scale)]
         for scale in ("log_odds", "difference")
     }
     apart = of_scale["log_odds"]
+    mel = _signal(bias, apart, contrast)
     where = _against_controls(rows, mel, twin, apart, twin_name)
     in_points = _in_points(bias, encoder, contrast, of_scale["difference"], twin_name)
     # Each encoder's gap, and how much the gaps differ: the verdict rests on both.
-    evidence = pd.concat([rows, mel.to_frame().T, twin.reset_index(), apart])
+    evidence = pd.concat([rows, mel.drop_duplicates("encoder"), twin.reset_index(), apart])
     side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
-    beside = apart[apart["encoder_b"] == "logmel"]
+    beside = apart[apart["encoder_b"].isin(mel["encoder"])]
     # Of two that err alike on everybody there is no interval.
     most = beside["high"].fillna(beside["estimate"]) if side > 0 else -beside["low"].fillna(beside["estimate"])
     if where["above both"]:
         verdict = "supported"
-    elif mel["biased"] and np.sign(mel["estimate"]) == side and (most < MARGIN).all():
+    elif mel["biased"].all() and (np.sign(mel["estimate"]) == side).all() and (most < MARGIN).all():
         verdict = "depends on the scale" if in_points["above log-mel"] else "contradicted"
     else:
         verdict = "depends on the scale" if in_points["above both"] else "inconclusive"
@@ -171,23 +171,32 @@ def _in_points(bias: pd.DataFrame, encoder: str, contrast: str, apart: pd.DataFr
     """As `_against_controls`, of the gap as a difference between error rates."""
     if apart.empty:
         return {"above log-mel": [], "above twin": [], "above both": []}
-    mel = gaps(bias, "logmel", contrast, "difference").iloc[0]
+    mel = _signal(bias, apart, contrast, "difference")
     twin = gaps(bias, twin_name, contrast, "difference").set_index("layer")
     rows = gaps(bias, encoder, contrast, "difference")
     return _against_controls(rows, mel, twin, apart, twin_name)
 
 
+def _signal(bias: pd.DataFrame, apart: pd.DataFrame, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
+    """By layer, the gap of the log-mel that it is compared with."""
+    spectrograms = apart[apart["encoder_b"].str.startswith("logmel")]
+    of_layer = dict(zip(spectrograms["layer"], spectrograms["encoder_b"])) or {"": "logmel"}
+    rows = [gaps(bias, control, contrast, scale).iloc[0] for control in of_layer.values()]
+    return pd.DataFrame(rows, index=pd.Index(of_layer, name="of_layer"))
+
+
 def _against_controls(
-    rows: pd.DataFrame, mel: pd.Series, twin: pd.DataFrame, apart: pd.DataFrame, twin_name: str
+    rows: pd.DataFrame, mel: pd.DataFrame, twin: pd.DataFrame, apart: pd.DataFrame, twin_name: str
 ) -> dict[str, list[str]]:
     """The layers whose gap is shown to be above or below log-mel's, above the twin's, and above both."""
     shown = apart[apart["p_holm"] < 0.05].set_index(["layer", "encoder_b"])["estimate"]
     found: dict[str, list[str]] = {"above log-mel": [], "below log-mel": [], "above twin": []}
     for row in rows.itertuples():
-        from_mel = shown.get((row.layer, "logmel"), 0.0)
-        if row.estimate * mel["estimate"] >= 0 and row.biased and from_mel * row.estimate > 0:
+        signal = mel.loc[row.layer] if row.layer in mel.index else mel.iloc[0]
+        from_mel = shown.get((row.layer, signal["encoder"]), 0.0)
+        if row.estimate * signal["estimate"] >= 0 and row.biased and from_mel * row.estimate > 0:
             found["above log-mel"].append(row.layer)
-        if row.estimate * mel["estimate"] >= 0 and from_mel * mel["estimate"] < 0:
+        if row.estimate * signal["estimate"] >= 0 and from_mel * signal["estimate"] < 0:
             found["below log-mel"].append(row.layer)
         same_side = row.layer in twin.index and row.estimate * twin.loc[row.layer, "estimate"] >= 0
         if same_side and row.biased and shown.get((row.layer, twin_name), 0.0) * row.estimate > 0:
@@ -199,12 +208,12 @@ def _whose_words(
     verdict: str,
     name: str,
     layers: list[str],
-    mel: pd.Series,
+    mel: pd.DataFrame,
     where: dict[str, list[str]],
     in_points: dict[str, list[str]],
 ) -> str:
     above_mel, below_mel, above_twin = (where[what] for what in ("above log-mel", "below log-mel", "above twin"))
-    mel_gap = f"log-mel's is {interval(mel['estimate'], mel['low'], mel['high'])}"
+    mel_gap = f"log-mel's is {_mel_words(mel)}"
     twins = (
         f"against its untrained twin the gap is larger at {layers_named(layers, above_twin)}" if above_twin
         else "at no layer is it larger than its untrained twin's"
@@ -234,6 +243,16 @@ def _whose_words(
             f" As a difference between error rates it is larger than {points}."
         )
     return f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
+
+
+def _mel_words(mel: pd.DataFrame) -> str:
+    """What log-mel's gap is, for each stretch of speech that a layer is compared at."""
+    said = []
+    for row in mel.drop_duplicates("encoder").itertuples():
+        _, _, wide = row.encoder.partition("-")
+        heard = f" where it hears {wide.removesuffix('ms')} ms" if wide else ""
+        said.append(f"{interval(row.estimate, row.low, row.high)}{heard}")
+    return " and ".join(said)
 
 
 def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str, contrast: str) -> Finding:

@@ -16,7 +16,8 @@ from fairlib.bias import (
     only_groups,
 )
 from fairlib.bias.contrasts import BETWEEN, WORST
-from fairlib.display.words import encoder_label, listing, number, percent
+from fairlib.display.words import encoder_label, interval, listing, number, percent
+from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
 from fairlib.tasks import unit_named
 
 SATURATED = 0.6
@@ -32,6 +33,17 @@ def controls(encoder: str) -> list[str]:
     if encoder == "logmel":
         return []
     return ["logmel"] if encoder.startswith("random:") else [f"random:{encoder}", "logmel"]
+
+
+def controls_in_context(encoder: str) -> list[str]:
+    """`controls`, and the log-mel that hear as much as the encoder's layers do: for probes of single frames.
+
+    Example:
+        >>> controls_in_context("pocket-hubert")
+        ['random:pocket-hubert', 'logmel', 'logmel-25ms', 'logmel-645ms']
+    """
+    wide = dict.fromkeys(logmel_as_wide(encoder, layer) for layer in encoder_layers(encoder) or ())
+    return [*controls(encoder), *(name for name in wide if name != "logmel" and name != encoder)]
 
 
 def contrasts(bias: pd.DataFrame) -> list[str]:
@@ -79,15 +91,41 @@ def gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds
 
 def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
     """The gap at each layer of an encoder less log-mel's and less the untrained twin's same layer, in pairs (see
-    `fairlib.bias.bias_differences`). Controls that the outcomes do not hold are left out; the table may be empty.
+    `fairlib.bias.bias_differences`). Controls that the outcomes do not hold are left out; the table may be empty. Of
+    log-mel it is the one that hears as much as the layer, where the outcomes hold it.
     """
     there = set(zip(outcomes["encoder"], outcomes["layer"]))
     pairs = []
     for layer in layer_order(outcomes.loc[outcomes["encoder"] == encoder, "layer"].unique()):
-        for control in (("logmel", "logmel"), (f"random:{encoder}", layer)):
+        as_wide = logmel_as_wide(encoder, layer)
+        signal = (as_wide if (as_wide, "logmel") in there else "logmel", "logmel")
+        for control in (signal, (f"random:{encoder}", layer)):
             if control in there and control[0] != encoder:
                 pairs.append(((encoder, layer), control))
     return bias_differences(outcomes, by, pairs) if pairs else pd.DataFrame()
+
+
+def ladder_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """Error and gap of each log-mel that the outcomes hold, from the one that hears least, as text for reading.
+
+    Args:
+        outcomes: of one task, unit and probe.
+        bias: of the same, from `fairlib.bias.group_bias`.
+    """
+    error = mean_error(outcomes).set_index("encoder")["error"]
+    names = [name for name in ("logmel-25ms", "logmel", *LOGMEL_AROUND) if name in set(bias["encoder"])]
+    rows = []
+    for name in dict.fromkeys(names):
+        gap = gaps(bias, name, contrast).iloc[0]
+        heard = LOGMEL_AROUND.get(name)
+        rows.append(
+            {
+                "a frame hears": "35 ms, off centre" if heard is None else f"{25 + 20 * heard} ms",
+                unit_named(outcomes["unit"].iloc[0]).error: percent(error[name]),
+                f"log odds ratio, {contrast}": interval(gap["estimate"], gap["low"], gap["high"]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:

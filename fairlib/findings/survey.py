@@ -8,7 +8,7 @@ import pandas as pd
 
 from fairlib.bias import layer_order
 from fairlib.display.words import encoder_label, number, percent
-from fairlib.encoders import encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
 from fairlib.tasks import PERTURBED, TASKS, unit_named
@@ -65,7 +65,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
         return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in measured])
 
     unheard = strangers(corpus)
-    signal = all_of(published, "logmel")
+    signal = pd.concat([all_of(published, control) for control in ("logmel", *LOGMEL_AROUND)])
     found = {}
     for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = all_of(published, name)

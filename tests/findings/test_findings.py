@@ -113,6 +113,35 @@ def test_differences_to_the_controls_are_paired_and_have_the_right_sign():
     assert findings.control_differences(outcomes[outcomes["encoder"] == "pocket"], "age_group", "pocket").empty
 
 
+def test_a_layer_is_compared_with_the_log_mel_that_hears_as_much():
+    def made(encoder, child, layers):
+        rates = {"child": child, "adult": [0.2] * len(child)}
+        rows = simulate_outcomes(rates, speakers=100, by="age_group", seed=1)
+        return rows.assign(encoder=encoder, layer=rows["layer"].astype(int).map(dict(enumerate(layers))))
+
+    gaps_of = {"": [0.3, 0.5], "random:": [0.23, 0.23]}
+
+    def judged(*signal):
+        trained, twin = (made(f"{name}pocket-hubert", errors, ["cnn", "0"]) for name, errors in gaps_of.items())
+        outcomes = pd.concat([trained, twin, *signal])
+        bias = group_bias(outcomes, by="age_group", permutations=200)
+        differences = findings.control_differences(outcomes, "age_group", "pocket-hubert")
+        return differences, whose_gap(bias, differences, "pocket-hubert", "child vs adult")
+
+    plain, near, wide = (
+        made(name, [error], ["logmel"])
+        for name, error in (("logmel", 0.3), ("logmel-25ms", 0.3), ("logmel-645ms", 0.5))
+    )
+    differences, finding = judged(plain, near, wide)
+    odds = differences[differences["scale"] == "log_odds"].set_index(["layer", "encoder_b"])["estimate"]
+    assert {control for _, control in odds.index} == {"random:pocket-hubert", "logmel-25ms", "logmel-645ms"}
+    assert odds.xs("logmel-25ms", level=1).abs().max() < 0.1 > odds.xs("logmel-645ms", level=1).abs().max()
+    assert finding.verdict == "contradicted"
+    assert "where it hears 25 ms and" in finding.sentence and "where it hears 645 ms" in finding.sentence
+    # Beside the plain one, which hears 35 ms, layer 0 seems to have enlarged the gap.
+    assert "larger than log-mel's at layer 0" in judged(plain)[1].sentence
+
+
 def test_without_first_layers_there_is_nothing_to_judge_by():
     finding = where_bias_begins(bias_table({"logmel": {"logmel": SHOWN}}), "logmel", "child vs adult")
     assert finding.verdict == "inconclusive" and "cnn and 0" in finding.sentence
