@@ -41,6 +41,26 @@ OWN_TEACHER = {
     "distillation.decay_rise": 0.3, "distillation.convolutions": "pocket-hubert-it1",
 }  # fmt: skip
 
+# No positional convolution: layer 0 hears one frame, as the convolutions do, and context must form in the blocks.
+ALONE = SECOND | {
+    "network": "wavlm", "batches.seconds": 256, "schedule.steps": 1500, "schedule.warm_up_steps": 200,
+    "model.num_hidden_layers": 12, "model.hidden_size": 144, "model.intermediate_size": 576,
+    "model.num_conv_pos_embeddings": 1, "model.num_conv_pos_embedding_groups": 1,
+}  # fmt: skip
+LEARNERS = {
+    "data": [
+        {"corpus": "librispeech", "split": "train"}, {"corpus": "commonvoice", "hours": 4.6},
+        {"corpus": "speechocean762", "split": "train"},
+    ]
+}  # fmt: skip
+CONTRASTIVE = {
+    "family": "wav2vec2", "targets": None, "schedule.learning_rate": 1e-3, "contrast.negatives": 50,
+    "contrast.temperature": 0.1, "contrast.diversity_weight": 0.1, "contrast.feature_penalty": 3e-7,
+    "contrast.convolutions": "pocket-hubert-it1", "contrast.gumbel_start": 2.0, "contrast.gumbel_end": 0.5,
+    "model.num_codevectors_per_group": 64, "model.num_codevector_groups": 2, "model.codevector_dim": 128,
+    "model.proj_codevector_dim": 128,
+}  # fmt: skip
+
 # By name, what is changed of pocket-hubert's recipe; dots lead into its parts, None takes a part away. Those published
 # (`fairlib/assets/ablations.csv`) were trained on one H200, in half precision.
 ABLATIONS: dict[str, dict] = {
@@ -57,6 +77,15 @@ ABLATIONS: dict[str, dict] = {
     | MIXED
     | {"schedule.steps": 2000, "schedule.warm_up_steps": 200},
     "12 × 192, kernel of 5, data2vec: own teacher, trained convolutions, half the learning rate": WIDE | OWN_TEACHER,
+    "12 × 144, relative positions alone, 256 s a step: HuBERT (mini-hubert)": ALONE,
+    "12 × 144, relative positions alone, 256 s a step: WavLM (mini-wavlm)": ALONE | MIXED | {"network": None},
+    "12 × 144, relative positions alone, 256 s a step: HuBERT, learners' speech in part (mini-hubert-learners)": ALONE
+    | LEARNERS,
+    "12 × 144, relative positions alone, 256 s a step: data2vec, trained convolutions, half the learning rate": ALONE
+    | OWN_TEACHER
+    | {"schedule.steps": 1200},
+    "12 × 144, relative positions alone, 256 s a step: wav2vec 2.0, trained convolutions, half the learning rate": ALONE
+    | CONTRASTIVE,
 }
 
 

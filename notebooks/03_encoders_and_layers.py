@@ -230,7 +230,7 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
 # %% [markdown]
 # ## What makes layers differ
 #
-# Between the layers of these encoders there is little to see: the blocks add a point or so to what layer `0` knows of
+# Between the layers of the first encoders there is little to see: the blocks add a point or so to what layer `0` knows of
 # phones.
 # So we trained others for a short while, each with something changed, and measured all of them alike, on people whom none
 # had heard, before any gap was looked at.
@@ -239,17 +239,24 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
 # {glue:text}`gate_span` in log odds.
 # In brackets stands the layer.
 #
-# None got there; the one as WavLM, with relative positions and mixed speech, came nearest.
-# A kernel of 5 frames in place of 32, so that layer `0` hears 100 ms and not 640, makes the first layer worse, and after
-# 39 hours the blocks had not caught up.
-# The lowest errors come from data2vec, which has a teacher of its own; phones are classified best from its third block.
+# Where a convolution tells the blocks of positions, none got there: it mixes neighbouring frames into layer `0`, which then
+# knows much of what the blocks could learn.
+# In the last five, positions are relative. Layer `0` hears one frame, and all context must form in the blocks.
+# As HuBERT and as WavLM these pass the first and the third mark by far, and their error falls from block to block: phones and
+# speakers are both classified best near the top.
+# None passes the second: they heard too little speech to leave the spectrogram far behind.
+# With the tasks of data2vec and wav2vec 2.0 the blocks had hardly begun to learn.
+# Two of the five, mini-hubert and mini-wavlm, stand beside the first encoders in the chapters to come.
+#
+# The lowest errors come from the larger data2vec, which has a teacher of its own; phones are classified best from its third
+# block.
 # Its convolutions began as those of an encoder trained before.
-# Where hours or the learning rate differ too, the table cannot tell what did it; each training was made once, and gaps
-# of these encoders were not looked at.
+# Where hours or the learning rate differ too, the table cannot tell what did it; each training was made once.
 
 # %% tags=["remove-input"]
 charts.table(
-    ablations_table(), "Short trainings in batches of 128 s, on a GPU in half precision: how far their layers lie apart"
+    ablations_table(),
+    "Short trainings on a GPU in half precision, of 128 s a step unless it is said: how far their layers lie apart",
 )
 
 # %% tags=["remove-input", "remove-output"]

@@ -16,6 +16,12 @@ def test_an_ablation_is_a_recipe_that_changes_what_it_names(name):
     assert len(set(map(str, map(changed, ABLATIONS.values())))) == len(ABLATIONS)
 
 
+@pytest.mark.parametrize("name", ["mini-hubert", "mini-wavlm", "mini-hubert-learners"])
+def test_a_shipped_encoder_among_them_has_the_same_recipe(name):
+    (changes,) = (changes for told, changes in ABLATIONS.items() if told.endswith(f"({name})"))
+    assert changed(changes).model_copy(update={"name": name}) == read_recipe(name)
+
+
 def test_what_is_published_can_be_trained_again():
     published = [told.partition("\n")[0] for told in ablations_table()["training"]]
     assert published == list(ABLATIONS)
