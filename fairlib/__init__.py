@@ -51,6 +51,7 @@ _HOME = {
     "group_errors": "fairlib.bias",
     "group_bias": "fairlib.bias",
     "bias_differences": "fairlib.bias",
+    "dose_slopes": "fairlib.bias",
     "gap_profile": "fairlib.bias",
     "error_slopes": "fairlib.bias.association",
     "mean_slopes": "fairlib.bias.association",

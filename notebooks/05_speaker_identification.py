@@ -21,6 +21,7 @@
 # **The answer.** Does the gap differ between layers? *{glue:text}`sid_where_verdict`*. {glue:text}`sid_where`
 # Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
 # The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
+# Within the groups? {glue:text}`sid_ages`
 #
 # **How it was judged**, by these rules:
 #
@@ -58,7 +59,7 @@ from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions
+from fairlib.findings import ages, questions
 from fairlib.findings.views import (
     controls_table,
     identify_or_verify,
@@ -176,6 +177,31 @@ own = outcomes[outcomes["encoder"] == encoder]
 charts.table(
     findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}"
 )
+
+# %% [markdown]
+# ### How old? And two columns at once
+#
+# "Child" is not one age, and a group is not one kind of people.
+# Here is what a year more does to a speaker's errors *within* each group, from layer to layer, by least squares over
+# speakers; and the younger against the older ones.
+# A star marks what is larger than chance would make it, over all layers together.
+# These comparisons were chosen after the first outcomes had been seen: they explore, and decide nothing.
+
+# %% tags=["hide-input"]
+slopes = ages.age_slopes(own, group)
+said_of_ages = "The ages of these people are not recorded."
+if len(slopes):
+    said_of_ages = ages.ages_sentence(slopes)
+    by_band = ages.by_age_band(own, group)
+    display(charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of error by age, within each group"))
+
+# %% tags=["remove-input"]
+display(Markdown(said_of_ages))
+glue("sid_ages", said_of_ages)
+columns = list(dict.fromkeys([*group_columns(own, FEWEST_SHOWN)[:2], group]))[:2]
+crossed = ages.intersections_table(own, columns) if len(columns) == 2 else pd.DataFrame()
+if len(crossed):
+    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
 
 # %% [markdown]
 # ### Adjusted for what else differs

@@ -22,6 +22,8 @@
 # {glue:text}`asr_where` Unequal from the first layers on? *{glue:text}`asr_begins_verdict`*.
 # {glue:text}`asr_begins` The encoder's own doing? *{glue:text}`asr_whose_verdict`*. {glue:text}`asr_whose`
 #
+# Within the groups? {glue:text}`asr_ages`
+#
 # And in phones, frame by frame? *{glue:text}`phone_where_verdict`*. {glue:text}`phone_where` Unequal from the first layers on? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
 # The encoder's own doing? *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
 #
@@ -66,7 +68,7 @@ from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions
+from fairlib.findings import ages, questions
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.views import controls_table
 from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ
@@ -203,6 +205,39 @@ charts.table(
 )
 
 # %% [markdown]
+# ### How old? And two columns at once
+#
+# "Child" is not one age, and a group is not one kind of people.
+# Here is what a year more does to a speaker's errors *within* each group, from layer to layer, by least squares over
+# speakers; and the younger against the older ones.
+# A star marks what is larger than chance would make it, over all layers together.
+# These comparisons were chosen after the first outcomes had been seen: they explore, and decide nothing.
+
+# %% tags=["hide-input"]
+slopes = ages.age_slopes(own, group)
+said_of_ages = "The ages of these people are not recorded."
+if len(slopes):
+    said_of_ages = ages.ages_sentence(slopes)
+    by_band = ages.by_age_band(own, group)
+    display(charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of error by age, within each group"))
+
+# %% tags=["remove-input"]
+display(Markdown(said_of_ages))
+glue("asr_ages", said_of_ages)
+columns = list(dict.fromkeys([*group_columns(own, FEWEST_SHOWN)[:2], group]))[:2]
+crossed = ages.intersections_table(own, columns) if len(columns) == 2 else pd.DataFrame()
+if len(crossed):
+    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
+
+# %% [markdown]
+# ### Which errors?
+#
+# Two groups can have the same error and yet fail in other ways: characters left out, taken for others, or put in.
+
+# %% tags=["hide-input"]
+charts.table(ages.kinds_table(own, group, contrast), f"Kinds of errors in {words.encoder_label(encoder)}, in percent")
+
+# %% [markdown]
 # ### Adjusted for what else differs
 #
 # Groups differ in more than their names say.
@@ -319,6 +354,19 @@ if phones is not None:
             "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
         )
     )
+
+# %% [markdown]
+# Age within the groups, in phones:
+
+# %% tags=["remove-input"]
+if phones is not None:
+    slopes = ages.age_slopes(own, group)
+    if len(slopes):
+        by_band = ages.by_age_band(own, group)
+        display(
+            charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of phone error by age, within each group")
+        )
+        display(Markdown(ages.ages_sentence(slopes)))
 
 # %% [markdown]
 # And three more probes of phones.

@@ -1,0 +1,139 @@
+"""What age in years does within the groups that are compared: "child" is not one age."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_errors, layer_order
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.display.words import interval, layers_named, listing, people, percent
+from fairlib.findings.gap_tables import mean_error
+
+AGE = "age"
+YOUNG = 10  # years: from here on a child is in the older band
+
+
+def age_slopes(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """`fairlib.dose_slopes` of age within each group that has enough people of several ages, with a column ``group``.
+
+    Args:
+        outcomes: of one encoder, task, unit and probe.
+
+    Returns:
+        Empty where ages are not recorded.
+    """
+    if AGE not in outcomes or by not in outcomes:
+        return pd.DataFrame()
+    tables = []
+    for group, mine in outcomes.groupby(by):
+        try:
+            tables.append(dose_slopes(mine, AGE).assign(by=by, group=group))
+        except BiasError:  # too few people, or all of one age
+            continue
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def by_age_band(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Gaps (log odds ratios) between the younger and the older people of each group that has both, as `group_bias`
+    gives them, the younger's first; empty where no group has."""
+    tables = []
+    for group, mine in outcomes.dropna(subset=[AGE]).groupby(by) if AGE in outcomes else ():
+        young = mine[AGE].astype(float) < YOUNG
+        banded = mine.assign(**{AGE: young.map({True: "a younger", False: "b older"})})
+        banded = banded.rename(columns={AGE: "age_band"})
+        sizes = banded.drop_duplicates("speaker_id")["age_band"].value_counts()
+        if len(sizes) == 2 and sizes.min() >= FEWEST_SHOWN:
+            tables.append(group_bias(banded, by="age_band").query("scale == 'log_odds'").assign(by=by, group=group))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
+    """Slopes and bands by layer, as text for reading."""
+    odds = slopes[slopes["scale"] == "log_odds"]
+    rows = []
+    for layer in layer_order(odds["layer"].unique()):
+        row = {"layer": layer}
+        for mine in odds[odds["layer"] == layer].itertuples():
+            told = f"{interval(mine.estimate, mine.low, mine.high)}{' *' if mine.p_familywise < 0.05 else ''}"
+            row[f"a year more, {people(mine.by, mine.group)} ({mine.n_speakers} people)"] = told
+        for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
+            told = f"{interval(mine.estimate, mine.low, mine.high)}{' *' if mine.p_familywise < 0.05 else ''}"
+            count = f"{mine.n_speakers_a} and {mine.n_speakers_b} people"
+            row[f"{people(mine.by, mine.group)} under {YOUNG} against older ones ({count})"] = told
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def ages_sentence(slopes: pd.DataFrame) -> str:
+    """What the slopes show, and what they would have shown."""
+    odds, said = slopes[slopes["scale"] == "log_odds"], []
+    for group, mine in odds.groupby("group", sort=False):
+        layers, shown = list(mine["layer"]), mine[mine["p_familywise"] < 0.05]
+        who = f"{people(mine['by'].iloc[0], group)} of {mine['least'].iloc[0]:g} to {mine['most'].iloc[0]:g} years"
+        if len(shown):
+            most = shown.loc[shown["estimate"].abs().idxmax()]
+            way = "fall" if most["estimate"] < 0 else "rise"
+            where = layers_named(layers, list(shown["layer"]))
+            slope = interval(most["estimate"], most["low"], most["high"])
+            said.append(
+                f"Among {who} the odds of an error {way} with each year, at {where} (most at layer {most['layer']}:"
+                f" {slope} in log odds a year)."
+            )
+        else:
+            reach = f"{mine['detectable'].median():.2f}"
+            said.append(
+                f"Among {who} no change with age is shown; {reach} in log odds a year would be detected in four out of"
+                " five studies of this size."
+            )
+    return " ".join(said)
+
+
+def intersections_table(outcomes: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Error of each group in two columns at once, at the layer with the lowest error, as text for reading; empty where
+    there are no two such groups.
+
+    Args:
+        outcomes: of one encoder, task, unit and probe.
+    """
+    error = mean_error(outcomes)
+    best = error.loc[error["error"].idxmin(), "layer"]
+    try:
+        errors = group_errors(outcomes[outcomes["layer"] == best], by=columns)
+    except BiasError:
+        return pd.DataFrame()
+    shown = errors[errors["n_speakers"] >= FEWEST_SHOWN].sort_values("error")
+    return pd.DataFrame(
+        {
+            listing(columns): shown["group"],
+            "people": shown["n_speakers"],
+            f"error at layer {best}": [
+                f"{percent(row.error)} [{percent(row.low)}, {percent(row.high)}]" for row in shown.itertuples()
+            ],
+        }
+    )
+
+
+def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
+    """Deletions, substitutions and insertions of each group at each layer, and how far the groups lie apart, in percent
+    and points, as text for reading.
+
+    Two groups can have the same error and yet fail in other ways.
+
+    Args:
+        outcomes: of one encoder, task, unit and probe, with the counts of each kind.
+    """
+    sides = [name for name in contrast_groups(contrast) if name]
+    tables = {}
+    for kind in ("deletions", "substitutions", "insertions"):
+        counted = outcomes.assign(errors=outcomes[kind])
+        gaps = group_bias(counted, by=by, permutations=200).query("scale == 'difference' and contrast == @contrast")
+        tables[kind] = group_errors(counted, by=by, resamples=50), gaps.set_index("layer")
+    rows, names = [], ", ".join(people(by, side) for side in sides)
+    for layer in layer_order(outcomes["layer"].unique()):
+        row = {"layer": layer}
+        for kind, (errors, gaps) in tables.items():
+            of_group = errors[errors["layer"] == layer].set_index("group")["error"]
+            points = interval(*(100 * gaps.loc[layer, ["estimate", "low", "high"]].astype(float)), digits=1)
+            row[f"{kind}: {names}; apart, points"] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{points}"
+        rows.append(row)
+    return pd.DataFrame(rows)
