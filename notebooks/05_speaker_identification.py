@@ -195,9 +195,11 @@ if len(slopes):
     by_band = ages.by_age_band(own, group)
     display(charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of error by age, within each group"))
 
+# %% tags=["remove-input", "remove-output"]
+glue("sid_ages", said_of_ages)
+
 # %% tags=["remove-input"]
 display(Markdown(said_of_ages))
-glue("sid_ages", said_of_ages)
 columns = list(dict.fromkeys([*group_columns(own, FEWEST_SHOWN)[:2], group]))[:2]
 crossed = ages.intersections_table(own, columns) if len(columns) == 2 else pd.DataFrame()
 if len(crossed):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups
-from fairlib.display.words import interval, layers_named, listing, people, percent
+from fairlib.display.words import interval, layers_named, listing, people, percent, two_lines
 from fairlib.findings.gap_tables import mean_error
 
 AGE = "age"
@@ -54,20 +54,27 @@ def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     for layer in layer_order(odds["layer"].unique()):
         row = {"layer": layer}
         for mine in odds[odds["layer"] == layer].itertuples():
-            told = f"{interval(mine.estimate, mine.low, mine.high)}{' *' if mine.p_familywise < 0.05 else ''}"
-            row[f"a year more, {people(mine.by, mine.group)} ({mine.n_speakers} people)"] = told
+            row[f"{people(mine.by, mine.group)} ({mine.n_speakers}), a year more"] = _starred(mine)
         for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
-            told = f"{interval(mine.estimate, mine.low, mine.high)}{' *' if mine.p_familywise < 0.05 else ''}"
-            count = f"{mine.n_speakers_a} and {mine.n_speakers_b} people"
-            row[f"{people(mine.by, mine.group)} under {YOUNG} against older ones ({count})"] = told
+            who = people(mine.by, mine.group)
+            row[f"{who} under {YOUNG} ({mine.n_speakers_a}) against older ({mine.n_speakers_b})"] = _starred(mine)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _starred(row) -> str:
+    """Estimate and, on a second line, its interval; with a star where chance would not make it so large."""
+    first, rest = two_lines(row.estimate, row.low, row.high).split("\n")
+    return f"{first}{' *' if row.p_familywise < 0.05 else ''}\n{rest}"
 
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
     """What the slopes show, and what they would have shown."""
     odds, said = slopes[slopes["scale"] == "log_odds"], []
-    for group, mine in odds.groupby("group", sort=False):
+    of_group = dict(list(odds.groupby("group")))
+    for group, mine in sorted(
+        of_group.items(), key=lambda one: one[1]["p_familywise"].min() >= 0.05
+    ):  # shown ones first
         layers, shown = list(mine["layer"]), mine[mine["p_familywise"] < 0.05]
         who = f"{people(mine['by'].iloc[0], group)} of {mine['least'].iloc[0]:g} to {mine['most'].iloc[0]:g} years"
         if len(shown):
@@ -123,17 +130,18 @@ def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         outcomes: of one encoder, task, unit and probe, with the counts of each kind.
     """
     sides = [name for name in contrast_groups(contrast) if name]
+    names = " and ".join(people(by, side) for side in sides)
     tables = {}
     for kind in ("deletions", "substitutions", "insertions"):
         counted = outcomes.assign(errors=outcomes[kind])
         gaps = group_bias(counted, by=by, permutations=200).query("scale == 'difference' and contrast == @contrast")
         tables[kind] = group_errors(counted, by=by, resamples=50), gaps.set_index("layer")
-    rows, names = [], ", ".join(people(by, side) for side in sides)
+    rows = []
     for layer in layer_order(outcomes["layer"].unique()):
         row = {"layer": layer}
         for kind, (errors, gaps) in tables.items():
             of_group = errors[errors["layer"] == layer].set_index("group")["error"]
             points = interval(*(100 * gaps.loc[layer, ["estimate", "low", "high"]].astype(float)), digits=1)
-            row[f"{kind}: {names}; apart, points"] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{points}"
+            row[f"{kind}, {names}"] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{points} points"
         rows.append(row)
     return pd.DataFrame(rows)
