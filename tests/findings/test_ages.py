@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from fairlib.display.words import percent
 from fairlib.findings import ages
 
 
@@ -66,5 +67,5 @@ def test_kinds_of_errors_differ_where_all_errors_do_not_tell(outcomes):
     whole = outcomes.groupby(["layer", "age_group"])[["deletions", "length"]].sum()
     share = whole["deletions"] / whole["length"]
     told = table.loc["cnn", "deletions, children and adults"]
-    assert told.startswith(f"{100 * share['cnn', 'child']:.0f} %, {100 * share['cnn', 'adult']:.0f} %\n+")
+    assert told.startswith(f"{percent(share['cnn', 'child'])}, {percent(share['cnn', 'adult'])}\n+")
     assert table.loc["cnn", "substitutions, children and adults"].split("\n")[1].startswith("−")

@@ -7,7 +7,8 @@ import fairlib
 from fairlib.bias import group_bias
 from fairlib.book.chapters import ROOT
 from fairlib.encoders import finetuned_from, heard
-from fairlib.findings import claims, main_contrast, where_bias_begins
+from fairlib.findings import claims, main_contrast, mean_error, where_bias_begins
+from fairlib.findings.ages import age_slopes
 from fairlib.findings.claims import judged, verdicts_table
 from fairlib.findings.survey import published, strangers
 from fairlib.tasks import TASKS
@@ -79,6 +80,18 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     ]:
         assert words in readme
         assert all(found[claim][instrument] == verdicts_found for instrument in instruments), (claim, found[claim])
+    # Two encoders whose errors fall by half from the first layer to the last, and yet no layer's gap differs.
+    for name in ("mini-hubert", "mini-wavlm"):
+        errors = mean_error(fairlib.probe_speakers(name, "speechocean762")).set_index("layer")["error"]
+        assert errors["12"] < 0.55 * errors["cnn"]
+    assert "two encoders whose errors fall by half from the first layer to the last" in readme
+    assert "among them, the older they are, the fewer errors" in readme
+    for outcomes in (
+        fairlib.probe_speakers("pocket-hubert", "speechocean762"),
+        fairlib.probe_characters("pocket-hubert", "speechocean762").query("unit == 'char'"),
+    ):
+        slopes = age_slopes(outcomes, "age_group").query("group == 'child' and scale == 'log_odds'")
+        assert (slopes["estimate"] < 0).all() and (slopes["p_familywise"] < 0.05).any()
     sides = {
         "speaker identification": "children worse in speaker identification",
         "phone classification": "better in phone classification",
