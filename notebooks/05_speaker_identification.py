@@ -21,6 +21,7 @@
 # **The answer.** Does the gap differ between layers? *{glue:text}`sid_where_verdict`*. {glue:text}`sid_where`
 # Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
 # The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
+#
 # Within the groups? {glue:text}`sid_ages`
 #
 # **How it was judged**, by these rules:

@@ -237,7 +237,11 @@ if len(crossed):
 # Two groups can have the same error and yet fail in other ways: characters left out, taken for others, or put in.
 
 # %% tags=["hide-input"]
-charts.table(ages.kinds_table(own, group, contrast), f"Kinds of errors in {words.encoder_label(encoder)}, in percent")
+who = " and of ".join(words.sides(group, contrast))
+charts.table(
+    ages.kinds_table(own, group, contrast),
+    f"Errors of {who}, in percent of their characters; below, how far they lie apart, in points (95 % interval)",
+)
 
 # %% [markdown]
 # ### Adjusted for what else differs

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups
-from fairlib.display.words import interval, layers_named, listing, people, percent, two_lines
+from fairlib.display.words import interval, layers_named, listing, number, people, percent, two_lines
 from fairlib.findings.gap_tables import mean_error
 
 AGE = "age"
@@ -82,10 +82,8 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
             way = "fall" if most["estimate"] < 0 else "rise"
             where = layers_named(layers, list(shown["layer"]))
             slope = interval(most["estimate"], most["low"], most["high"])
-            said.append(
-                f"Among {who} the odds of an error {way} with each year, at {where} (most at layer {most['layer']}:"
-                f" {slope} in log odds a year)."
-            )
+            at = f"most at layer {most['layer']}: " if len(shown) > 1 else ""
+            said.append(f"Among {who} the odds of an error {way} with each year, at {where} ({at}{slope} a year).")
         else:
             reach = f"{mine['detectable'].median():.2f}"
             said.append(
@@ -121,8 +119,8 @@ def intersections_table(outcomes: pd.DataFrame, columns: list[str]) -> pd.DataFr
 
 
 def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
-    """Deletions, substitutions and insertions of each group at each layer, and how far the groups lie apart, in percent
-    and points, as text for reading.
+    """Deletions, substitutions and insertions of either side of a contrast at each layer, in percent, and the interval
+    of how far they lie apart, in points, as text for reading.
 
     Two groups can have the same error and yet fail in other ways.
 
@@ -130,7 +128,6 @@ def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         outcomes: of one encoder, task, unit and probe, with the counts of each kind.
     """
     sides = [name for name in contrast_groups(contrast) if name]
-    names = " and ".join(people(by, side) for side in sides)
     tables = {}
     for kind in ("deletions", "substitutions", "insertions"):
         counted = outcomes.assign(errors=outcomes[kind])
@@ -141,7 +138,7 @@ def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         row = {"layer": layer}
         for kind, (errors, gaps) in tables.items():
             of_group = errors[errors["layer"] == layer].set_index("group")["error"]
-            points = interval(*(100 * gaps.loc[layer, ["estimate", "low", "high"]].astype(float)), digits=1)
-            row[f"{kind}, {names}"] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{points} points"
+            low, high = (number(100 * gaps.loc[layer, end], 1) for end in ("low", "high"))
+            row[kind] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{low} to {high}"
         rows.append(row)
     return pd.DataFrame(rows)
