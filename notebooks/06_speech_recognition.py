@@ -68,8 +68,9 @@ from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
-from fairlib.findings import ages, questions
+from fairlib.findings import ages, mean_error, questions
 from fairlib.findings.robustness import phone_probes
+from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
 from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ
 
@@ -373,6 +374,17 @@ if phones is not None:
             charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of phone error by age, within each group")
         )
         display(Markdown(ages.ages_sentence(slopes)))
+
+# %% [markdown]
+# A text that the aligner could not lay over the sound has no phones, and it fails more often where speech is far from its
+# own.
+# So we ask what the missing ones could do at most.
+
+# %% tags=["remove-input"]
+if phones is not None:
+    best = mean_error(own).set_index("layer")["error"].idxmin()
+    missing = unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
+    display(Markdown(unaligned_sentence(missing, group, contrast, encoder, best)))
 
 # %% [markdown]
 # And three more probes of phones.
