@@ -191,8 +191,9 @@ if slopes:
 # ## All families together
 #
 # One encoder is an anecdote.
-# The table gives the mean slope over the families of encoders that are published for these people; the same people are
-# resampled for all of them, and where the encoders differ by more than chance, that is part of the interval.
+# The table gives the mean slope over encoders that are published for these people, one of each family and depth; the same
+# people are resampled for all of them, and where the encoders differ by more than chance, that is part of the interval.
+# They share people, and some learned from the features of others: they are not as many independent studies.
 
 # %% tags=["remove-input"]
 together = families_together(corpus, group)
@@ -211,9 +212,11 @@ if len(together):
             "would be detected": [f"{value:.2f}" for value in together["detectable"]],
         }
     )
-    display(charts.table(shown, "Mean slopes beyond one odds ratio, over the families of published encoders"))
+    display(
+        charts.table(shown, "Mean slopes beyond one odds ratio, over published encoders, one of each family and depth")
+    )
 else:
-    display(Markdown(f"Of {corpus} and {group} no two families are published."))
+    display(Markdown(f"Of {corpus} and {group} no two encoders are published."))
 
 # %% [markdown]
 # ## What could be wrong

@@ -13,6 +13,7 @@ from fairlib.encoders.catalogue import (
     logmel_as_wide,
     pretraining_data,
     pretraining_log,
+    pretraining_task,
     published_steps,
     started_from,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "pretraining_data",
     "pretraining_folder",
     "pretraining_log",
+    "pretraining_task",
     "published_steps",
     "quiet_transformers",
     "read_json",

@@ -46,6 +46,20 @@ def pretraining_data(name: str) -> list[dict]:
     return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
 
 
+def pretraining_task(name: str) -> str | None:
+    """The family whose task an encoder was pretrained with, such as hubert; its network may be another's. Of encoders
+    that are not ours, the network's family.
+
+    Example:
+        >>> pretraining_task("mini-hubert"), pretraining_task("mini-wavlm")
+        ('hubert', 'wavlm')
+    """
+    record = encoder_folder(name) / "pretraining.json"
+    if record.is_file():
+        return json.loads(record.read_text())["recipe"]["family"]
+    return (configuration(name) or {}).get("model_type")
+
+
 def started_from(name: str) -> str | None:
     """The encoder of ours whose convolutions a pretraining began with; None where all began as random numbers.
 

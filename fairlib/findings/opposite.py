@@ -8,7 +8,7 @@ import pandas as pd
 
 from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing, p_value
-from fairlib.encoders import configuration, finetuned_from, shipped_encoders
+from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
@@ -19,13 +19,13 @@ RULE = rule("pattern")
 
 
 def families_together(corpus: str, by: str) -> pd.DataFrame:
-    """`mean_slopes` over one published pretrained encoder of each family, the shortest name's; empty where fewer than
-    two are published with their twins."""
+    """`mean_slopes` over one published pretrained encoder of each family and depth, the shortest name's; empty where
+    fewer than two are published with their twins."""
     tables = []
     for task in (task for task in TASKS.values() if task.c2):
         outcomes, twins = [], {}
         for name in sorted(shipped_encoders(), key=lambda name: (len(name), name)):
-            family = (configuration(name) or {}).get("model_type")
+            family = pretraining_task(name), encoder_layers(name)
             mine, twin = published(name, corpus, *task.main), published_twin(name, corpus, *task.main)
             if finetuned_from(name) or family in twins or mine.empty or twin.empty:
                 continue

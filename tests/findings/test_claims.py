@@ -10,6 +10,7 @@ from fairlib.encoders import finetuned_from, heard
 from fairlib.findings import claims, main_contrast, mean_error, where_bias_begins
 from fairlib.findings.ages import age_slopes
 from fairlib.findings.claims import judged, verdicts_table
+from fairlib.findings.opposite import families_together
 from fairlib.findings.survey import published, strangers
 from fairlib.tasks import TASKS
 
@@ -111,3 +112,10 @@ def test_encoders_that_have_heard_nearly_everybody_are_not_judged():
     assert "librispeech" in heard("pocket-hubert") and len(strangers("librispeech")) == 7
     assert len(published("pocket-hubert", "librispeech", *TASKS["sid"].main))
     assert judged("librispeech", "sex").empty
+
+
+def test_encoders_are_pooled_one_of_each_family_and_depth():
+    together = families_together("speechocean762", "age_group")
+    counts = together.drop_duplicates("task").set_index("task")["encoders"]
+    # pocket-hubert, -wavlm, -wav2vec2, and the two of twelve blocks; of mini-wavlm no characters are published.
+    assert counts.to_dict() == {"sid": 5, "asr": 4}
