@@ -201,8 +201,7 @@ glue("sid_ages", said_of_ages)
 
 # %% tags=["remove-input"]
 display(Markdown(said_of_ages))
-columns = list(dict.fromkeys([*group_columns(own, FEWEST_SHOWN)[:2], group]))[:2]
-crossed = ages.intersections_table(own, columns) if len(columns) == 2 else pd.DataFrame()
+crossed = ages.intersections_table(own, group)
 if len(crossed):
     display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
 

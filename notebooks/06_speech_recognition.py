@@ -69,6 +69,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
 from fairlib.findings import ages, mean_error, questions
+from fairlib.findings.instrument import passes_table
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
@@ -227,8 +228,7 @@ glue("asr_ages", said_of_ages)
 
 # %% tags=["remove-input"]
 display(Markdown(said_of_ages))
-columns = list(dict.fromkeys([*group_columns(own, FEWEST_SHOWN)[:2], group]))[:2]
-crossed = ages.intersections_table(own, columns) if len(columns) == 2 else pd.DataFrame()
+crossed = ages.intersections_table(own, group)
 if len(crossed):
     display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
 
@@ -243,6 +243,19 @@ charts.table(
     ages.kinds_table(own, group, contrast),
     f"Errors of {who}, in percent of their characters; below, how far they lie apart, in points (95 % interval)",
 )
+
+# %% [markdown]
+# ### Was the probe trained for long enough?
+#
+# These probes pass a few times over the speech that they are trained on, all alike.
+# Had they gone on, they would err less. Does the gap stay? Here log-mel, which is probed fastest, shows it:
+
+# %% tags=["remove-input"]
+longer = passes_table("logmel", corpus, group)
+if len(longer):
+    display(charts.table(longer, "Character probes of log-mel that were trained for longer, with 95 % intervals"))
+else:
+    display(Markdown("*Of these people nothing is published of longer trainings.*"))
 
 # %% [markdown]
 # ### Adjusted for what else differs

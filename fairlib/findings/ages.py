@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_errors, layer_order
+from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_columns, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.display.words import interval, layers_named, listing, number, people, percent, two_lines
 from fairlib.findings.gap_tables import mean_error
@@ -93,15 +93,19 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def intersections_table(outcomes: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Error of each group in two columns at once, at the layer with the lowest error, as text for reading; empty where
-    there are no two such groups.
+def intersections_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Error of each group in two columns at once, ``by`` and the first other one, at the layer with the lowest error.
+
+    As text for reading; empty where no other column is recorded.
 
     Args:
         outcomes: of one encoder, task, unit and probe.
     """
-    error = mean_error(outcomes)
+    others = [column for column in group_columns(outcomes, FEWEST_SHOWN) if column != by]
+    columns, error = [*others[:1], by], mean_error(outcomes)
     best = error.loc[error["error"].idxmin(), "layer"]
+    if not others:
+        return pd.DataFrame()
     try:
         errors = group_errors(outcomes[outcomes["layer"] == best], by=columns)
     except BiasError:

@@ -78,7 +78,7 @@ def probe_speakers(
 
 def probe_characters(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, probe: str = "context", seeds: int = 1,
-    force: bool = False, *, balance: str | Sequence[str] = (), frames: str = "stored",
+    force: bool = False, *, balance: str | Sequence[str] = (), frames: str = "stored", passes: int = 6,
 ) -> pd.DataFrame:  # fmt: skip
     """`fairlib.probe` with a `CharacterProbe` of these settings; ``probe`` is its size.
 
@@ -86,7 +86,7 @@ def probe_characters(
         >>> sorted(probe_characters("logmel", "planted")["unit"].unique())
         ['char', 'word']
     """
-    return _probe(encoder, CharacterProbe(probe, seeds, balance, frames), corpus, force)
+    return _probe(encoder, CharacterProbe(probe, seeds, balance, frames, passes), corpus, force)
 
 
 def probe_phones(

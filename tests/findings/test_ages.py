@@ -55,11 +55,12 @@ def test_ages_that_are_not_recorded_give_nothing(outcomes):
 
 
 def test_pairs_of_groups_are_those_of_people_and_small_ones_are_not_shown(outcomes):
-    table = ages.intersections_table(outcomes, ["sex", "age_group"])
+    table = ages.intersections_table(outcomes, "age_group")
     assert set(table["people"]) == {30} and len(table) == 4
+    assert ages.intersections_table(outcomes.drop(columns="sex"), "age_group").empty
     rare = outcomes.assign(sex=outcomes["sex"].where(outcomes["speaker_id"] != "s000", "other"))
     with pytest.warns(UserWarning):  # of a group of one
-        assert "other × child" not in set(ages.intersections_table(rare, ["sex", "age_group"])["sex and age_group"])
+        assert "other × child" not in set(ages.intersections_table(rare, "age_group")["sex and age_group"])
 
 
 def test_kinds_of_errors_differ_where_all_errors_do_not_tell(outcomes):
