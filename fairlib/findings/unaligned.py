@@ -27,8 +27,8 @@ def unaligned_table(phones: pd.DataFrame, tested: pd.DataFrame, by: str) -> pd.D
     Example:
         >>> phones = pd.DataFrame({"utterance_id": ["a"], "sex": ["f"], "errors": [4], "length": [10]})
         >>> tested = pd.DataFrame({"utterance_id": ["a", "b"], "sex": ["f", "f"]})
-        >>> unaligned_table(phones, tested, "sex").iloc[0].to_list()
-        ['f', 2, 1, 4, 10, 10.0]
+        >>> unaligned_table(phones, tested, "sex").to_numpy().tolist()
+        [['f', 2, 1, 4, 10, 10.0]]
     """
     every = tested.drop_duplicates("utterance_id")
     rows = []
