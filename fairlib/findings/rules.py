@@ -30,11 +30,12 @@ def rule(name: str) -> str:
     if written.get("people_counted", True):
         text += f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
     since = "" if written["first"] == written["written"] else f", changed from one of {_day(written['first'])}"
-    seen = (
-        "outcomes that it judges had been looked at, so on the first edition's encoders it is exploratory"
-        if written.get("seen")
-        else "written before its results were seen"
-    )
+    if written.get("seen"):
+        seen = "outcomes that it judges had been looked at, so on the first edition's encoders it is exploratory"
+    elif pilot := written.get("pilot"):
+        seen = f"written before its results were seen, but for those of a pilot ({pilot})"
+    else:
+        seen = "written before its results were seen"
     return f"{text} Rule of {_day(written['written'])}{since}; {seen}."
 
 

@@ -45,6 +45,7 @@ COLUMNS = {
     "substitutions": "int64", "deletions": "int64", "insertions": "int64", "predicted": "string", "duration_s":
     "float64",
 }  # fmt: skip
+SPOKEN = ("phone", "duration")  # what was spoken, as further columns, where outcomes are counted by it
 
 
 _see_published = True

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves
+from fairlib.outcomes import SPOKEN
 from fairlib.probes.classifiers import HIDDEN, fit
 from fairlib.probes.settings import Probe
 from fairlib.probes.splits import ProbeError, balanced_seconds, check_columns, corpus_name
 from fairlib.probes.stored import Work, with_left_out
 from fairlib.probes.transcripts import transcripts
+
+DURATIONS = {"30 ms": 30, "40 to 80 ms": 80}  # and "longer"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class PhoneProbe(Probe):
         seeds: seeds 0 to ``seeds - 1``.
         balance: speaker columns: train on as many seconds of each group, by leaving utterances out at random. Speech
             for which a column is missing is left out too.
+        by_phone: count by speaker, phone and how long the phone lasts (`DURATIONS`), instead of by utterance.
         control: a control task (Hewitt and Liang 2019): each phone between its two neighbours is a type, and each type
             has one random phone as its label, in training and in test. What a probe gets right here it has memorised;
             `selectivity` sets it against the task.
@@ -49,12 +53,14 @@ class PhoneProbe(Probe):
     seeds: int = 1
     balance: str | Sequence[str] = ()
     control: bool = False
+    by_phone: bool = False
     iterations: int = 20
     l2: float = 1e-5
 
     def settings(self) -> dict[str, Any]:
         own = HIDDEN["phone"] if self.size == "hidden" else {"iterations": self.iterations}
-        return {**self._values("l2"), **own, **({"control": 1} if self.control else {})}
+        more = {**({"control": 1} if self.control else {}), **({"by_phone": True} if self.by_phone else {})}
+        return {**self._values("l2"), **own, **more}
 
     def compute(self, work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         """One seed's outcomes, and what was left out of them."""
@@ -75,8 +81,8 @@ class PhoneProbe(Probe):
         for layer in frames.features.layers:
             scores = fit(self, frames.matrix(layer), codes, train[frames.owner], seed, work.device)
             wrong = (scores.argmax(axis=1) != codes)[test].astype(int)
-            counts = pd.DataFrame({"row": frames.owner[test], "errors": wrong, "length": 1}).groupby("row").sum()
-            tables.append(pd.concat([table.loc[counts.index], counts], axis=1).assign(layer=layer))
+            counted = frames.by_phone(wrong, test) if self.by_phone else frames.by_utterance(wrong, test)
+            tables.append(counted.assign(layer=layer))
         return with_left_out(pd.concat(tables).assign(unit="phone", predicted=""), utterances=frames.left_out)
 
 
@@ -97,7 +103,7 @@ class PhoneFrames:
         self.half = halves(work.table).to_numpy()[kept]  # the corpus's, whoever is left out here
         self.features = work.features(work.table, frames=True)
         self._rows = kept
-        labels, types, owners = [], [], []
+        labels, types, durations, owners = [], [], [], []
         for row, (utterance, frames) in enumerate(
             zip(self.table["utterance_id"], self._frames(self.features.layers[0]))
         ):
@@ -106,12 +112,28 @@ class PhoneFrames:
             contexts = zip(["", *names[:-1]], names, [*names[1:], ""])
             labels.append(phone_labels(segments, len(frames)))
             types.append(phone_labels([(" ".join(c), *s[1:]) for c, s in zip(contexts, segments)], len(frames)))
+            lasting = [(duration_class(end - start), start, end) for _, start, end in segments]
+            durations.append(phone_labels(lasting, len(frames)))
             owners.append(np.full(len(frames), row))
         label = np.concatenate(labels)
         self._voiced = label != ""
         self.codes, self.phones = pd.factorize(label[self._voiced])
         self.types = pd.factorize(np.concatenate(types)[self._voiced])[0]
+        self.durations = np.concatenate(durations)[self._voiced]
         self.owner = np.concatenate(owners)[self._voiced]
+
+    def by_utterance(self, wrong: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """Wrong and all frames of each utterance; ``wrong`` is of the frames that ``rows`` marks."""
+        counts = pd.DataFrame({"row": self.owner[rows], "errors": wrong, "length": 1}).groupby("row").sum()
+        return pd.concat([self.table.loc[counts.index], counts], axis=1)
+
+    def by_phone(self, wrong: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """Wrong and all frames of each speaker, phone and duration, with the columns `SPOKEN`."""
+        cells = {"speaker_id": self.table["speaker_id"].to_numpy()[self.owner[rows]], "errors": wrong, "length": 1}
+        cells |= {"phone": self.phones[self.codes[rows]], "duration": self.durations[rows]}
+        counts = pd.DataFrame(cells).groupby(["speaker_id", *SPOKEN], as_index=False).sum()
+        of_speaker = self.table.drop_duplicates("speaker_id").set_index("speaker_id").drop(columns=["utterance_id"])
+        return counts.join(of_speaker, on="speaker_id").assign(utterance_id=counts["speaker_id"])
 
     def _frames(self, layer: str) -> list[np.ndarray]:
         views = self.features.utterances(layer)
@@ -120,6 +142,16 @@ class PhoneFrames:
     def matrix(self, layer: str) -> np.ndarray:
         """Frames with a phone, ``[frames, D]`` in half precision."""
         return np.concatenate(self._frames(layer))[self._voiced]
+
+
+def duration_class(seconds: float) -> str:
+    """How long a phone lasts, in three classes; the first is the least that the aligner gives.
+
+    Example:
+        >>> duration_class(0.03), duration_class(0.07), duration_class(0.2)
+        ('30 ms', '40 to 80 ms', 'longer')
+    """
+    return next((name for name, most in DURATIONS.items() if round(1000 * seconds) <= most), "longer")
 
 
 def phone_labels(segments: list[tuple[str, float, float]], frames: int) -> np.ndarray:

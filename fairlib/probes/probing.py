@@ -91,7 +91,7 @@ def probe_characters(
 
 def probe_phones(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None, seeds: int = 1, force: bool = False, *,
-    probe: str = "linear", balance: str | Sequence[str] = (), control: bool = False,
+    probe: str = "linear", balance: str | Sequence[str] = (), control: bool = False, by_phone: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """`fairlib.probe` with a `PhoneProbe` of these settings; ``probe`` is its size.
 
@@ -99,7 +99,7 @@ def probe_phones(
         >>> probe_phones("logmel", "speechocean762")["unit"].unique()  # doctest: +SKIP
         ['phone']
     """
-    return _probe(encoder, PhoneProbe(probe, seeds, balance, control), corpus, force)
+    return _probe(encoder, PhoneProbe(probe, seeds, balance, control, by_phone), corpus, force)
 
 
 def probe_of(key: dict) -> SpeakerProbe | CharacterProbe | PhoneProbe | None:

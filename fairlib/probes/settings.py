@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 from fairlib.outcomes import METHOD
 from fairlib.probes.splits import ProbeError, check_probe, columns_of, listed
 
-_NAMED = {"perturbed": "perturbed channel", "shuffled": "shuffled labels", "control": "control task"}
+_NAMED = {
+    "perturbed": "perturbed channel", "shuffled": "shuffled labels", "control": "control task", "by_phone": "by phone"
+}  # fmt: skip
 _NO_SETTINGS = ("size", "seeds", "frames")  # first in the name; one entry each; the outcomes are the same
 
 

@@ -20,7 +20,7 @@ from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import extract
 from fairlib.encoders.features import Features
 from fairlib.files import cache_folder, hold, remove_unheld
-from fairlib.outcomes import COLUMNS, METHOD, Entry, read_outcomes, read_published, together, write_outcomes
+from fairlib.outcomes import COLUMNS, METHOD, SPOKEN, Entry, read_outcomes, read_published, together, write_outcomes
 from fairlib.probes.splits import ProbeError, corpus_name
 from fairlib.probes.transcripts import text_version
 from fairlib.progress import stage
@@ -204,4 +204,5 @@ def _tidy(rows: pd.DataFrame, of_speakers: list[str], **constants) -> pd.DataFra
     for count in ("substitutions", "deletions", "insertions"):
         if count not in rows:
             rows[count] = 0
-    return rows[[*COLUMNS, *of_speakers]].astype(COLUMNS).reset_index(drop=True)
+    spoken = [column for column in SPOKEN if column in rows]
+    return rows[[*COLUMNS, *of_speakers, *spoken]].astype(COLUMNS).reset_index(drop=True)

@@ -1,0 +1,219 @@
+"""Cross-teaching: probes taught on one speaker group alone, on another, and on mixed speakers, tested on everybody.
+
+What a probe taught on the own group does better than one taught on the other is what a shift between the groups costs
+(systematic error); what the groups still differ by, each under its own probe, is not a shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fairlib.corpora import halves
+from fairlib.outcomes.mix import same_mix
+from fairlib.probes.classifiers import fit
+from fairlib.probes.phones import PhoneFrames, PhoneProbe
+from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, held_out, listed
+from fairlib.probes.stored import Work, stored, with_left_out
+from fairlib.probes.trials import lda_directions
+
+MIXED, OWN_HALF, OTHER_HALF = "mixed speakers", "own random half", "other random half"
+SAME_MIX = "phone, same mix"  # unit: every group's frames weigh as all people's phones and durations do
+_FEWEST = 4  # training speakers of either group
+_ENROLLED = 0.75  # of each test speaker's utterances
+
+
+def taught_on(whom: str) -> str:
+    """What outcomes of `cross_teach` say in their column ``probe``.
+
+    Example:
+        >>> taught_on("child")
+        'taught on child'
+    """
+    return f"taught on {whom}"
+
+
+def cross_teach(
+    encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("age_group",),
+    groups: Sequence[str] = (), task: str = "phone", draws: int = 5, force: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Errors on all test speakers of two groups, by probes taught on either group alone and on both.
+
+    In each draw, half of the train half's speakers of the smaller group, and as many of the other, teach: so many that
+    the draws scatter about as studies with all of them would (the variance of a mean of half of n things is that of
+    n). All probes of a draw are taught on as many frames, or utterances.
+
+    Args:
+        encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
+        by: speaker columns that make the groups.
+        groups: two of them; may be left out where there are only two.
+        task: ``phone``: linear `PhoneProbe`. ``sid``: the test half's speakers are enrolled with three quarters of
+            their utterances and identified in the others, by cosine after linear discriminants taught on the train
+            half's speakers.
+        draws: of the training speakers; the outcomes' seeds.
+
+    Returns:
+        Outcomes, a row a test speaker and layer. ``probe`` is "taught on" a group, on "mixed speakers" (half of either
+        group), and, as the null, on the "own random half" or the "other random half", where speakers were parted at
+        random. Phones are counted as they come (unit ``phone``) and with all groups' frames weighed to one mix of
+        phones and durations (unit ``phone, same mix``, in thousandths).
+
+    Raises:
+        ProbeError: an unknown column, group or task, or too few training speakers of a group.
+
+    Example:
+        >>> taught = cross_teach("pocket-hubert", "speechocean762", by="age_group")  # doctest: +SKIP
+        >>> taught.groupby(["probe", "age_group"])[["errors", "length"]].sum()  # doctest: +SKIP
+    """
+    by, known = columns_of(by), {"phone": _teach_phones, "sid": _teach_speakers}
+    if task not in known:
+        raise ProbeError(f"Unknown task {task!r}: choose {' or '.join(known)}.")
+    settings = {"by": by, "groups": sorted(groups), "enrolled": _ENROLLED} if task == "sid" else {
+        **PhoneProbe().settings(), "by": by, "groups": sorted(groups)
+    }  # fmt: skip
+
+    def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
+        check_columns(work.table, by)
+        return known[task](work, by, groups, seed)
+
+    between = f"{listed(by)}{': ' + listed(sorted(groups)) if groups else ''}"
+    return stored(task, f"cross-taught by {between}", encoder, corpus, (), settings, draws, force, compute)
+
+
+def _teach_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
+    frames = PhoneFrames(work)
+    people = _People(frames.table, frames.half, by, groups, seed)
+    of_frame = people.of_row[frames.owner]  # place among people, -1 for others
+    tested = np.flatnonzero(np.isin(of_frame, people.tested))
+    sets = people.teaching(lambda who: np.flatnonzero(np.isin(of_frame, who)))
+    spoken = pd.DataFrame({"phone": frames.phones[frames.codes[tested]], "duration": frames.durations[tested]})
+    tables = []
+    for layer in frames.features.layers:
+        matrix = frames.matrix(layer)
+
+        def wrong(taught: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
+            rows = np.concatenate([taught, tested])
+            train = np.arange(len(rows)) < len(taught)
+            scores = fit(PhoneProbe(), matrix[rows], frames.codes[rows], train, seed, work.device)[len(taught) :]
+            return (scores.argmax(axis=1) != frames.codes[tested]).astype(int)
+
+        for name, errors in people.crossed(sets, wrong, of_frame[tested]):
+            cells = spoken.assign(place=of_frame[tested], errors=errors, length=1)
+            cells = cells.groupby(["place", "phone", "duration"], as_index=False).sum()
+            cells["group"] = people.group[cells["place"]]
+            mixed = same_mix(cells, "group", ["phone", "duration"])
+            for unit, counts, times in (("phone", cells, 1), (SAME_MIX, mixed, 1000)):
+                sums = counts.groupby("place")[["errors", "length"]].sum()
+                tables.append(_of_people(people, sums, times).assign(layer=layer, probe=taught_on(name), unit=unit))
+    return with_left_out(pd.concat(tables).assign(predicted=""), utterances=frames.left_out)
+
+
+def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
+    table = work.table
+    counts = table.groupby("speaker_id")["utterance_id"].transform("size").to_numpy()
+    table = table[counts >= 2].reset_index(drop=True)
+    features = work.features(work.table)
+    people = _People(table, halves(work.table).to_numpy()[counts >= 2], by, groups, seed)
+    asked = held_out(table["speaker_id"], 1 - _ENROLLED, seed)
+    tested = np.isin(people.of_row, people.tested)
+    queries = np.flatnonzero(tested & asked)
+    sets = people.teaching(lambda who: np.flatnonzero(np.isin(people.of_row, who)))
+    tables = []
+    for layer in features.layers:
+        matrix = features.pooled(layer)[counts >= 2].astype(float)
+
+        def wrong(taught: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
+            mean, deviation = matrix[taught].mean(axis=0), np.maximum(matrix[taught].std(axis=0), 1e-6)
+            standard = (matrix - mean) / deviation
+            seen = standard @ lda_directions(standard[taught], people.of_row[taught])
+            enrolled = np.stack([seen[(people.of_row == who) & ~asked].mean(axis=0) for who in people.tested])
+            cosine = _unit(seen[queries]) @ _unit(enrolled).T
+            return (people.tested[cosine.argmax(axis=1)] != people.of_row[queries]).astype(int)
+
+        for name, errors in people.crossed(sets, wrong, people.of_row[queries]):
+            rows = pd.DataFrame({"place": people.of_row[queries], "errors": errors, "length": 1})
+            sums = rows.groupby("place")[["errors", "length"]].sum()
+            tables.append(_of_people(people, sums).assign(layer=layer, probe=taught_on(name), unit="speaker"))
+    few = sorted(work.table["speaker_id"][counts < 2].unique())
+    return with_left_out(pd.concat(tables).assign(predicted=""), few)
+
+
+def _unit(matrix: np.ndarray) -> np.ndarray:
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+
+
+class _People:
+    """The speakers of the two groups: who is tested, and who teaches in this draw.
+
+    Attributes:
+        group: of each speaker, by place.
+        of_row: the place of each row's speaker; -1 for people of neither group.
+        tested: places of the test half's speakers.
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, half: np.ndarray, by: list[str], groups: Sequence[str], seed: int
+    ) -> None:
+        known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
+        names = sorted(set(known) - {""}) if not groups else sorted(groups)
+        lacking = [name for name in names if name not in set(known)]
+        if len(names) != 2 or lacking:
+            there = ", ".join(sorted(set(known) - {""})) or "none"
+            raise ProbeError(
+                f"Cross-teaching compares two groups by {listed(by)}; "
+                + (f"there is no {lacking[0]!r}" if lacking else f"{len(names)} were given")
+                + f": name two of {there}."
+            )
+        known = known[known.isin(names)]
+        self.rows = table[table["speaker_id"].isin(known.index)].drop_duplicates("speaker_id")
+        self.rows = self.rows.sort_values("speaker_id").reset_index(drop=True)
+        places = pd.Series(range(len(self.rows)), index=self.rows["speaker_id"])
+        self.group = known.groupby(level=0).first().loc[places.index].to_numpy()
+        self.of_row = places.reindex(table["speaker_id"]).fillna(-1).to_numpy(int)
+        in_test = np.isin(np.arange(len(places)), self.of_row[(half == "test") & (self.of_row >= 0)])
+        self.names, self.tested = names, np.flatnonzero(in_test)
+        rng = np.random.default_rng(seed)
+        sides = [rng.permutation(np.flatnonzero(~in_test & (self.group == name))) for name in names]
+        most = min(map(len, sides)) // 2
+        if 2 * most < _FEWEST or min(sum(self.group[self.tested] == name) for name in names) < 2:
+            raise ProbeError(
+                f"Cross-teaching needs {_FEWEST} training speakers and 2 test speakers of each group; by {listed(by)}, "
+                f"{corpus_name(table)} has {' and '.join(str(len(side)) for side in sides)} training speakers."
+            )
+        self._sides = [side[: most - most % 2] for side in sides]
+        order = rng.permutation(len(places))
+        self._in_first = np.zeros(len(places), bool)  # of two random halves of the people tested
+        for name in names:
+            mine = [place for place in order if in_test[place] and self.group[place] == name]
+            self._in_first[mine[::2]] = True
+        self._rng = rng
+
+    def teaching(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        """Rows that teach: of each group alone, and of two mixed sets, all of the same size and with equal shares."""
+        half = len(self._sides[0]) // 2
+        parts = [(self._rng.permutation(rows_of(side[:half])), self._rng.permutation(rows_of(side[half:]))) for side in self._sides]
+        size = min(len(part) for pair in parts for part in pair)
+        (a1, a2), (b1, b2) = ((one[:size], two[:size]) for one, two in parts)
+        pairs = {self.names[0]: (a1, a2), self.names[1]: (b1, b2), "first": (a1, b1), "second": (a2, b2)}
+        return {name: np.concatenate(pair) for name, pair in pairs.items()}
+
+    def crossed(
+        self, sets: dict[str, np.ndarray], wrong: Callable[[np.ndarray], np.ndarray], place: np.ndarray
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Errors under each teaching, by whom it was; ``place`` is that of each tested row's speaker."""
+        errors = {name: wrong(rows) for name, rows in sets.items()}
+        for name in self.names:
+            yield name, errors[name]
+        yield MIXED, errors["first"]
+        mine = self._in_first[place]
+        yield OWN_HALF, np.where(mine, errors["first"], errors["second"])
+        yield OTHER_HALF, np.where(mine, errors["second"], errors["first"])
+
+
+def _of_people(people: _People, sums: pd.DataFrame, times: int = 1) -> pd.DataFrame:
+    """A row a speaker with these sums, in so many parts."""
+    counts = (times * sums).round().astype(int)
+    rows = people.rows.loc[counts.index]
+    return rows.assign(utterance_id=rows["speaker_id"], errors=counts["errors"], length=counts["length"].clip(lower=1))
