@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 from fairlib.corpora import halves
+from fairlib.encoders import Encoder
+from fairlib.encoders.features import Features
 from fairlib.probes.classifiers import fit
 from fairlib.probes.phones import PhoneFrames, PhoneProbe
 from fairlib.probes.softmax import fit_softmax
@@ -23,8 +25,8 @@ _L2 = 1e-2  # of the probe that reads groups: few speakers, wide vectors
 
 
 def erase_group(
-    encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("age_group",), task: str = "sid",
-    seeds: int = 1, force: bool = False,
+    encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None,
+    by: str | Sequence[str] = ("age_group",), task: str = "sid", seeds: int = 1, force: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Errors with the speakers' group erased from every layer, and which group the layer then still shows.
 
@@ -172,5 +174,8 @@ class _Groups:
 
 def _applied(matrix: np.ndarray, spread: torch.Tensor, change: Callable) -> np.ndarray:
     """Features changed in units of their deviations, a part at a time."""
-    parts = [torch.from_numpy(np.asarray(part, np.float32)).double() for part in np.array_split(matrix, max(1, len(matrix) // 50_000))]
+    parts = [
+        torch.from_numpy(np.asarray(part, np.float32)).double()
+        for part in np.array_split(matrix, max(1, len(matrix) // 50_000))
+    ]
     return torch.cat([(change(part / spread) * spread).float() for part in parts]).numpy()

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves
+from fairlib.encoders import Encoder
+from fairlib.encoders.features import Features
 from fairlib.probes.phones import PhoneFrames
 from fairlib.probes.splits import ProbeError, corpus_name
 from fairlib.probes.stored import Work, stored, with_left_out
@@ -19,7 +21,10 @@ _PARTS = 1000
 
 
 def speaker_geometry(
-    encoder: str, corpus: str | pd.DataFrame, task: str = "phone", force: bool = False
+    encoder: str | Encoder | Features,
+    corpus: str | pd.DataFrame | None = None,
+    task: str = "phone",
+    force: bool = False,
 ) -> pd.DataFrame:
     """Measures of each test speaker at every layer, in thousandths: ``errors`` of a ``length`` of 1000.
 
@@ -73,7 +78,9 @@ def _of_phones(work: Work) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarr
     for layer in frames.features.layers:
         matrix = frames.matrix(layer).astype(np.float32)
         matrix = (matrix - matrix[train].mean(axis=0)) / np.maximum(matrix[train].std(axis=0), 1e-6)
-        usual = _sums(matrix[train], frames.codes[train], phones) / np.bincount(frames.codes[train], minlength=phones)[:, None].clip(1)
+        usual = _sums(matrix[train], frames.codes[train], phones) / np.bincount(frames.codes[train], minlength=phones)[
+            :, None
+        ].clip(1)
         sums = _sums(matrix[mine], place, len(counts) * phones).reshape(len(names), phones, -1)
         squares = np.bincount(place, (matrix[mine] ** 2).mean(axis=1), counts.size).reshape(counts.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -115,5 +122,3 @@ def _mean(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Mean over the phones of each speaker that are known; missing where none is."""
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
-
-

@@ -12,32 +12,25 @@ import numpy as np
 import pandas as pd
 
 from fairlib.corpora import halves
+from fairlib.encoders import Encoder
+from fairlib.encoders.features import Features
 from fairlib.outcomes.mix import same_mix
+from fairlib.outcomes.taught import MIXED, OTHER_HALF, OWN_HALF, taught_on
 from fairlib.probes.classifiers import fit
 from fairlib.probes.phones import PhoneFrames, PhoneProbe
 from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, held_out, listed
 from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
 
-MIXED, OWN_HALF, OTHER_HALF = "mixed speakers", "own random half", "other random half"
 SAME_MIX = "phone, same mix"  # unit: every group's frames weigh as all people's phones and durations do
 _FEWEST = 4  # training speakers of either group
 _ENROLLED = 0.75  # of each test speaker's utterances
 
 
-def taught_on(whom: str) -> str:
-    """What outcomes of `cross_teach` say in their column ``probe``.
-
-    Example:
-        >>> taught_on("child")
-        'taught on child'
-    """
-    return f"taught on {whom}"
-
-
 def cross_teach(
-    encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("age_group",),
-    groups: Sequence[str] = (), task: str = "phone", draws: int = 5, force: bool = False,
+    encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None,
+    by: str | Sequence[str] = ("age_group",), groups: Sequence[str] = (), task: str = "phone", draws: int = 5,
+    force: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Errors on all test speakers of two groups, by probes taught on either group alone and on both.
 
@@ -153,9 +146,7 @@ class _People:
         tested: places of the test half's speakers.
     """
 
-    def __init__(
-        self, table: pd.DataFrame, half: np.ndarray, by: list[str], groups: Sequence[str], seed: int
-    ) -> None:
+    def __init__(self, table: pd.DataFrame, half: np.ndarray, by: list[str], groups: Sequence[str], seed: int) -> None:
         known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
         names = sorted(set(known) - {""}) if not groups else sorted(groups)
         lacking = [name for name in names if name not in set(known)]
@@ -193,7 +184,10 @@ class _People:
     def teaching(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
         """Rows that teach: of each group alone, and of two mixed sets, all of the same size and with equal shares."""
         half = len(self._sides[0]) // 2
-        parts = [(self._rng.permutation(rows_of(side[:half])), self._rng.permutation(rows_of(side[half:]))) for side in self._sides]
+        parts = [
+            (self._rng.permutation(rows_of(side[:half])), self._rng.permutation(rows_of(side[half:])))
+            for side in self._sides
+        ]
         size = min(len(part) for pair in parts for part in pair)
         (a1, a2), (b1, b2) = ((one[:size], two[:size]) for one, two in parts)
         pairs = {self.names[0]: (a1, a2), self.names[1]: (b1, b2), "first": (a1, b1), "second": (a2, b2)}

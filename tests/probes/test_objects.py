@@ -23,7 +23,7 @@ CUSTOM = [
     CharacterProbe("linear", passes=3, clip=1.0),
     CharacterProbe(width=64, balance=["sex", "age_group"]),
     PhoneProbe("hidden", control=True),
-    PhoneProbe(iterations=5, l2=1),
+    PhoneProbe(iterations=5, l2=1, by_phone=True),
 ]
 
 

@@ -1,0 +1,149 @@
+"""Cross-teaching, erasure and geometry on features in which the truth was planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairlib.bias.teaching import OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
+from fairlib.encoders.features import Features
+from fairlib.probes import ProbeError, alignment
+from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_DIRECTION, RANDOM_GROUP, RANDOM_LABELS, erase_group
+from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
+from fairlib.probes.teaching import SAME_MIX, cross_teach
+
+PHONES, WIDTH, FRAMES = 6, 12, 60
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+
+
+def people(speakers=24, utterances=4):
+    """Two groups, half of each in the train half."""
+    names = [f"{group}{number:02d}" for group in ("child", "adult") for number in range(speakers)]
+    table = pd.DataFrame({"speaker_id": np.repeat(names, utterances)})
+    table["utterance_id"] = [f"{name}-{row}" for row, name in enumerate(table["speaker_id"])]
+    table["age_group"] = table["speaker_id"].str[:5].str.rstrip("0123456789")
+    table["split"] = np.where(table["speaker_id"].str[-2:].astype(int) % 2 == 0, "train", "test")
+    # Any file: features are given, and nobody reads it.
+    return table.assign(corpus="made", path=__file__, duration_s=FRAMES / 50, text="one")
+
+
+def spoken(monkeypatch, corpus, rng, shift=0.0, noise=1.0):
+    """Frames of six phones, each of ten frames; children's phones lie elsewhere but as far apart, or vary more."""
+    usual, skew = rng.normal(0, 1, (PHONES, WIDTH)), shift * rng.normal(0, 1, (WIDTH, WIDTH))
+    skew -= skew.T
+    turn = np.linalg.solve(np.eye(WIDTH) + skew, np.eye(WIDTH) - skew)  # a rotation (Cayley)
+    names = [f"P{number}" for number in range(PHONES)]
+    segments = [(name, 0.2 * place, 0.2 * (place + 1)) for place, name in enumerate(names)]
+    monkeypatch.setattr(alignment, "align", lambda table: {one: segments for one in table["utterance_id"]})
+    said, arrays = np.repeat(np.arange(PHONES), FRAMES // PHONES), []
+    for child in corpus["age_group"] == "child":
+        frames = usual[said] @ (turn if child else np.eye(WIDTH))
+        arrays.append((frames + (noise if child else 1.0) * rng.normal(0, 1.2, frames.shape)).astype(np.float32))
+    return Features.of_arrays({"0": arrays}, corpus)
+
+
+def estimates(taught, scale="log_odds"):
+    table = taught_gaps(taught, by="age_group").query("scale == @scale")
+    return table.set_index(["unit", "quantity", "group"])[["estimate", "low", "high", "p"]]
+
+
+def test_a_shift_is_told_from_noise_in_phones(monkeypatch):
+    rng, corpus = np.random.default_rng(0), people()
+    shifted = estimates(cross_teach(spoken(monkeypatch, corpus, rng, shift=0.06), task="phone", draws=3))
+    noisy = estimates(cross_teach(spoken(monkeypatch, corpus, rng, noise=1.5), task="phone", draws=3))
+    for unit in ("phone", SAME_MIX):
+        for group in ("child", "adult"):
+            assert shifted.loc[(unit, PENALTY, group), "low"] > 0.2
+            assert abs(noisy.loc[(unit, PENALTY, group), "estimate"]) < 0.1
+            assert abs(shifted.loc[(unit, RANDOM_PENALTY, group), "estimate"]) < 0.1
+        assert abs(shifted.loc[(unit, OWN_GAP, ""), "estimate"]) < 0.15
+        assert noisy.loc[(unit, OWN_GAP, ""), "low"] > 0.3
+
+
+def voices(corpus, rng, shift=0.0, noise=1.0, width=16):
+    """One vector an utterance: the speaker's own, and what varies between the speaker's utterances, mostly along a few
+    directions that a back end learns to leave out. Children's are other directions, or they vary more."""
+    names = corpus["speaker_id"].unique()
+    own = dict(zip(names, rng.normal(0, 1, (len(names), width))))
+    axes, childrens = rng.normal(0, 1, (2, 3, width))
+    rows = []
+    for name, group in zip(corpus["speaker_id"], corpus["age_group"]):
+        child = group == "child"
+        along = childrens if child and shift else axes
+        varies = 1.5 * rng.normal(0, 1, 3) @ along + 0.4 * rng.normal(0, 1, width)
+        rows.append(own[name] + (noise if child else 1.0) * varies)
+    return Features.of_arrays({"0": np.array(rows, np.float32)}, corpus)
+
+
+def test_a_shift_is_told_from_noise_in_voices():
+    rng, corpus = np.random.default_rng(0), people(60, 8)
+    shifted = estimates(cross_teach(voices(corpus, rng, shift=1.0), task="sid", draws=3), "difference")
+    noisy = estimates(cross_teach(voices(corpus, rng, noise=2.0), task="sid", draws=3), "difference")
+    for group in ("child", "adult"):
+        assert shifted.loc[("speaker", PENALTY, group), "low"] > 0.03
+        assert abs(noisy.loc[("speaker", PENALTY, group), "estimate"]) < 0.05
+    assert abs(shifted.loc[("speaker", OWN_GAP, ""), "estimate"]) < 0.1
+    assert noisy.loc[("speaker", OWN_GAP, ""), "low"] > 0.05
+
+
+def test_only_two_groups_can_teach_each_other():
+    corpus = people().assign(age_group=lambda table: table["speaker_id"].str[-1])
+    features = voices(corpus.assign(age_group="adult"), np.random.default_rng(0))
+    features = Features.of_arrays({"0": features.pooled("0")}, corpus)
+    with pytest.raises(ProbeError, match="10 were given: name two of 0, 1, 2"):
+        cross_teach(features, task="sid", draws=1)
+    with pytest.raises(ProbeError, match="there is no 'z'"):
+        cross_teach(features, groups=["1", "z"], task="sid", draws=1)
+    with pytest.raises(ProbeError, match="training speakers"):
+        cross_teach(features, groups=["1", "2"], task="sid", draws=1)
+
+
+def test_an_erased_group_is_read_no_more_and_the_speakers_still_are():
+    rng, corpus = np.random.default_rng(0), people(40, 8)
+    vectors = voices(corpus, rng).pooled("0")
+    vectors[:, 0] += 2.0 * (corpus["age_group"] == "child")
+    erased = erase_group(Features.of_arrays({"0": vectors}, corpus), task="sid")
+    sums = erased.groupby(["unit", "probe", "age_group"])[["errors", "length"]].sum()
+    wrong = (sums["errors"] / sums["length"]).groupby(["unit", "probe"]).mean()
+    assert wrong[GROUP, KEPT] < 0.25 and wrong[GROUP, RANDOM_LABELS] < 0.4 and wrong[GROUP, RANDOM_DIRECTION] < 0.3
+    assert wrong[GROUP, ERASED] == pytest.approx(0.5, abs=0.08)
+    assert wrong[RANDOM_GROUP, KEPT] == pytest.approx(0.5, abs=0.12)  # nobody's label can be read from a new voice
+    assert abs(wrong["speaker", ERASED] - wrong["speaker", KEPT]) < 0.1
+
+
+def test_geometry_gives_what_was_planted(monkeypatch):
+    rng, corpus = np.random.default_rng(0), people()
+    plain = speaker_geometry(spoken(monkeypatch, corpus, rng), task="phone")
+    noisy = speaker_geometry(spoken(monkeypatch, corpus, rng, noise=1.5), task="phone")
+    shifted = speaker_geometry(spoken(monkeypatch, corpus, rng, shift=0.06), task="phone")
+
+    def of_groups(table, unit):
+        return table[table["unit"] == unit].groupby("age_group")["errors"].mean()
+
+    alike = of_groups(plain, WITHIN)
+    assert alike["child"] == pytest.approx(alike["adult"], rel=0.05)
+    assert of_groups(plain, SHIFT).max() < 15  # thousandths of the variance: chance is taken off
+    apart = of_groups(noisy, WITHIN)
+    assert apart["child"] / apart["adult"] == pytest.approx(1.5**2, rel=0.05)
+    assert of_groups(shifted, SHIFT)["child"] > 50
+
+
+def test_distances_between_speakers_are_those_counted_by_hand():
+    corpus = people(4, 3)
+    vectors = np.random.default_rng(0).normal(0, 1, (len(corpus), 5)).astype(np.float32)
+    table = speaker_geometry(Features.of_arrays({"0": vectors}, corpus), task="sid")
+    train = (corpus["split"] == "train").to_numpy()
+    standard = (vectors - vectors[train].mean(axis=0)) / vectors[train].std(axis=0)
+    means = pd.DataFrame(standard[~train]).groupby(corpus["speaker_id"][~train].to_numpy()).mean()
+    nearest = min(
+        np.sqrt(((means.loc["child01"] - means.loc[name]) ** 2).mean()) for name in means.index if name != "child01"
+    )
+    own = standard[(corpus["speaker_id"] == "child01").to_numpy()]
+    scatter = np.sqrt(((own - own.mean(axis=0)) ** 2).mean(axis=1).sum() / 2)
+    found = table[table["speaker_id"] == "child01"].set_index("unit")["errors"]
+    assert found[NEAREST] == pytest.approx(1000 * nearest, abs=1)
+    assert found[SCATTER] == pytest.approx(1000 * scatter, abs=1)
