@@ -24,6 +24,8 @@ from fairlib.display.words import encoder_label, sides
 from fairlib.findings import SATURATED, main_contrast, the_encoder
 from fairlib.tasks import unit_named
 
+NULL = "null"  # line of `lines_by_layer` that becomes a grey band
+
 
 def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encoder: str | None = None) -> alt.LayerChart:
     """Error of each speaker group at each layer, one line per group with its interval as a band.
@@ -191,6 +193,59 @@ def _encoder_lines(rows, y, span, format, height, kind="linear") -> list[alt.Cha
     if len(level):
         ends["logmel"], looks["logmel"] = float(level["value"].iloc[0]), (drawing.PALETTE[2], [2, 3], "circle")
     return [*parts, drawing.end_labels(ends, span, y, looks, height, kind, names=encoder_label)]
+
+
+def lines_by_layer(
+    rows: pd.DataFrame,
+    *,
+    y_title: str,
+    title: str,
+    description: str,
+    looks: dict[str, tuple] | None = None,
+    format: str = "+~f",
+    reference: float | None = 0.0,
+    notes: str = "",
+    height: int = 240,
+) -> alt.LayerChart:
+    """Lines over the layers, with their intervals, named at their ends: any measure that has a value at each layer.
+
+    Args:
+        rows: ``line`` (name), ``layer``, ``value``, ``low, high``; rows of the line ``NULL`` become a grey band.
+        y_title: name of the vertical axis, with its unit.
+        title: a sentence that states what is seen.
+        description: what a person who cannot see the chart should know.
+        looks: colour, dash and marker of each line; by default the palette's.
+        format: of the numbers, as in D3.
+        reference: a level to draw a rule at.
+        notes: a line under the title.
+
+    Raises:
+        ValueError: there is nothing to draw, or no title or description.
+    """
+    drawing.require_words(title, description)
+    rows = drawing.finite_rows(rows)
+    null, lines = rows[rows["line"] == NULL], rows[rows["line"] != NULL].assign(hollow=False)
+    values = rows[["value", "low", "high"]].to_numpy(float).ravel()
+    values = np.r_[values[np.isfinite(values)], [] if reference is None else [reference]]
+    room = max(0.06 * np.ptp(values), 1e-6)
+    span = (values.min() - room, values.max() + room)
+    scale = alt.Scale(domain=list(span), nice=False, zero=False)
+    y = drawing.vertical_axis(scale, drawing.level_axis(y_title, format=format))
+    looks = looks or {
+        name: drawing.look_of(drawing.PALETTE, at) for at, name in enumerate(dict.fromkeys(lines["line"]))
+    }
+    x, parts = drawing.layer_axis(lines), []
+    if reference is not None:
+        rule = drawing.base_chart([{"value": reference}]).mark_rule(color=drawing.INK, strokeWidth=1.2)
+        parts.append(rule.encode(y=y()))
+    if len(null):
+        band = drawing.interval_band(
+            drawing.base_chart(drawing.records(null, "layer", "low", "high")), null, drawing.PALE, 0.35
+        )
+        parts.append(band.encode(x=x, y=y("low"), y2="high:Q"))
+    parts += [drawing.strokes_of(lines), *drawing.drawn_lines(lines, x, y, looks, drawing.tooltip_of(format, "line"))]
+    parts.append(drawing.end_labels(drawing.line_ends(lines), span, y, looks, height))
+    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height)
 
 
 def three_scales(

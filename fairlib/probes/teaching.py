@@ -18,13 +18,13 @@ from fairlib.outcomes.mix import same_mix
 from fairlib.outcomes.taught import MIXED, OTHER_HALF, OWN_HALF, taught_on
 from fairlib.probes.classifiers import fit
 from fairlib.probes.phones import PhoneFrames, PhoneProbe
-from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, held_out, listed
+from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, listed
 from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
 
 SAME_MIX = "phone, same mix"  # unit: every group's frames weigh as all people's phones and durations do
 _FEWEST = 4  # training speakers of either group
-_ENROLLED = 0.75  # of each test speaker's utterances
+_FOLDS = 4  # of each test speaker's utterances: each is asked about while the others are enrolled
 
 
 def cross_teach(
@@ -41,10 +41,10 @@ def cross_teach(
     Args:
         encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
         by: speaker columns that make the groups.
-        groups: two of them; may be left out where there are only two.
+        groups: two of them; left out, the two with most training speakers.
         task: ``phone``: linear `PhoneProbe`. ``sid``: the test half's speakers are enrolled with three quarters of
-            their utterances and identified in the others, by cosine after linear discriminants taught on the train
-            half's speakers.
+            their utterances and identified in the others, each quarter in turn, by cosine after linear discriminants
+            taught on the train half's speakers.
         draws: of the training speakers; the outcomes' seeds.
 
     Returns:
@@ -63,7 +63,7 @@ def cross_teach(
     by, known = columns_of(by), {"phone": _teach_phones, "sid": _teach_speakers}
     if task not in known:
         raise ProbeError(f"Unknown task {task!r}: choose {' or '.join(known)}.")
-    settings = {"by": by, "groups": sorted(groups), "enrolled": _ENROLLED} if task == "sid" else {
+    settings = {"by": by, "groups": sorted(groups), "folds": _FOLDS} if task == "sid" else {
         **PhoneProbe().settings(), "by": by, "groups": sorted(groups)
     }  # fmt: skip
 
@@ -104,14 +104,12 @@ def _teach_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -
 
 
 def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
-    table = work.table
+    table, features = work.table, work.features(work.table)
     counts = table.groupby("speaker_id")["utterance_id"].transform("size").to_numpy()
     table = table[counts >= 2].reset_index(drop=True)
-    features = work.features(work.table)
     people = _People(table, halves(work.table).to_numpy()[counts >= 2], by, groups, seed)
-    asked = held_out(table["speaker_id"], 1 - _ENROLLED, seed)
-    tested = np.isin(people.of_row, people.tested)
-    queries = np.flatnonzero(tested & asked)
+    tested = np.flatnonzero(np.isin(people.of_row, people.tested))
+    fold = _folds(people.of_row[tested], seed)
     sets = people.teaching(lambda who: np.flatnonzero(np.isin(people.of_row, who)))
     tables = []
     for layer in features.layers:
@@ -120,17 +118,30 @@ def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int)
         def wrong(taught: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
             mean, deviation = matrix[taught].mean(axis=0), np.maximum(matrix[taught].std(axis=0), 1e-6)
             standard = (matrix - mean) / deviation
-            seen = standard @ lda_directions(standard[taught], people.of_row[taught])
-            enrolled = np.stack([seen[(people.of_row == who) & ~asked].mean(axis=0) for who in people.tested])
-            cosine = _unit(seen[queries]) @ _unit(enrolled).T
-            return (people.tested[cosine.argmax(axis=1)] != people.of_row[queries]).astype(int)
+            directions = lda_directions(standard[taught], people.of_row[taught])
+            seen, speaker = standard[tested] @ directions, people.of_row[tested]
+            errors = np.zeros(len(tested), int)
+            for number in range(_FOLDS):
+                asked = fold == number
+                enrolled = np.stack([seen[(speaker == who) & ~asked].mean(axis=0) for who in people.tested])
+                named = people.tested[(_unit(seen[asked]) @ _unit(enrolled).T).argmax(axis=1)]
+                errors[asked] = named != speaker[asked]
+            return errors
 
-        for name, errors in people.crossed(sets, wrong, people.of_row[queries]):
-            rows = pd.DataFrame({"place": people.of_row[queries], "errors": errors, "length": 1})
+        for name, errors in people.crossed(sets, wrong, people.of_row[tested]):
+            rows = pd.DataFrame({"place": people.of_row[tested], "errors": errors, "length": 1})
             sums = rows.groupby("place")[["errors", "length"]].sum()
             tables.append(_of_people(people, sums).assign(layer=layer, probe=taught_on(name), unit="speaker"))
     few = sorted(work.table["speaker_id"][counts < 2].unique())
     return with_left_out(pd.concat(tables).assign(predicted=""), few)
+
+
+def _folds(speaker: np.ndarray, seed: int) -> np.ndarray:
+    """A fold for each row, a speaker's rows being dealt out evenly in random order."""
+    order = np.random.default_rng(seed).permutation(len(speaker))
+    fold = np.empty(len(speaker), int)
+    fold[order] = pd.Series(speaker[order]).groupby(speaker[order]).cumcount().to_numpy() % _FOLDS
+    return fold
 
 
 def _unit(matrix: np.ndarray) -> np.ndarray:
@@ -148,7 +159,9 @@ class _People:
 
     def __init__(self, table: pd.DataFrame, half: np.ndarray, by: list[str], groups: Sequence[str], seed: int) -> None:
         known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
-        names = sorted(set(known) - {""}) if not groups else sorted(groups)
+        teachers = known[half == "train"].groupby(level=0).first()
+        most = teachers[teachers != ""].value_counts(sort=False).sort_index().nlargest(2)
+        names = sorted(groups) if groups else sorted(most.index)
         lacking = [name for name in names if name not in set(known)]
         if len(names) != 2 or lacking:
             there = ", ".join(sorted(set(known) - {""})) or "none"

@@ -94,8 +94,8 @@ def test_only_two_groups_can_teach_each_other():
     corpus = people().assign(age_group=lambda table: table["speaker_id"].str[-1])
     features = voices(corpus.assign(age_group="adult"), np.random.default_rng(0))
     features = Features.of_arrays({"0": features.pooled("0")}, corpus)
-    with pytest.raises(ProbeError, match="10 were given: name two of 0, 1, 2"):
-        cross_teach(features, task="sid", draws=1)
+    with pytest.raises(ProbeError, match="3 were given: name two of 0, 1, 2"):
+        cross_teach(features, groups=["1", "2", "3"], task="sid", draws=1)
     with pytest.raises(ProbeError, match="there is no 'z'"):
         cross_teach(features, groups=["1", "z"], task="sid", draws=1)
     with pytest.raises(ProbeError, match="training speakers"):
@@ -126,10 +126,10 @@ def test_geometry_gives_what_was_planted(monkeypatch):
 
     alike = of_groups(plain, WITHIN)
     assert alike["child"] == pytest.approx(alike["adult"], rel=0.05)
-    assert of_groups(plain, SHIFT).max() < 15  # thousandths of the variance: chance is taken off
+    # Thousandths of the variance; the usual means are of both groups, so that adults lie away from them too.
     apart = of_groups(noisy, WITHIN)
     assert apart["child"] / apart["adult"] == pytest.approx(1.5**2, rel=0.05)
-    assert of_groups(shifted, SHIFT)["child"] > 50
+    assert of_groups(shifted, SHIFT)["child"] > 20 and of_groups(plain, SHIFT).max() < 5
 
 
 def test_distances_between_speakers_are_those_counted_by_hand():

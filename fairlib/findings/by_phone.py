@@ -1,0 +1,97 @@
+"""Phone by phone: which sounds carry the gap, and whether other texts could make it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.bias import group_bias, layer_order
+from fairlib.display.words import interval, listing, number, people, two_lines
+from fairlib.outcomes.mix import same_mix
+
+VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+PHONE_CLASSES = dict.fromkeys(VOWELS, "vowel") | dict.fromkeys(_CONSONANTS, "consonant")
+# What a reader who knows no ARPAbet hears: the letters in capitals.
+SOUNDS = {
+    "AA": "fAther", "AE": "cAt", "AH": "cUt", "AO": "lAw", "AW": "cOW", "AY": "hIde", "B": "Be", "CH": "CHeese",
+    "D": "Do", "DH": "THe", "EH": "rEd", "ER": "hURt", "EY": "AtE", "F": "Fee", "G": "Green", "HH": "He", "IH": "It",
+    "IY": "EAt", "JH": "Gee", "K": "Key", "L": "Lee", "M": "Me", "N": "kNee", "NG": "piNG", "OW": "OAt", "OY": "tOY",
+    "P": "Pea", "R": "Read", "S": "Sea", "SH": "SHe", "T": "Tea", "TH": "THink", "UH": "hOOd", "UW": "tWO", "V": "Vee",
+    "W": "We", "Y": "Yield", "Z": "Zoo", "ZH": "pleaSure",
+}  # fmt: skip
+
+
+def mixes_table(by_phone: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
+    """The gap in phones at each layer as counted, with one mix of phones, and with one mix of phones and durations, log
+    odds ratios, as text for reading.
+
+    Args:
+        by_phone: outcomes of ``PhoneProbe(by_phone=True)``.
+    """
+    own = by_phone[by_phone["encoder"] == encoder]
+    tables = {
+        "as counted": own, "same phones": same_mix(own, by, ["phone"]),
+        "same phones and durations": same_mix(own, by, ["phone", "duration"]),
+    }  # fmt: skip
+    rows = pd.DataFrame({"layer": layer_order(own["layer"].unique())})
+    for name, outcomes in tables.items():
+        bias = group_bias(outcomes, by=by, permutations=200).query("scale == 'log_odds'").set_index("layer")
+        bias = bias[bias["contrast"] == bias["contrast"].iloc[0]]
+        rows[name] = [two_lines(*bias.loc[layer, ["estimate", "low", "high"]]) for layer in rows["layer"]]
+    return rows
+
+
+def carriers(kinds: pd.DataFrame, layer: str, most: int = 5) -> pd.DataFrame:
+    """The phones that add most to the gap at a layer, whichever way, the largest first."""
+    at = kinds[kinds["layer"] == layer]
+    return at.loc[at["points"].abs().sort_values(ascending=False).index].head(most)
+
+
+def carriers_sentence(kinds: pd.DataFrame, layer: str, first: str = "cnn") -> str:
+    """Which phones carry the gap at a layer, and which of them at the first layer too."""
+    by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
+    found = carriers(kinds, layer)
+    whole = kinds.loc[kinds["layer"] == layer, "points"].sum()
+    told = listing(
+        [
+            f"{row.phone} as in {SOUNDS.get(row.phone, row.phone)} ({number(row.points, 2)})"
+            for row in found.itertuples()
+        ]
+    )
+    group = people(by, contrast.partition(" vs ")[0])
+    said = (
+        f"At layer {layer}, {group} have {number(whole, 1)} percentage points of frames with a wrong phone more, the"
+        f" same phones and durations in both groups. Most of it, one way or the other, is in {told}."
+    )
+    if first in set(kinds["layer"]) and first != layer:
+        same = set(found["phone"]) & set(carriers(kinds, first)["phone"])
+        said += f" {len(same)} of these five are among the first five at layer {first} too."
+    return said
+
+
+def phones_shown(kinds: pd.DataFrame, layer: str, most: int = 12) -> pd.DataFrame:
+    """Rows of the phones that add most at a layer, as `fairlib.charts.heat` takes them: vowels first, in each class the
+    largest gap at that layer on top."""
+    chosen = carriers(kinds[kinds["estimate"].notna()], layer, most)
+    order = chosen.sort_values(["class", "estimate"], ascending=[False, False])["phone"].tolist()
+    rows = kinds[kinds["phone"].isin(order) & kinds["estimate"].notna()].copy()
+    rows["at"] = rows["phone"].map(order.index)
+    rows = rows.sort_values("at", kind="stable")
+    return rows.assign(
+        row=[f"{phone} {SOUNDS.get(phone, '')}" for phone in rows["phone"]], value=rows["estimate"],
+        marked=(rows["low"] > 0) | (rows["high"] < 0),
+    )  # fmt: skip
+
+
+def between_sentence(kinds: pd.DataFrame, layer: str) -> str:
+    """How far phones' gaps lie apart, and how many are shown."""
+    at = kinds[(kinds["layer"] == layer) & kinds["estimate"].notna()]
+    worse, better = (at["low"] > 0).sum(), (at["high"] < 0).sum()
+    by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
+    first, second = (people(by, group) for group in contrast.split(" vs "))
+    widest = at.loc[at["estimate"].abs().idxmax()]
+    return (
+        f"The true gaps of {len(at)} phones lie apart by {at['between'].iloc[0]:.2f} in log odds (standard deviation):"
+        f" {first} have more errors than {second} in {worse} of them and fewer in {better}. The largest is"
+        f" {widest['phone']}, {interval(widest['estimate'], widest['low'], widest['high'])}."
+    )

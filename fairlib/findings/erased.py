@@ -1,0 +1,175 @@
+"""What a layer shows of a speaker's group, where its speakers lie, and what becomes of the gap without the group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from scipy.special import logit
+
+from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.display.words import encoder_label, interval, layers_named, number, percent, sides, two_lines
+from fairlib.findings.finding import Finding, of_people
+from fairlib.findings.gap_tables import gaps
+from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_DIRECTION, RANDOM_GROUP, RANDOM_LABELS
+from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
+
+
+def erased_changes(erased: pd.DataFrame, by: str, encoder: str, unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Gaps under each erasure, and how far that with the group erased is from that with random labels erased, in pairs.
+
+    Args:
+        erased: outcomes of `fairlib.erase_group`.
+        unit: the task's, ``speaker`` or ``phone``.
+
+    Returns:
+        `group_bias` and `bias_differences`, in which ``encoder`` says what was erased.
+    """
+    rows = erased[(erased["encoder"] == encoder) & (erased["unit"] == unit)]
+    rows = rows.assign(encoder=rows["probe"], probe="linear")
+    layers = layer_order(rows["layer"].unique())
+    pairs = [((ERASED, layer), (RANDOM_LABELS, layer)) for layer in layers]
+    return group_bias(rows, by=by), bias_differences(rows, by, pairs)
+
+
+def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str) -> Finding:
+    """Does the gap rest on what a linear probe can read of the group? Judged by the rule "erased".
+
+    Args:
+        bias, changes: from `erased_changes`.
+    """
+    by, contrast = str(changes["by"].iloc[0]), str(changes["contrast"].iloc[0])
+    kept = gaps(bias, KEPT, contrast).set_index("layer")
+    controls = gaps(bias, RANDOM_LABELS, contrast).set_index("layer")["estimate"]
+    rows = changes[(changes["scale"] == "log_odds") & (changes["contrast"] == contrast)]
+    biased = list(kept.index[kept["biased"]])
+    rows = rows[rows["layer"].isin(biased)]
+    first, second = sides(by, contrast)
+    if rows.empty:
+        sentence = (
+            f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second} that could rest on it."
+        )
+        return Finding(claim("erased"), rule("erased"), "inconclusive", sentence, [])
+    toward = -np.sign(rows["layer"].map(controls)).to_numpy() * rows["estimate"].to_numpy()
+    shown = rows["p_holm"].to_numpy() < 0.05
+    within = ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).to_numpy()
+    if (shown & (toward > 0)).any() and not (shown & (toward < 0)).any():
+        verdict = "supported"
+    elif within.all():
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    widest = rows.loc[rows["estimate"].abs().idxmax()]
+    sentence = (
+        f"At the {len(rows)} layers of {encoder_label(encoder)} with a gap, erasing the group changes it by"
+        f" {number(rows['estimate'].min(), 2)} to {number(rows['estimate'].max(), 2)} against erasing random labels"
+        f" (log odds ratio; most at layer {widest['layer']},"
+        f" {interval(widest['estimate'], widest['low'], widest['high'])}); a change is shown at"
+        f" {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
+    )
+    evidence = rows[["layer", "estimate", "low", "high", "p", "p_holm"]].to_dict("records")
+    return of_people(Finding(claim("erased"), rule("erased"), verdict, sentence, evidence), rows, by, contrast)
+
+
+def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
+    """How often a linear probe reads a new speaker's group wrongly at each layer, each group weighing alike.
+
+    Args:
+        erased: outcomes of `fairlib.erase_group` for speakers.
+
+    Returns:
+        One row per encoder, layer, what was erased (``probe``) and ``unit`` (``group``, ``random group``): ``error``.
+    """
+    rows = erased[erased["unit"].isin([GROUP, RANDOM_GROUP])].dropna(subset=[by])
+    sums = rows.groupby(["encoder", "layer", "probe", "unit", by], observed=True)[["errors", "length"]].sum()
+    error = (sums["errors"] / sums["length"]).groupby(level=[0, 1, 2, 3]).mean()
+    return error.rename("error").reset_index()
+
+
+def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
+    """The group as read, and the gap, with nothing, the group and the controls erased, as text for reading."""
+    read = readable(erased[erased["encoder"] == encoder], by).set_index(["layer", "probe", "unit"])["error"]
+    contrast = str(bias["contrast"].iloc[0])
+    tables = {
+        what: gaps(bias, what, contrast).set_index("layer") for what in (KEPT, ERASED, RANDOM_LABELS, RANDOM_DIRECTION)
+    }
+    rows = []
+    for layer in layer_order(bias["layer"].unique()):
+        row = {"layer": layer}
+        if (layer, KEPT, GROUP) in read:
+            row["group read wrongly"] = (
+                f"{percent(read[layer, KEPT, GROUP])}\nerased: {percent(read[layer, ERASED, GROUP])}"
+            )
+        for what, table in tables.items():
+            row[f"gap, {what}"] = two_lines(*table.loc[layer, ["estimate", "low", "high"]])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def geometry_table(geometry: pd.DataFrame, by: str, groups: tuple[str, str], encoder: str) -> pd.DataFrame:
+    """How much larger or smaller each measure is for the first group than for the other, in percent of the other's, by
+    layer, as text for reading; intervals over speakers."""
+    own, rows = geometry[geometry["encoder"] == encoder], []
+    for layer in layer_order(own["layer"].unique()):
+        row = {"layer": layer}
+        for unit in (WITHIN, SHIFT, NEAREST, SCATTER):
+            mine = own[(own["layer"] == layer) & (own["unit"] == unit)]
+            parts = [mine.loc[mine[by] == group, "errors"].to_numpy(float) for group in groups]
+            if min(map(len, parts)) < 2:
+                continue
+            means, errors = zip(*((part.mean(), part.std(ddof=1) / len(part) ** 0.5) for part in parts))
+            ratio = means[0] / means[1]
+            reach = 1.96 * ratio * np.hypot(errors[0] / means[0], errors[1] / means[1])
+            row[unit] = "\n".join(
+                (number(100 * (ratio - 1), 0) + "\N{NO-BREAK SPACE}%",
+                 f"{number(100 * (ratio - reach - 1), 0)} to {number(100 * (ratio + reach - 1), 0)}")
+            )  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def what_foretells_errors(
+    geometry: pd.DataFrame, outcomes: pd.DataFrame, by: str, groups: tuple[str, str], units: tuple[str, ...]
+) -> pd.DataFrame:
+    """Which measures of a speaker go with the speaker's errors, with the speakers as the sample.
+
+    A regression at each layer of a speaker's log odds of error on the measures, in standard deviations, and the group;
+    errors robust to unequal variance (HC3).
+
+    Args:
+        geometry: of one encoder, from `fairlib.speaker_geometry`.
+        outcomes: of the same encoder's task, all rows of a speaker at a layer taken together.
+        units: the measures.
+
+    Returns:
+        One row per layer and ``term`` (the measures, and ``group``: first against other): ``estimate, low, high, p``,
+        ``alone``, the group's without the measures, and ``explained`` (R squared).
+    """
+    tables = []
+    sums = outcomes.groupby(["layer", "speaker_id"])[["errors", "length"]].sum()
+    rate = (sums["errors"] + 0.5) / (sums["length"] + 1)
+    wide = geometry[geometry["unit"].isin(units)].pivot_table(
+        index=["layer", "speaker_id"], columns="unit", values="errors", observed=True
+    )
+    of_speaker = geometry.drop_duplicates("speaker_id").set_index("speaker_id")[by]
+    for layer in layer_order(wide.index.unique(0)):
+        table = wide.loc[layer].dropna()
+        table = table[
+            table.index.isin(of_speaker.index[of_speaker.isin(groups)]) & table.index.isin(rate.loc[layer].index)
+        ]
+        standard = (table - table.mean()) / table.std()
+        group = (of_speaker.loc[table.index] == groups[0]).astype(float)
+        error = logit(rate.loc[layer].loc[table.index])
+        plain = sm.OLS(error, sm.add_constant(group.rename("group"))).fit(cov_type="HC3")
+        fit = sm.OLS(error, sm.add_constant(standard.assign(group=group))).fit(cov_type="HC3")
+        bounds = fit.conf_int()
+        for term in [*units, "group"]:
+            tables.append(
+                {
+                    "layer": layer, "term": term, "estimate": fit.params[term], "low": bounds.loc[term, 0],
+                    "high": bounds.loc[term, 1], "p": fit.pvalues[term], "alone": plain.params["group"],
+                    "explained": fit.rsquared,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(tables)

@@ -1,0 +1,179 @@
+"""Random or systematic? What the choice of training speakers adds to a gap, and what remains without it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.bias import layer_order
+from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.display.words import (
+    encoder_label,
+    interval,
+    layers_named,
+    listing,
+    number,
+    people,
+    percent,
+    sides,
+    two_lines,
+)
+from fairlib.findings.finding import Finding, of_people
+from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.outcomes.taught import MIXED, taught_on
+from fairlib.tasks import unit_named
+
+
+def taught_errors(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
+    """Error of each group at each layer under each teaching, in the order of the share of the first group among those
+    who taught: none, half, all.
+
+    Args:
+        outcomes: from `fairlib.cross_teach`, of one task and unit.
+        groups: the first and the other group.
+
+    Returns:
+        One row per encoder, layer, group and teaching: ``error``, ``share`` of the first group (0, 50, 100).
+    """
+    shares = {taught_on(groups[1]): 0, taught_on(MIXED): 50, taught_on(groups[0]): 100}
+    rows = outcomes[outcomes["probe"].isin(shares) & outcomes[by].isin(groups)]
+    sums = rows.groupby(["encoder", "layer", by, "probe"], sort=False, observed=True)[["errors", "length"]].sum()
+    table = (sums["errors"] / sums["length"]).rename("error").reset_index().rename(columns={by: "group"})
+    return table.assign(share=table["probe"].map(shares))
+
+
+def best_taught_layer(outcomes: pd.DataFrame, encoder: str) -> str:
+    """The layer with the lowest error where mixed speakers taught."""
+    rows = outcomes[(outcomes["encoder"] == encoder) & (outcomes["probe"] == taught_on(MIXED))]
+    sums = rows.groupby("layer")[["errors", "length"]].sum()
+    return str((sums["errors"] / sums["length"]).idxmin())
+
+
+def quantity(taught: pd.DataFrame, encoder: str, name: str, group: str = "", scale: str = "log_odds") -> pd.DataFrame:
+    """Rows of one quantity of `fairlib.taught_gaps`, in the order of the layers."""
+    rows = taught[(taught["encoder"] == encoder) & (taught["quantity"] == name) & (taught["scale"] == scale)]
+    rows = rows[rows["group"] == group].set_index("layer")
+    return rows.loc[layer_order(rows.index)].reset_index()
+
+
+def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, layer: str) -> Finding:
+    """Does whom a probe was taught on decide part of the gap? Judged by the rule "systematic".
+
+    Args:
+        taught: from `fairlib.taught_gaps`, of one task and unit.
+        errors: from `taught_errors`.
+        layer: of which the sentence speaks.
+    """
+    by, contrast, unit = (str(taught[column].iloc[0]) for column in ("by", "contrast", "unit"))
+    groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
+    rows = pd.concat([quantity(taught, encoder, PENALTY, group) for group in groups])
+    shown = rows[(rows["p_holm"] < 0.05) & (rows["estimate"] > 0)]
+    if len(shown) == len(rows):
+        verdict = "supported"
+    elif (rows["high"] < MARGIN).all():
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    said, order = [], layer_order(rows["layer"])
+    at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)].set_index(["group", "probe"])["error"]
+    for group, other in zip(groups, groups[::-1]):
+        row = rows[(rows["group"] == group) & (rows["layer"] == layer)].iloc[0]
+        own, others = (percent(at[group, taught_on(whom)]) for whom in (group, other))
+        said.append(
+            f"{own} for {people(by, group)} where the probe was taught on {people(by, group)} and {others} where it was"
+            f" taught on {people(by, other)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
+        )
+    random = pd.concat([quantity(taught, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
+    where = [layers_named(order, list(shown.loc[shown["group"] == group, "layer"])) for group in groups]
+    where = [name if name != layers_named(order, order) else "every layer" for name in where]
+    at_which = where[0] if where[0] == where[1] else listing([f"{w} ({people(by, g)})" for w, g in zip(where, groups)])
+    sentence = (
+        f"At layer {layer} of {encoder_label(encoder)} the {unit_named(unit.split(',')[0]).error} is {'; '.join(said)}."
+        f" This penalty is shown at {at_which}. Between halves of the people drawn at random it is"
+        f" {number(random.min(), 2)} to {number(random.max(), 2)}."
+    )
+    return _judged("systematic", verdict, sentence, rows, by, contrast)
+
+
+def what_remains(taught: pd.DataFrame, encoder: str) -> Finding:
+    """Do the groups differ even where each has a probe of its own? Judged by the rule "remains"."""
+    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
+    rows = quantity(taught, encoder, OWN_GAP)
+    shown = rows["p_holm"] < 0.05
+    if shown.all() and (rows["estimate"] > 0).nunique() == 1:
+        verdict = "supported"
+    elif ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).all():
+        verdict = "contradicted"
+    else:
+        verdict = "inconclusive"
+    first, second = sides(by, contrast)
+    ends = [rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]]
+    told = " to ".join(f"{interval(row['estimate'], row['low'], row['high'])} (layer {row['layer']})" for row in ends)
+    sentence = (
+        f"Each group under its own probe, the log odds ratio of error of {first} against {second} is {told}; a gap is"
+        f" shown at {layers_named(list(rows['layer']), list(rows.loc[shown, 'layer']))}."
+    )
+    return _judged("remains", verdict, sentence, rows, by, contrast)
+
+
+def does_it_deepen(taught: pd.DataFrame, encoder: str, layer: str) -> Finding:
+    """Does the penalty grow from layer cnn to this one? Judged by the rule "deepens"."""
+    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
+    mean = quantity(taught, encoder, MEAN_PENALTY).set_index("layer")
+    rows = quantity(taught, encoder, DEEPENING)
+    if layer not in set(rows["layer"]):
+        first = str(mean.index[0])
+        sentence = f"The lowest error is at layer {layer}, the first: there is no way to it."
+        return Finding(claim("deepens"), rule("deepens"), "inconclusive", sentence, [{"layer": first}])
+    row = rows[rows["layer"] == layer].iloc[0]
+    if row["p"] < 0.05:
+        verdict = "supported" if row["estimate"] > 0 else "contradicted"
+    else:
+        verdict = "contradicted" if -MARGIN < row["low"] and row["high"] < MARGIN else "inconclusive"
+    first = str(mean.index[0])
+    sentence = (
+        f"The mean penalty is {number(mean.loc[first, 'estimate'], 2)} at layer {first} and"
+        f" {number(mean.loc[layer, 'estimate'], 2)} at layer {layer}, a change of"
+        f" {interval(row['estimate'], row['low'], row['high'])}."
+    )
+    return _judged("deepens", verdict, sentence, rows, by, contrast)
+
+
+def _judged(name: str, verdict: str, sentence: str, rows: pd.DataFrame, by: str, contrast: str) -> Finding:
+    columns = ["layer", "group", "estimate", "low", "high", "p", "p_holm", "variance_speakers", "variance_draws"]
+    evidence = rows[[*columns, "n_speakers_a", "n_speakers_b"]]
+    return of_people(
+        Finding(claim(name), rule(name), verdict, sentence, evidence.to_dict("records")), rows, by, contrast
+    )
+
+
+def taught_table(taught: pd.DataFrame, encoder: str) -> pd.DataFrame:
+    """The gap under each teaching at each layer, log odds ratios with intervals, as text for reading."""
+    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
+    groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
+    columns = {f"taught on {people(by, group)}": quantity(taught, encoder, GAP, group) for group in groups[::-1]}
+    columns |= {"on both": quantity(taught, encoder, GAP, MIXED), "each on its own": quantity(taught, encoder, OWN_GAP)}
+    table = pd.DataFrame({"layer": next(iter(columns.values()))["layer"]})
+    for name, rows in columns.items():
+        table[name] = [two_lines(row.estimate, row.low, row.high) for row in rows.itertuples()]
+    return table
+
+
+def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFrame:
+    """How the variance of what was found at a layer splits between the people tested and those who taught, as text."""
+    by = str(taught["by"].iloc[0])
+    rows = taught[(taught["encoder"] == encoder) & (taught["layer"] == layer) & (taught["scale"] == "log_odds")]
+    names = {(OWN_GAP, ""): "gap, each group under its own probe", (GAP, MIXED): "gap, taught on both"}
+    for group in dict.fromkeys(rows.loc[rows["quantity"] == PENALTY, "group"]):
+        names[PENALTY, group] = f"penalty of {people(by, group)}"
+    table = []
+    for (name, group), what in names.items():
+        row = rows[(rows["quantity"] == name) & (rows["group"] == group)].iloc[0]
+        total = row["variance_speakers"] + row["variance_draws"]
+        table.append(
+            {
+                "what": what, "standard error": f"{total**0.5:.3f}",
+                "from who is tested": percent(row["variance_speakers"] / total),
+                "from who taught": percent(row["variance_draws"] / total),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(table)
