@@ -212,6 +212,15 @@ class AlongPretraining(StudyParameters):
     )
 
 
+class Why(StudyParameters):
+    """Parameters of chapter 10."""
+
+    between: str = Field(
+        "", description="two of the column's groups, as in child,adult; left out, those with most training speakers"
+    )
+    seeds: int = Field(5, ge=1, le=100, description="draws of the speakers whom the probes are taught on")
+
+
 class YourOwnModel(StudyParameters):
     """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
 
@@ -307,6 +316,15 @@ _CHAPTERS = (
         ("sid", "phone"),
     ),
     Chapter(
+        "why",
+        "10_why",
+        "Why: random errors, or a shift?",
+        "",
+        Why,
+        ("phone", "sid"),
+        controls=True,
+    ),
+    Chapter(
         "robustness",
         "11_robustness",
         "Robustness",
@@ -332,7 +350,7 @@ def chapters() -> dict[str, Chapter]:
     Example:
         >>> list(chapters())
         ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
-         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'robustness', 'your-own-model']
+         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'why', 'robustness', 'your-own-model']
     """
     return {chapter.name: chapter for chapter in _CHAPTERS}
 

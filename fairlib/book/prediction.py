@@ -36,6 +36,7 @@ _LIBRARIES = 0.9e9  # bytes that Python and its libraries take before there is a
 _SOUNDING = 0.6  # of all frames; the others are silence
 _PHONES, _CHARACTERS, _EVALUATIONS = 40, 30, 1.25  # classes; evaluations of the loss in one step of L-BFGS
 _SPEAKER_STEPS = 70  # of L-BFGS, until a speaker probe has converged; 58 to 99 at seven layers on speechocean762
+_TRAININGS = {"cross_teach": 2, "erase_group": 4}  # of a seed, in those on all that trains
 
 
 def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, Any]:
@@ -230,10 +231,9 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
 def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, float]:
     """A probe's training: operations, three for each product (forward and two gradients), bytes of its arrays, and
     seconds of speech that CTC passes over, all passes together."""
-    widths, seeds = (
-        list(size["widths"].values()),
-        row["settings"].get("seeds", 5 if row["call"] == "identify_among" else 1),
-    )
+    widths, settings = list(size["widths"].values()), row["settings"]
+    usual = 5 if row["call"] in ("identify_among", "cross_teach") else 1
+    seeds = settings.get("seeds", settings.get("draws", usual)) * _TRAININGS.get(row["call"], 1)
     if row["call"] == "probe_characters":
         probe = CharacterProbe()
         trained = sum(speech[name][0].sum() / (2 if name == row["corpus"] else 1) for name, *_ in heard)
@@ -245,7 +245,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
         # The neighbouring frames side by side, and their gradient; weights with both of Adam's averages.
         memory = batch * len(widths) * probe.kernel * max(widths) * (2 + 2) + 16 * each
         return seeds * 6 * frames * each, memory, seeds * trained * probe.passes
-    if row["call"] == "probe_phones":
+    if row["call"] == "probe_phones" or settings.get("task") == "phone":
         rows, classes, iterations, columns = seconds.sum() * 50 * _SOUNDING, _PHONES, PhoneProbe().iterations, 1
     else:
         rows, classes, iterations, columns = len(seconds), speakers, _SPEAKER_STEPS, 2

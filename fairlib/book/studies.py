@@ -33,8 +33,9 @@ class Probes(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     call: Literal[
-        "probe_speakers", "identify_among", "verify_speakers", "probe_characters", "probe_phones", "description_length"
-    ]
+        "probe_speakers", "identify_among", "verify_speakers", "probe_characters", "probe_phones", "description_length",
+        "cross_teach", "speaker_geometry", "erase_group",
+    ]  # fmt: skip
     encoders: list[str] = Field(min_length=1)  # names of the study's groups of encoders
     corpora: list[str] = Field(min_length=1)
     seeds: int | None = Field(default=None, gt=0)  # the function's own number by default

@@ -47,7 +47,7 @@ def carriers(kinds: pd.DataFrame, layer: str, most: int = 5) -> pd.DataFrame:
     return at.loc[at["points"].abs().sort_values(ascending=False).index].head(most)
 
 
-def carriers_sentence(kinds: pd.DataFrame, layer: str, first: str = "cnn") -> str:
+def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> str:
     """Which phones carry the gap at a layer, and which of them at the first layer too."""
     by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
     found = carriers(kinds, layer)
@@ -58,14 +58,15 @@ def carriers_sentence(kinds: pd.DataFrame, layer: str, first: str = "cnn") -> st
             for row in found.itertuples()
         ]
     )
-    group = people(by, contrast.partition(" vs ")[0])
+    first, second = (people(by, group) for group in contrast.split(" vs "))
+    more = "more" if whole > 0 else "less"
     said = (
-        f"At layer {layer}, {group} have {number(whole, 1)} percentage points of frames with a wrong phone more, the"
-        f" same phones and durations in both groups. Most of it, one way or the other, is in {told}."
+        f"At layer {layer} a wrong phone is given {abs(whole):.1f} percentage points {more} often for {first} than"
+        f" for {second}, phones and durations weighed alike. Most of it, one way or the other, is in {told}."
     )
-    if first in set(kinds["layer"]) and first != layer:
-        same = set(found["phone"]) & set(carriers(kinds, first)["phone"])
-        said += f" {len(same)} of these five are among the first five at layer {first} too."
+    if lowest in set(kinds["layer"]) and lowest != layer:
+        same = set(found["phone"]) & set(carriers(kinds, lowest)["phone"])
+        said += f" {len(same)} of these five are among the first five at layer {lowest} too."
     return said
 
 

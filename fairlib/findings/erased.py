@@ -61,11 +61,11 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     else:
         verdict = "inconclusive"
     widest = rows.loc[rows["estimate"].abs().idxmax()]
+    most = interval(widest["estimate"], widest["low"], widest["high"])
     sentence = (
-        f"At the {len(rows)} layers of {encoder_label(encoder)} with a gap, erasing the group changes it by"
-        f" {number(rows['estimate'].min(), 2)} to {number(rows['estimate'].max(), 2)} against erasing random labels"
-        f" (log odds ratio; most at layer {widest['layer']},"
-        f" {interval(widest['estimate'], widest['low'], widest['high'])}); a change is shown at"
+        f"Where {encoder_label(encoder)} has a gap ({layers_named(list(kept.index), biased)}), erasing the group"
+        f" changes its log odds ratio by at most {most} against erasing"
+        f" random labels (layer {widest['layer']}); a change is shown at"
         f" {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
     )
     evidence = rows[["layer", "estimate", "low", "high", "p", "p_holm"]].to_dict("records")

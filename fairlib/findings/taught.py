@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import layer_order
-from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
 from fairlib.display.words import (
     encoder_label,
     interval,
@@ -17,8 +17,11 @@ from fairlib.display.words import (
     sides,
     two_lines,
 )
+from fairlib.encoders import shipped_encoders
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.survey import published
+from fairlib.outcomes import entries_of
 from fairlib.outcomes.taught import MIXED, taught_on
 from fairlib.tasks import unit_named
 
@@ -77,10 +80,10 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
     at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)].set_index(["group", "probe"])["error"]
     for group, other in zip(groups, groups[::-1]):
         row = rows[(rows["group"] == group) & (rows["layer"] == layer)].iloc[0]
-        own, others = (percent(at[group, taught_on(whom)]) for whom in (group, other))
+        own, others = (f"{100 * at[group, taught_on(whom)]:.1f}\N{NO-BREAK SPACE}%" for whom in (group, other))
         said.append(
-            f"{own} for {people(by, group)} where the probe was taught on {people(by, group)} and {others} where it was"
-            f" taught on {people(by, other)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
+            f"{others} for {people(by, group)} where the probe was taught on {people(by, other)} and {own} where it was"
+            f" taught on {people(by, group)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
         )
     random = pd.concat([quantity(taught, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
     where = [layers_named(order, list(shown.loc[shown["group"] == group, "layer"])) for group in groups]
@@ -106,8 +109,7 @@ def what_remains(taught: pd.DataFrame, encoder: str) -> Finding:
     else:
         verdict = "inconclusive"
     first, second = sides(by, contrast)
-    ends = [rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]]
-    told = " to ".join(f"{interval(row['estimate'], row['low'], row['high'])} (layer {row['layer']})" for row in ends)
+    told = _range(rows)
     sentence = (
         f"Each group under its own probe, the log odds ratio of error of {first} against {second} is {told}; a gap is"
         f" shown at {layers_named(list(rows['layer']), list(rows.loc[shown, 'layer']))}."
@@ -136,6 +138,53 @@ def does_it_deepen(taught: pd.DataFrame, encoder: str, layer: str) -> Finding:
         f" {interval(row['estimate'], row['low'], row['high'])}."
     )
     return _judged("deepens", verdict, sentence, rows, by, contrast)
+
+
+def _range(rows: pd.DataFrame) -> str:
+    """The least and the greatest estimate, with their layers."""
+    ends = [rows.loc[place] for place in dict.fromkeys([rows["estimate"].idxmin(), rows["estimate"].idxmax()])]
+    return " to ".join(f"{interval(row['estimate'], row['low'], row['high'])} (layer {row['layer']})" for row in ends)
+
+
+def points(difference: float) -> str:
+    """A difference between error rates, in words.
+
+    Example:
+        >>> points(0.031), points(-0.0004)
+        ('3.1 points higher', 'the same')
+    """
+    told = f"{abs(100 * difference):.1f}"
+    return "the same" if told == "0.0" else f"{told} points {'higher' if difference > 0 else 'lower'}"
+
+
+def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """What is published of other encoders of ours by the same probe, in the same unit; may be empty."""
+    entry = entries_of(outcomes)[0]
+    task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"])
+    names = [name for shipped in shipped_encoders() for name in (shipped, f"random:{shipped}") if name not in there]
+    tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
+    return pd.concat([outcomes.iloc[:0], *tables])
+
+
+def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Each encoder at its best layer: error where both groups taught, penalties, and the own-taught gap, as text.
+
+    Args:
+        outcomes: from `fairlib.cross_teach`, of one task and unit, of several encoders.
+    """
+    gaps, rows = taught_gaps(outcomes, by), []
+    for encoder in dict.fromkeys(outcomes["encoder"]):
+        layer = best_taught_layer(outcomes, encoder)
+        mine = outcomes[(outcomes["encoder"] == encoder) & (outcomes["layer"] == layer)]
+        mine = mine[mine["probe"] == taught_on(MIXED)]
+        row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
+        row["error"] = percent(mine["errors"].sum() / mine["length"].sum())
+        for group in dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]):
+            at = quantity(gaps, encoder, PENALTY, group).set_index("layer").loc[layer]
+            row[f"penalty of {people(by, group)}"] = two_lines(at["estimate"], at["low"], at["high"])
+        at = quantity(gaps, encoder, OWN_GAP).set_index("layer").loc[layer]
+        rows.append(row | {"each its own": two_lines(at["estimate"], at["low"], at["high"])})
+    return pd.DataFrame(rows)
 
 
 def _judged(name: str, verdict: str, sentence: str, rows: pd.DataFrame, by: str, contrast: str) -> Finding:

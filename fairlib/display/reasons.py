@@ -1,0 +1,196 @@
+"""Charts and sentences of chapter 10: whom probes were taught on, phone by phone, what is known of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from fairlib.bias.teaching import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.display import charts, drawing
+from fairlib.display.words import capital, encoder_label, interval, listing, number, people, short, sides
+from fairlib.findings import Finding
+from fairlib.findings.erased import what_foretells_errors
+from fairlib.findings.taught import points, quantity
+from fairlib.outcomes.taught import MIXED
+from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
+from fairlib.tasks import TASKS, unit_named
+
+_MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
+_UNITS = {"phone": "phone", "sid": "speaker"}
+
+
+def taught_chart(
+    task: str, errors: pd.DataFrame, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
+) -> alt.LayerChart:
+    """Error of either group at one layer against how many of those who taught the probe are of the first group.
+
+    Args:
+        errors: from `fairlib.findings.taught.taught_errors`.
+        gaps: from `fairlib.taught_gaps`.
+    """
+    by = str(gaps["by"].iloc[0])
+    first, second = sides(by, contrast)
+    at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)]
+    rows = at.assign(line=at["group"].map(lambda group: people(by, group)), x=at["share"], value=100 * at["error"])
+    apart = {
+        name: quantity(gaps, encoder, GAP, group, "difference").set_index("layer").loc[layer, "estimate"]
+        for name, group in zip(("first", "second"), _groups(gaps))
+    }
+    unit = unit_named(_UNITS[task])
+    return charts.curves(
+        rows[["line", "x", "value"]],
+        x_title=f"share of {first} among the speakers who taught the probe (%)",
+        y_title=f"{unit.on_axis} (%)",
+        title=f"Taught on {second}, the probe’s error for {first} is {points(apart['second'])} than for {second}; "
+        f"taught on {first}, {points(apart['first'])}",
+        description=f"{unit.error} at layer {layer} of {encoder_label(encoder)}, for {first} and {second}, where none, "
+        f"half and all of those who taught the probe are {first}: "
+        + "; ".join(
+            f"{name} {', '.join(f'{value:.1f} %' for value in mine.sort_values('x')['value'])}"
+            for name, mine in rows.groupby("line")
+        ),
+        notes=f"Layer {layer} of {encoder_label(encoder)}, the one with the lowest error. The same people are tested "
+        "throughout.",
+        height=260,
+    )
+
+
+def penalty_chart(task: str, gaps: pd.DataFrame, encoder: str, contrast: str) -> alt.LayerChart:
+    """The penalty of either group at every layer, beside that between halves drawn at random, in percentage points."""
+    by, groups = str(gaps["by"].iloc[0]), _groups(gaps)
+    lines = []
+    for group in groups:
+        mine = quantity(gaps, encoder, PENALTY, group, "difference")
+        lines.append(mine.assign(line=people(by, group)))
+    null = [quantity(gaps, encoder, RANDOM_PENALTY, group, "difference") for group in groups]
+    lines.append(null[0].assign(line=charts.NULL, **{
+        end: 100 * function([table[end] for table in null]) / 100
+        for end, function in (("low", lambda ends: np.minimum(*ends)), ("high", lambda ends: np.maximum(*ends)))
+    }))  # fmt: skip
+    rows = pd.concat(lines, ignore_index=True)
+    rows = rows.assign(value=100 * rows["estimate"], low=100 * rows["low"], high=100 * rows["high"])
+    shown = [(quantity(gaps, encoder, PENALTY, group)["p_holm"] < 0.05).sum() for group in groups]
+    layers = rows["layer"].nunique()
+    colours = drawing.group_colours(groups)
+    looks = {people(by, group): (colours[group], [1, 0], "circle") for group in groups}
+    return charts.lines_by_layer(
+        rows[["line", "layer", "value", "low", "high"]],
+        looks=looks,
+        y_title="errors more when taught on the other group (points)",
+        title=f"{TASKS[task].heading}: a penalty for being served by a probe that was taught on the others is shown at "
+        + listing([f"{count} of {layers} layers for {people(by, group)}" for count, group in zip(shown, groups)]),
+        description=f"Percentage points by which the error of {' and of '.join(sides(by, contrast))} is higher where "
+        "the probe was taught on the other group, by layer. "
+        + "; ".join(
+            f"{name}: " + ", ".join(f"layer {row.layer} {number(row.value, 1)}" for row in mine.itertuples())
+            for name, mine in rows[rows["line"] != charts.NULL].groupby("line", sort=False)
+        ),
+        notes="Bands: 95 % intervals over test speakers and draws of training speakers. Grey: the same between halves "
+        "of the people drawn at random.",
+    )
+
+
+def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerChart:
+    """The gaps of the phones that carry most at a layer, over all layers."""
+    from fairlib.findings.by_phone import phones_shown
+
+    rows = phones_shown(kinds, layer)
+    first, second = sides(str(kinds["by"].iloc[0]), contrast)
+    at = rows[rows["layer"] == layer]
+    worse, better = ((at["low"] > 0).sum(), (at["high"] < 0).sum())
+    return charts.heat(
+        rows.assign(text=rows["value"].map(short)),
+        signed=True,
+        y_title="phone",
+        value_title="log odds ratio",
+        title=f"Of the {len(at)} phones that carry most at layer {layer}, {first} have more errors than {second} in"
+        f" {worse} and fewer in {better}",
+        description="Map of the gap (log odds ratio of error) over phones and layers. "
+        + "; ".join(f"{row.row} {number(row.value, 2)}" for row in at.itertuples()),
+        notes=f"Log odds ratio of phone error, {contrast}, at one mix of durations, rare phones drawn towards others. "
+        "Vowels above, consonants below. Bold: the interval excludes no gap.",
+    )
+
+
+def readable_chart(read: pd.DataFrame, encoder: str, by: str, contrast: str) -> alt.LayerChart:
+    """How often a new speaker's group is read wrongly from each layer.
+
+    Args:
+        read: from `fairlib.findings.erased.readable`, of one unit, with nothing erased.
+    """
+    own = read[read["encoder"] == encoder].assign(line=encoder_label(encoder))
+    layers = drawing.layer_order(own["layer"])
+    rows = own.set_index("layer").loc[layers].reset_index().assign(value=lambda table: 100 * table["error"])
+    rows = rows.assign(low=np.nan, high=np.nan)
+    looks = {encoder_label(encoder): (drawing.INK, [1, 0], "circle")}
+    mel = read[read["encoder"] == "logmel"]
+    if len(mel) and encoder != "logmel":
+        level = rows.assign(line="log-mel", value=100 * mel["error"].iloc[0])
+        rows, looks = pd.concat([rows, level]), looks | {"log-mel": (drawing.PALETTE[2], [2, 3], "circle")}
+    first, second = sides(by, contrast)
+    best = own.loc[own["error"].idxmin()]
+    return charts.lines_by_layer(
+        rows[["line", "layer", "value", "low", "high"]],
+        looks=looks,
+        reference=50,
+        format="~f",
+        y_title="utterances given to the wrong group (%)",
+        title=f"Whether a new speaker is of the {first} or the {second} is read best at layer {best['layer']}, with "
+        f"{100 * best['error']:.0f} % of utterances wrong, where chance gives 50 %",
+        description="Share of new speakers' utterances whose group a linear probe reads wrongly, by layer, both groups "
+        "weighing alike: " + ", ".join(f"layer {row.layer} {100 * row.error:.0f} %" for row in own.itertuples()),
+        notes="Both groups weigh alike. The line at 50 %: chance.",
+    )
+
+
+def answers(
+    found: Mapping[tuple[str, str], Finding], task: str, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
+) -> str:
+    """The chapter's answer, in Markdown: the verdicts of the leading task with their sentences."""
+    asked = {
+        "systematic": "Is it a shift, that teaching can undo?",
+        "remains": "Do the groups differ where each has its own probe?",
+    }
+    lines = []
+    for rule, question in asked.items():
+        finding = found[task, rule]
+        lines.append(f"{question} *{capital(finding.verdict)}*. {finding.sentence}")
+    return "**The answer.** " + "\n\n".join(lines)
+
+
+def span_sentence(gaps: pd.DataFrame, encoder: str, layer: str) -> str:
+    """Between which values the choice of teachers moves the gap at a layer."""
+    by = str(gaps["by"].iloc[0])
+    groups = _groups(gaps)
+    rows = {name: quantity(gaps, encoder, GAP, name).set_index("layer").loc[layer] for name in (*groups, MIXED)}
+    rows["own"] = quantity(gaps, encoder, OWN_GAP).set_index("layer").loc[layer]
+    told = {name: interval(row["estimate"], row["low"], row["high"]) for name, row in rows.items()}
+    return (
+        f"At layer {layer} the gap (log odds ratio of error) is {told[groups[1]]} taught on {people(by, groups[1])}, "
+        f"{told[MIXED]} on both, {told[groups[0]]} on {people(by, groups[0])}, and {told['own']} where each group has "
+        "a probe of its own."
+    )
+
+
+def foretelling_sentence(
+    task: str, geometry: pd.DataFrame, outcomes: pd.DataFrame, by: str, groups: Sequence[str], layer: str
+) -> str:
+    """Which measures of a speaker go with the speaker's errors at a layer, and what is left of the gap beside them."""
+    measures = _MEASURES[task]
+    rows = what_foretells_errors(geometry, outcomes, by, (groups[0], groups[1]), measures)
+    at = rows[rows["layer"] == layer].set_index("term")
+    told = listing([f"{term} ({interval(*at.loc[term, ['estimate', 'low', 'high']])})" for term in measures])
+    left = at.loc["group"]
+    return (
+        f"{TASKS[task].heading}, layer {layer}, the speakers being the sample: a speaker’s log odds of error go with"
+        f" {told} for each standard deviation; with the group these explain {100 * left['explained']:.0f} % of the"
+        f" variance. The gap is {number(left['alone'], 2)} without these measures and"
+        f" {interval(left['estimate'], left['low'], left['high'])} at equal measures."
+    )
+
+
+def _groups(gaps: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]))
