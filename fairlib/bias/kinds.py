@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 
 from fairlib.bias.sums import BiasError, contrasts_of, layer_order, link, slope, speaker_sums
 from fairlib.outcomes.mix import same_mix
 
 _FEWEST_SPEAKERS = 5  # who spoke a kind, in either group; other kinds are left out
+_GRID = 80  # standard deviations between kinds that the posterior is summed over
 _FEWEST = 10  # errors, and units that are right, of a kind in either group; of others no odds are told
 
 
@@ -26,9 +27,10 @@ def gaps_by_kind(
     """Each kind's gap between two groups, drawn towards the others' where it rests on little, and its share in the gap.
 
     The kinds of a layer are taken together: their true log odds ratios are normal about the mean of their class, with
-    one variance, which restricted maximum likelihood gives; their errors have the covariance that the speakers give
-    (one person's phones go up and down together). A kind's estimate is the posterior mean, its interval the posterior's
-    (empirical Bayes: Efron and Morris 1975, Journal of the American Statistical Association 70:311-319).
+    one standard deviation, of which nothing is known beforehand; their errors have the covariance that the speakers
+    give (one person's phones go up and down together). A kind's estimate is the posterior mean, its interval the
+    posterior's, over all standard deviations (a normal hierarchical model: Gelman et al., Bayesian Data Analysis, 2013,
+    ch. 5.4).
 
     Args:
         outcomes: counted by kind, as of ``PhoneProbe(by_phone=True)``; several encoders may be concatenated.
@@ -44,8 +46,8 @@ def gaps_by_kind(
         log odds ratio as counted, with ``raw_error``, its standard error; ``estimate, low, high``, drawn together;
         ``points``, what the kind adds to the difference between the groups' errors at the same mix, in percentage
         points, with ``points_low, points_high``; ``between``, the standard deviation of true gaps about their class's
-        mean; ``contrast, by``. The points of all kinds add up to the difference. Odds are missing of kinds that are
-        nearly always wrong or nearly always right.
+        mean (the posterior's mean); ``contrast, by``. The points of all kinds add up to the difference. Odds are
+        missing of kinds that are nearly always wrong or nearly always right.
 
     Raises:
         BiasError: as `fairlib.group_bias`, or there are not two groups.
@@ -117,27 +119,26 @@ def drawn_together(
     Example:
         >>> estimate, deviation, between = drawn_together(np.array([0.0, 1.0, 0.5]), np.diag([0.01, 0.01, 4.0]), "aaa")
         >>> estimate.round(1).tolist(), round(between, 1)
-        ([0.0, 1.0, 0.5], 0.7)
+        ([0.0, 1.0, 0.5], 0.9)
     """
     design = pd.get_dummies(pd.Series(list(classes))).to_numpy(float)
     identity = np.eye(len(raw))
-
-    def solved(variance: float):
+    between = np.linspace(0, 1, _GRID + 1)[1:] * 4 * max(float(np.std(raw)), 1e-3)
+    likelihood, means, spreads = [], [], []
+    for variance in between**2:
         precision = np.linalg.inv(covariance + variance * identity)
         weight = np.linalg.inv(design.T @ precision @ design)
         mean = weight @ design.T @ precision @ raw
-        return precision, weight, raw - design @ mean, mean
-
-    def restricted(log_variance: float) -> float:
-        precision, weight, rest, _ = solved(np.exp(log_variance))
-        return (rest @ precision @ rest - np.linalg.slogdet(precision)[1] - np.linalg.slogdet(weight)[1]) / 2
-
-    bounds = np.log([1e-6, max(float(np.var(raw)), 1e-5) * 10])
-    variance = float(np.exp(optimize.minimize_scalar(restricted, bounds=bounds, method="bounded").x))
-    precision, weight, rest, mean = solved(variance)
-    gain = variance * precision
-    estimate = design @ mean + gain @ rest
-    # The posterior's variance, and that of the estimated means.
-    left = (identity - gain) @ design
-    spread = variance * (identity - gain) + left @ weight @ left.T
-    return estimate, np.sqrt(np.diag(spread).clip(0)), float(np.sqrt(variance))
+        rest = raw - design @ mean
+        determinants = np.linalg.slogdet(precision)[1] + np.linalg.slogdet(weight)[1]
+        likelihood.append((determinants - rest @ precision @ rest) / 2)  # restricted: Patterson and Thompson 1971
+        gain = variance * precision
+        left = (identity - gain) @ design
+        means.append(design @ mean + gain @ rest)
+        # The posterior's variance, and that of the estimated means.
+        spreads.append(np.diag(variance * (identity - gain) + left @ weight @ left.T))
+    weights = np.exp(np.array(likelihood) - np.max(likelihood))
+    weights /= weights.sum()
+    estimate = weights @ np.array(means)
+    variance_of = weights @ np.array(spreads) + weights @ (np.array(means) - estimate) ** 2
+    return estimate, np.sqrt(variance_of.clip(0)), float(weights @ between)
