@@ -414,8 +414,9 @@ print(f"layer {best}: the difference of the groups' errors changes by {100 * mov
 #
 # ## The next question
 #
-# So far every answer came from one way of asking: one probe, one scale, one channel, all people of one corpus.
-# Would another way have told otherwise? [The next chapter](11_robustness.ipynb) asks in every way at hand.
+# Now we know where a gap stands and when it came. *Why* is it there: does the speech of one group vary more, or does it lie
+# elsewhere, where a probe that was taught mostly on others does not look? [The next chapter](10_why.ipynb) teaches probes on
+# one group at a time.
 #
 # ## Provenance
 

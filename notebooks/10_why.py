@@ -36,6 +36,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # %% tags=["hide-input"]
 import pandas as pd
 from IPython.display import Markdown, display
+from myst_nb import glue
 
 import fairlib
 from fairlib import findings
@@ -92,7 +93,10 @@ reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contra
 # What lies between them in the middle is what this book's other chapters call the gap.
 
 # %% tags=["remove-input"]
-display(Markdown(reasons.answers(found, lead, gaps[lead], encoder, best[lead], contrast)))
+display(Markdown(reasons.answers(found, lead)))
+for (task, rule), finding in found.items():
+    glue(f"{task}_{rule}", finding.sentence, display=False)
+    glue(f"{task}_{rule}_verdict", finding.verdict, display=False)
 
 # %% [markdown]
 # ## At which layers?
@@ -384,8 +388,8 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 #
 # ## The next question
 #
-# That was one way through the data.
-# [The next chapter](11_robustness.ipynb) asks whether other choices would have told something else.
+# So far every answer came from one way of asking: one probe, one scale, one channel, all people of one corpus.
+# Would another way have told otherwise? [The next chapter](11_robustness.ipynb) asks in every way at hand.
 #
 # ## Provenance
 

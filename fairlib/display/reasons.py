@@ -146,10 +146,8 @@ def readable_chart(read: pd.DataFrame, encoder: str, by: str, contrast: str) -> 
     )
 
 
-def answers(
-    found: Mapping[tuple[str, str], Finding], task: str, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
-) -> str:
-    """The chapter's answer, in Markdown: the verdicts of the leading task with their sentences."""
+def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
+    """The chapter's answer, in Markdown: the verdicts on the leading task with their sentences."""
     asked = {
         "systematic": "Is it a shift, that teaching can undo?",
         "remains": "Do the groups differ where each has its own probe?",
