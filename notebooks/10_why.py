@@ -159,12 +159,16 @@ if "phone" in crossed:
     counted = only_groups(counted, group, pair)
     kinds = fairlib.gaps_by_kind(counted, group, classes=by_phone.PHONE_CLASSES)
     mine = kinds[kinds["encoder"] == encoder]
-    display(reasons.phones_chart(mine, best["phone"], contrast))
+    if by_phone.enough(mine, best["phone"]):
+        display(reasons.phones_chart(mine, best["phone"], contrast))
+    else:
+        display(Markdown("*Too few people say too few phones: a gap of single phones would be mostly chance.*"))
 
 # %% tags=["remove-input"]
 if "phone" in crossed:
-    said = [by_phone.carriers_sentence(mine, best["phone"]), by_phone.between_sentence(mine, best["phone"])]
-    display(Markdown(words.bullets(said)))
+    if by_phone.enough(mine, best["phone"]):
+        said = [by_phone.carriers_sentence(mine, best["phone"]), by_phone.between_sentence(mine, best["phone"])]
+        display(Markdown(words.bullets(said)))
     display(
         charts.table(
             by_phone.mixes_table(counted, group, encoder),

@@ -47,6 +47,11 @@ def carriers(kinds: pd.DataFrame, layer: str, most: int = 5) -> pd.DataFrame:
     return at.loc[at["points"].abs().sort_values(ascending=False).index].head(most)
 
 
+def enough(kinds: pd.DataFrame, layer: str) -> bool:
+    """Whether there are phones whose odds can be told."""
+    return bool(kinds.loc[kinds["layer"] == layer, "estimate"].notna().any())
+
+
 def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> str:
     """Which phones carry the gap at a layer, and which of them at the first layer too."""
     by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
