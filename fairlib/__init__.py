@@ -63,6 +63,7 @@ _HOME = {
     "mean_slopes": "fairlib.bias.association",
     "adjusted_gaps": "fairlib.bias.adjustment",
     "smallest_gaps": "fairlib.bias.power",
+    "simulate_voices": "fairlib.encoders.simulated",
     "simulate_outcomes": "fairlib.bias.simulation",
     "where_bias_begins": "fairlib.findings",
     "group_columns": "fairlib.bias",

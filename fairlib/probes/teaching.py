@@ -194,8 +194,8 @@ class _People:
             self._in_first[mine[::2]] = True
         self._rng = rng
 
-    def teaching(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
-        """Rows that teach: of each group alone, and of two mixed sets, all of the same size and with equal shares."""
+    def teaching(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+        """Rows that teach, as many in each: of either group alone, in the order of ``names``, and two mixed sets."""
         half = len(self._sides[0]) // 2
         parts = [
             (self._rng.permutation(rows_of(side[:half])), self._rng.permutation(rows_of(side[half:])))
@@ -203,20 +203,18 @@ class _People:
         ]
         size = min(len(part) for pair in parts for part in pair)
         (a1, a2), (b1, b2) = ((one[:size], two[:size]) for one, two in parts)
-        pairs = {self.names[0]: (a1, a2), self.names[1]: (b1, b2), "first": (a1, b1), "second": (a2, b2)}
-        return {name: np.concatenate(pair) for name, pair in pairs.items()}
+        return [np.concatenate(pair) for pair in ((a1, a2), (b1, b2), (a1, b1), (a2, b2))]
 
     def crossed(
-        self, sets: dict[str, np.ndarray], wrong: Callable[[np.ndarray], np.ndarray], place: np.ndarray
+        self, sets: Sequence[np.ndarray], wrong: Callable[[np.ndarray], np.ndarray], place: np.ndarray
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Errors under each teaching, by whom it was; ``place`` is that of each tested row's speaker."""
-        errors = {name: wrong(rows) for name, rows in sets.items()}
-        for name in self.names:
-            yield name, errors[name]
-        yield MIXED, errors["first"]
+        """Errors under each set of `teaching`, by who taught; ``place`` is that of each tested row's speaker."""
+        *alone, mixed, other = (wrong(rows) for rows in sets)
+        yield from zip(self.names, alone)
+        yield MIXED, mixed
         mine = self._in_first[place]
-        yield OWN_HALF, np.where(mine, errors["first"], errors["second"])
-        yield OTHER_HALF, np.where(mine, errors["second"], errors["first"])
+        yield OWN_HALF, np.where(mine, mixed, other)
+        yield OTHER_HALF, np.where(mine, other, mixed)
 
 
 def _of_people(people: _People, sums: pd.DataFrame, times: int = 1) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pytest
 
 from fairlib.bias.teaching import OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
 from fairlib.encoders.features import Features
+from fairlib.encoders.simulated import simulate_voices
 from fairlib.probes import ProbeError, alignment
 from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_DIRECTION, RANDOM_GROUP, RANDOM_LABELS, erase_group
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
@@ -64,36 +65,26 @@ def test_a_shift_is_told_from_noise_in_phones(monkeypatch):
         assert noisy.loc[(unit, OWN_GAP, ""), "low"] > 0.3
 
 
-def voices(corpus, rng, shift=0.0, noise=1.0, width=16):
-    """One vector an utterance: the speaker's own, and what varies between the speaker's utterances, mostly along a few
-    directions that a back end learns to leave out. Children's are other directions, or they vary more."""
-    names = corpus["speaker_id"].unique()
-    own = dict(zip(names, rng.normal(0, 1, (len(names), width))))
-    axes, childrens = rng.normal(0, 1, (2, 3, width))
-    rows = []
-    for name, group in zip(corpus["speaker_id"], corpus["age_group"]):
-        child = group == "child"
-        along = childrens if child and shift else axes
-        varies = 1.5 * rng.normal(0, 1, 3) @ along + 0.4 * rng.normal(0, 1, width)
-        rows.append(own[name] + (noise if child else 1.0) * varies)
-    return Features.of_arrays({"0": np.array(rows, np.float32)}, corpus)
-
-
 def test_a_shift_is_told_from_noise_in_voices():
-    rng, corpus = np.random.default_rng(0), people(60, 8)
-    shifted = estimates(cross_teach(voices(corpus, rng, shift=1.0), task="sid", draws=3), "difference")
-    noisy = estimates(cross_teach(voices(corpus, rng, noise=2.0), task="sid", draws=3), "difference")
-    for group in ("child", "adult"):
-        assert shifted.loc[("speaker", PENALTY, group), "low"] > 0.03
-        assert abs(noisy.loc[("speaker", PENALTY, group), "estimate"]) < 0.05
-    assert abs(shifted.loc[("speaker", OWN_GAP, ""), "estimate"]) < 0.1
-    assert noisy.loc[("speaker", OWN_GAP, ""), "low"] > 0.05
+    def crossed(**planted):
+        taught = cross_teach(simulate_voices(60, **planted), by="group", task="sid", draws=3)
+        table = taught_gaps(taught, by="group").query("scale == 'difference'")
+        return table.set_index(["quantity", "group"])[["estimate", "low", "high"]]
+
+    alike, shifted, noisy = crossed(), crossed(shift=0.5), crossed(noise=2.0)
+    for group in ("first", "second"):
+        assert shifted.loc[(PENALTY, group), "low"] > 0.03
+        assert shifted.loc[(RANDOM_PENALTY, group), "low"] < 0 < shifted.loc[(RANDOM_PENALTY, group), "high"]
+        assert abs(alike.loc[(PENALTY, group), "estimate"]) < 0.05
+    # Clearer speech teaches better, whoever is tested: one group's penalty is then the other's gain.
+    assert abs(noisy.loc[PENALTY, "estimate"].mean()) < 0.05
+    assert abs(shifted.loc[(OWN_GAP, ""), "estimate"]) < 0.1 and abs(alike.loc[(OWN_GAP, ""), "estimate"]) < 0.1
+    assert noisy.loc[(OWN_GAP, ""), "high"] < -0.05
 
 
 def test_only_two_groups_can_teach_each_other():
     corpus = people().assign(age_group=lambda table: table["speaker_id"].str[-1])
-    features = voices(corpus.assign(age_group="adult"), np.random.default_rng(0))
-    features = Features.of_arrays({"0": features.pooled("0")}, corpus)
+    features = Features.of_arrays({"0": np.random.default_rng(0).normal(0, 1, (len(corpus), 8))}, corpus)
     with pytest.raises(ProbeError, match="3 were given: name two of 0, 1, 2"):
         cross_teach(features, groups=["1", "2", "3"], task="sid", draws=1)
     with pytest.raises(ProbeError, match="there is no 'z'"):
@@ -103,11 +94,11 @@ def test_only_two_groups_can_teach_each_other():
 
 
 def test_an_erased_group_is_read_no_more_and_the_speakers_still_are():
-    rng, corpus = np.random.default_rng(0), people(40, 8)
-    vectors = voices(corpus, rng).pooled("0")
-    vectors[:, 0] += 2.0 * (corpus["age_group"] == "child")
-    erased = erase_group(Features.of_arrays({"0": vectors}, corpus), task="sid")
-    sums = erased.groupby(["unit", "probe", "age_group"])[["errors", "length"]].sum()
+    made = simulate_voices(40)
+    vectors = made.pooled("0")
+    vectors[:, 0] += 2.0 * (made.corpus["group"] == "second")
+    erased = erase_group(Features.of_arrays({"0": vectors}, made.corpus), by="group", task="sid")
+    sums = erased.groupby(["unit", "probe", "group"])[["errors", "length"]].sum()
     wrong = (sums["errors"] / sums["length"]).groupby(["unit", "probe"]).mean()
     assert wrong[GROUP, KEPT] < 0.25 and wrong[GROUP, RANDOM_LABELS] < 0.4 and wrong[GROUP, RANDOM_DIRECTION] < 0.3
     assert wrong[GROUP, ERASED] == pytest.approx(0.5, abs=0.08)
