@@ -227,6 +227,12 @@ if "sid" in wiped:
     display(reasons.readable_chart(read[(read["probe"] == KEPT) & (read["unit"] == GROUP)], encoder, group, contrast))
 
 # %% tags=["remove-input"]
+years = pd.DataFrame()
+if "sid" in wiped and "age" in wiped["sid"] and wiped["sid"]["age"].notna().any():
+    years = fairlib.erase_group(encoder, corpus, "age", "sid", force=force)
+    display(Markdown(erased.years_sentence(years, group, encoder)))
+
+# %% tags=["remove-input"]
 for task, rows in wiped.items():
     bias, changes = erased.erased_changes(only_groups(rows, group, pair), group, encoder, units[task])
     found[task, "erased"] = erased.does_it_rest_on_the_group(bias, changes, encoder)
@@ -399,7 +405,13 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 
 # %% tags=["remove-input"]
 provenance_box(
-    [*asked.runs, *wiped.values(), geometry, *([counted] if "phone" in crossed else [])],
+    [
+        *asked.runs,
+        *wiped.values(),
+        geometry,
+        *([counted] if "phone" in crossed else []),
+        *([years] if len(years) else []),
+    ],
     parameters,
     chapter="why",
     findings={f"{TASKS[task].heading}, {rule}": finding for (task, rule), finding in found.items()},

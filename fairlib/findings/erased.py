@@ -8,11 +8,30 @@ import statsmodels.api as sm
 from scipy.special import logit
 
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.display.words import encoder_label, interval, layers_named, number, percent, sides, two_lines
+from fairlib.display.words import (
+    encoder_label,
+    interval,
+    layers_named,
+    listing,
+    number,
+    people,
+    percent,
+    sides,
+    two_lines,
+)
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.gap_tables import gaps
 from fairlib.findings.rules import MARGIN, claim, rule
-from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_DIRECTION, RANDOM_GROUP, RANDOM_LABELS
+from fairlib.probes.erasure import (
+    ERASED,
+    GROUP,
+    KEPT,
+    RANDOM_DIRECTION,
+    RANDOM_GROUP,
+    RANDOM_LABELS,
+    RANDOM_YEARS,
+    YEARS,
+)
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
 
 
@@ -85,6 +104,26 @@ def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
     sums = rows.groupby(["encoder", "layer", "probe", "unit", by], observed=True)[["errors", "length"]].sum()
     error = (sums["errors"] / sums["length"]).groupby(level=[0, 1, 2, 3]).mean()
     return error.rename("error").reset_index()
+
+
+def years_sentence(years: pd.DataFrame, by: str, encoder: str) -> str:
+    """How well the age of new speakers is read from the layer that shows it best, for each group.
+
+    Args:
+        years: outcomes of `fairlib.erase_group` by age, for speakers.
+    """
+    rows = years[(years["encoder"] == encoder) & years["unit"].isin([YEARS, RANDOM_YEARS])].dropna(subset=[by])
+    sums = rows.groupby(["unit", "probe", "layer"])[["errors", "length"]].sum()
+    off = sums["errors"] / sums["length"]
+    best = off[YEARS, KEPT].idxmin()
+    of_group = rows[rows["layer"] == best].groupby(["unit", "probe", by])[["errors", "length"]].sum()
+    of_group = of_group["errors"] / of_group["length"]
+    told = listing([f"{value:.1f} years for {people(by, group)}" for group, value in of_group[YEARS, KEPT].items()])
+    return (
+        f"Age in years is read best from layer {best} of {encoder_label(encoder)}: from a new speaker’s utterance it is"
+        f" off by {off[YEARS, KEPT, best]:.1f} years in the mean ({told}); by {off[RANDOM_YEARS, KEPT, best]:.1f} where"
+        f" the speakers’ ages are exchanged at random, and by {off[YEARS, ERASED, best]:.1f} with age erased."
+    )
 
 
 def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
 
 from fairlib.corpora import halves
+from fairlib.corpora.labels import is_measure
 from fairlib.encoders import Encoder
 from fairlib.encoders.features import Features
 from fairlib.probes.classifiers import fit
@@ -21,7 +24,9 @@ from fairlib.probes.stored import Work, stored, with_left_out
 
 KEPT, ERASED, RANDOM_LABELS, RANDOM_DIRECTION = "nothing erased", "group erased", "random labels", "random direction"
 GROUP, RANDOM_GROUP = "group", "random group"  # units: what is read of the speaker
+YEARS, RANDOM_YEARS = "year", "random year"  # the same where a number is read; errors count how far it is off
 _L2 = 1e-2  # of the probe that reads groups: few speakers, wide vectors
+_PARTS = 10  # of a year, in which errors are counted
 
 
 def erase_group(
@@ -36,7 +41,8 @@ def erase_group(
 
     Args:
         encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
-        by: speaker columns that make the groups; speakers for whom one is missing do not fit the eraser.
+        by: speaker columns that make the groups, or one that is a number, such as age; speakers for whom one is missing
+            do not fit the eraser.
         task: ``sid``: pooled utterances and `SpeakerProbe`. ``phone``: frames and `PhoneProbe`.
         seeds: of the probe, of the random labels and directions.
 
@@ -45,7 +51,8 @@ def erase_group(
         ``random labels`` of as many speakers a group and a ``random direction`` (as many of them as there are groups
         less one). Units are the task's, and with ``sid`` also ``group``: which group a linear probe, trained on the
         train half's speakers, reads from the utterances of the test half's, and ``random group``: the same of random
-        labels of the speakers, which no probe can read from a new speaker's voice.
+        labels of the speakers, which no probe can read from a new speaker's voice. Of a number these units are ``year``
+        and ``random year``: a ridge regression's absolute error, in tenths.
 
     Raises:
         ProbeError: an unknown task or column, or fewer than two groups with two training speakers.
@@ -61,7 +68,8 @@ def erase_group(
     settings = {**probe.settings(), "by": by, "leace": 1, "group_l2": _L2}
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
-        check_columns(work.table, by)
+        if not _is_number(work.table, by):
+            check_columns(work.table, by)
         return compute_task(work, by, seed)
 
     return stored(task, f"erased {listed(by)}", encoder, corpus, (), settings, seeds, force, compute)
@@ -78,11 +86,11 @@ def _speakers(work: Work, by: list[str], seed: int) -> tuple[pd.DataFrame, dict]
     for layer in features.layers:
         for what, matrix in groups.erased(features.pooled(layer)[chosen].astype(np.float32)).items():
             guess = fit(probe, matrix, labels, ~test, seed, work.device)[test].argmax(axis=1)
-            table = rows[test].assign(predicted=np.asarray(names)[guess], unit="speaker")
+            table = rows[test].assign(predicted=np.asarray(names)[guess], unit="speaker", length=1)
             table["errors"] = (table["predicted"] != table["speaker_id"]).astype(int)
             for unit, wrong in groups.read(matrix, work.device).items():
-                of_group = rows[groups.tested].assign(predicted="", unit=unit, errors=wrong)
-                table = pd.concat([table, of_group])
+                read = rows[groups.tested].assign(predicted="", unit=unit, errors=wrong, length=groups.parts)
+                table = pd.concat([table, read])
             tables.append(_of_speakers(table).assign(layer=layer, probe=what))
     return with_left_out(pd.concat(tables).assign(predicted=""), few)
 
@@ -103,15 +111,17 @@ def _phones(work: Work, by: list[str], seed: int) -> tuple[pd.DataFrame, dict]:
 
 def _of_speakers(rows: pd.DataFrame) -> pd.DataFrame:
     """A row a speaker and unit."""
-    if "length" not in rows:
-        rows = rows.assign(length=1)
     sums = rows.groupby(["speaker_id", "unit"], as_index=False)[["errors", "length"]].sum()
     people = rows.drop_duplicates("speaker_id").drop(columns=["errors", "length", "unit"])
     return sums.merge(people, on="speaker_id").assign(utterance_id=sums["speaker_id"].to_numpy())
 
 
+def _is_number(table: pd.DataFrame, by: list[str]) -> bool:
+    return len(by) == 1 and by[0] in table and (by[0] == "age" or is_measure(table[by[0]]))
+
+
 class _Groups:
-    """The groups of rows' speakers, as they are and at random, and the erasers of them.
+    """The groups of rows' speakers, or a number of theirs, as they are and at random, and the erasers of them.
 
     Args:
         owner: row of the table that each row of features is of; as they stand, where left out.
@@ -121,11 +131,14 @@ class _Groups:
         self, table: pd.DataFrame, train: np.ndarray, by: list[str], seed: int, owner: np.ndarray | None = None
     ) -> None:
         owner = np.arange(len(table)) if owner is None else owner
-        group = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
-        people = group.groupby(level=0).first().sort_index()
+        self._number = _is_number(table, by)
+        self.parts = _PARTS if self._number else 1
+        values = table[by[0]].astype(float).to_numpy() if self._number else group_of(table, by)
+        known = np.isfinite(values) if self._number else values != ""
+        people = pd.Series(values[known], index=table["speaker_id"].to_numpy()[known]).groupby(level=0).first()
         in_train = pd.Series(train, index=table["speaker_id"].to_numpy()).groupby(level=0).first().loc[people.index]
-        counts = people[in_train & (people != "")].value_counts()
-        if (counts >= 2).sum() < 2:
+        counts = people[in_train].value_counts()
+        if (counts >= (1 if self._number else 2)).sum() < 2:
             raise ProbeError(
                 f"Erasing {listed(by)} needs two groups with two training speakers each; {corpus_name(table)} has "
                 f"{', '.join(f'{count} of {name}' for name, count in counts.items()) or 'none'}."
@@ -133,17 +146,17 @@ class _Groups:
         self._rng = np.random.default_rng(seed)
         shuffled = people.copy()
         for half in (True, False):  # each half keeps its numbers
-            mine = (in_train == half) & (people != "")
-            shuffled[mine] = self._rng.permutation(people[mine])
-        names = sorted(counts.index)
-        place = {name: number for number, name in enumerate(names)}
+            shuffled[in_train == half] = self._rng.permutation(people[in_train == half])
+        if not self._number:
+            names = {name: number for number, name in enumerate(sorted(counts.index))}
+            people, shuffled = people.map(names), shuffled.map(names)
         of_row = table["speaker_id"].iloc[owner]
-        self._codes = {
-            GROUP: people.map(place).reindex(of_row).fillna(-1).to_numpy(int),
-            RANDOM_GROUP: shuffled.map(place).reindex(of_row).fillna(-1).to_numpy(int),
-        }
-        known = self._codes[GROUP] >= 0
-        self._taught, self.tested, self._rank = train[owner] & known, ~train[owner] & known, len(names) - 1
+        units = (YEARS, RANDOM_YEARS) if self._number else (GROUP, RANDOM_GROUP)
+        self._values = {unit: of.reindex(of_row).to_numpy(float) for unit, of in zip(units, (people, shuffled))}
+        self._speaker = pd.factorize(of_row)[0]
+        there = np.isfinite(self._values[units[0]])
+        self._taught, self.tested = train[owner] & there, ~train[owner] & there
+        self._rank = 1 if self._number else len(names) - 1
 
     def erased(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
         """The features as they are, without the group, without random labels and without a random direction."""
@@ -154,22 +167,30 @@ class _Groups:
         taught = torch.from_numpy(np.asarray(matrix[self._taught], np.float32)).double()
         spread = taught.std(dim=0).clamp(min=1e-6)
         made = {KEPT: matrix}
-        for what, unit in ((ERASED, GROUP), (RANDOM_LABELS, RANDOM_GROUP)):
-            codes = torch.from_numpy(self._codes[unit][self._taught])
-            eraser = LeaceEraser.fit(taught / spread, torch.nn.functional.one_hot(codes).double())
-            made[what] = _applied(matrix, spread, eraser)
+        for what, values in zip((ERASED, RANDOM_LABELS), self._values.values()):
+            concept = torch.from_numpy(values[self._taught])
+            concept = concept[:, None] if self._number else torch.nn.functional.one_hot(concept.long()).double()
+            made[what] = _applied(matrix, spread, LeaceEraser.fit(taught / spread, concept))
         axes = torch.from_numpy(np.linalg.qr(self._rng.standard_normal((matrix.shape[1], self._rank)))[0])
         made[RANDOM_DIRECTION] = _applied(matrix, spread, lambda rows: rows - (rows @ axes) @ axes.T)
         return made
 
     def read(self, matrix: np.ndarray, device: str) -> dict[str, np.ndarray]:
-        """Whether the group of each tested row, and its random one, is read wrongly, 0 or 1."""
-        rows, found = np.flatnonzero(self._taught | self.tested), {}
-        train = self._taught[rows]
-        for unit, codes in self._codes.items():
-            guess = fit_softmax(matrix[rows], codes[rows], train, l2=_L2, device=device)[~train].argmax(axis=1)
-            found[unit] = (guess != codes[rows][~train]).astype(int)
-        return found
+        """How wrongly each tested row's group or number, and its random one, are read: 0 or 1, or tenths of a year."""
+        return {unit: self._misread(matrix, values, device) for unit, values in self._values.items()}
+
+    def _misread(self, matrix: np.ndarray, values: np.ndarray, device: str) -> np.ndarray:
+        if self._number:
+            mean, deviation = matrix[self._taught].mean(axis=0), matrix[self._taught].std(axis=0)
+            standard = (matrix - mean) / np.maximum(deviation, 1e-6)
+            taught, tested = standard[self._taught], standard[self.tested]
+            folds = GroupKFold(5).split(taught, groups=self._speaker[self._taught])
+            ridge = RidgeCV(np.geomspace(1, 1e5, 11), cv=list(folds)).fit(taught, values[self._taught])
+            return np.round(_PARTS * np.abs(ridge.predict(tested) - values[self.tested])).astype(int)
+        rows = np.flatnonzero(self._taught | self.tested)
+        train, codes = self._taught[rows], values[rows].astype(int)
+        guess = fit_softmax(matrix[rows], codes, train, l2=_L2, device=device)[~train].argmax(axis=1)
+        return (guess != codes[~train]).astype(int)
 
 
 def _applied(matrix: np.ndarray, spread: torch.Tensor, change: Callable) -> np.ndarray:

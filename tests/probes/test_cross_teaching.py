@@ -8,7 +8,17 @@ from fairlib.bias.teaching import OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
 from fairlib.encoders.features import Features
 from fairlib.encoders.simulated import simulate_voices
 from fairlib.probes import ProbeError, alignment
-from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_DIRECTION, RANDOM_GROUP, RANDOM_LABELS, erase_group
+from fairlib.probes.erasure import (
+    ERASED,
+    GROUP,
+    KEPT,
+    RANDOM_DIRECTION,
+    RANDOM_GROUP,
+    RANDOM_LABELS,
+    RANDOM_YEARS,
+    YEARS,
+    erase_group,
+)
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
 from fairlib.probes.teaching import SAME_MIX, cross_teach
 
@@ -104,6 +114,20 @@ def test_an_erased_group_is_read_no_more_and_the_speakers_still_are():
     assert wrong[GROUP, ERASED] == pytest.approx(0.5, abs=0.08)
     assert wrong[RANDOM_GROUP, KEPT] == pytest.approx(0.5, abs=0.12)  # nobody's label can be read from a new voice
     assert abs(wrong["speaker", ERASED] - wrong["speaker", KEPT]) < 0.1
+
+
+def test_an_erased_number_is_read_no_more():
+    made, rng = simulate_voices(40), np.random.default_rng(1)
+    names = made.corpus["speaker_id"].unique()
+    ages = made.corpus["speaker_id"].map(dict(zip(names, rng.uniform(6, 16, len(names)))))
+    vectors = made.pooled("0")
+    vectors[:, 1] += 0.5 * ages
+    erased = erase_group(Features.of_arrays({"0": vectors}, made.corpus.assign(age=ages)), by="age", task="sid")
+    sums = erased.groupby(["unit", "probe"])[["errors", "length"]].sum()
+    off = sums["errors"] / sums["length"]  # years
+    assert off[YEARS, KEPT] < 2 and off[YEARS, RANDOM_DIRECTION] < 2.2
+    assert off[YEARS, ERASED] == pytest.approx(2.5, abs=0.4)  # as for who names the mean: a quarter of the span
+    assert off[RANDOM_YEARS, KEPT] == pytest.approx(2.6, abs=0.5)
 
 
 def test_geometry_gives_what_was_planted(monkeypatch):
