@@ -367,6 +367,54 @@ charts.curves(
 )
 
 # %% [markdown]
+# ## Seventh trap: whom the probe was taught on
+#
+# A probe that was taught mostly on one group can fail another although that one speaks as clearly.
+# So we make up voices of two groups, three times over.
+# In the first world they are alike.
+# In the second the voices of the second group vary as much, but in other ways: a shift, which a probe of their own would undo.
+# In the third they vary more, in the same ways: noise, with which no probe can do much.
+# [Chapter 10](10_why.ipynb) teaches probes on one group at a time; can it tell the three worlds apart?
+
+# %% tags=["hide-input"]
+worlds = {"alike": "the groups are alike", "shifted": "the second is shifted", "noisier": "the second varies more"}
+asked = {
+    "penalty of both": "a penalty of both",
+    "own-taught gap": "a gap that remains",
+    "random penalty": "a penalty of random halves",
+}
+crossed = everything[(everything["topic"] == "teaching") & (everything["scale"] == "log_odds")]
+rates = crossed.pivot_table(index=["condition", "n_speakers"], columns="test", values="value")
+charts.table(
+    pd.DataFrame(
+        [
+            {"world": worlds[world], "people tested in each group": people}
+            | {f"{what} is shown": percent(rates.loc[(world, people), test]) for test, what in asked.items()}
+            for world in worlds
+            for people in sorted(crossed["n_speakers"].unique())
+        ]
+    ),
+    "How many of the studies show what, by the world that they were made in",
+)
+
+# %% tags=["remove-input", "remove-output"]
+glue("crossed_studies", f"{int(crossed['studies'].min())} studies of each kind")
+glue(
+    "crossed_words",
+    f"With {int(crossed['n_speakers'].max())} people tested in each group, a shift is told in "
+    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'shifted', int(crossed['n_speakers'].max())))} of the "
+    "studies, and told where there is only noise in "
+    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))}; a gap that "
+    "remains is told in "
+    f"{percent(value('teaching', 'own-taught gap', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))} where there "
+    f"is noise, and in {percent(value('teaching', 'own-taught gap', 'log_odds', 'alike', int(crossed['n_speakers'].max())))} "
+    "where the groups are alike.",
+)
+
+# %% [markdown]
+# {glue:text}`crossed_words` ({glue:text}`crossed_studies`.)
+# A verdict should be rare where nothing of the kind was planted, in one study of twenty or fewer.
+#
 # ## Synthetic speech with known disadvantages
 #
 # So far the outcomes were simulated.
