@@ -63,7 +63,7 @@ from fairlib.bias import BiasError, group_bias
 from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions
+from fairlib.findings import questions, ruler
 from fairlib.findings.opposite import (
     RULE,
     c2_finding,
@@ -158,6 +158,22 @@ for task, table in slopes.items():
                 ),
             )
         )
+
+# %% [markdown]
+# ### A ruler: the error moved without changing the layer
+#
+# The error of one and the same layer can be moved, too.
+# Among few candidates a voice is easier to find than among many; a probe that is trained for longer errs less.
+# If the gap goes with the error in the same way then, the layers have added nothing to it.
+
+# %% tags=["remove-input"]
+ruled = []
+for task, outcomes in runs.items():
+    steps = ruler.ruler(task, encoder, corpus, group, seeds)
+    beside = ruler.against_ruler(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
+    told = ruler.ruler_sentence(beside, encoder) if len(beside) else "no ruler is at hand."
+    ruled.append((TASKS[task].heading, told))
+Markdown(words.bullets(ruled))
 
 # %% [markdown]
 # On the other two scales the same question can have another answer:

@@ -251,9 +251,11 @@ def _kind(one: _Slope) -> tuple[str, ...]:
 
 
 def _twin_of(one: _Slope, name: str, found: list[_Slope]) -> _Slope:
-    for other in found:
-        if other.about["encoder"] == name and _kind(other) == _kind(one):
-            return other
+    *kind, layers = _kind(one)
+    for wanted in dict.fromkeys((layers, ALL)):  # a twin that has no cnn is the same with and without
+        for other in found:
+            if other.about["encoder"] == name and _kind(other) == (*kind, wanted):
+                return other
     raise BiasError(f"These outcomes have none of {name!r}, the twin of {one.about['encoder']!r}, by the same probe.")
 
 

@@ -1,0 +1,87 @@
+"""A ruler for slopes: the gap of the same features, with the error moved by other means than the layer."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fairlib.bias import BiasError
+from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
+from fairlib.display.words import encoder_label, interval, p_value
+from fairlib.outcomes import published_outcomes
+from fairlib.probes import CharacterProbe, ProbeError, identify_among
+
+PASSES = (2, 4, 6, 12, 24)  # of log-mel's character probes
+MOVED_BY = {
+    "sid": "the same layers, with more or fewer candidates",
+    "asr": "log-mel, with the probe trained for longer or shorter",
+}
+
+
+def ruler(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
+    """Outcomes in which the steps of a ruler stand in the place of layers, and what moved the error in the encoder's.
+
+    Speaker identification: the encoder's own features, all layers together, among more and fewer candidates. Speech
+    recognition: log-mel, by character probes that were trained for longer and shorter; as far as published.
+
+    Args:
+        task: ``sid`` or ``asr``.
+        encoder, corpus, by, seeds: as `fairlib.identify_among`.
+
+    Returns:
+        Empty where a corpus does not allow it, or not enough is published.
+    """
+    if task == "sid":
+        try:
+            few = identify_among(encoder, corpus, by=[by], seeds=seeds)
+        except ProbeError:
+            return pd.DataFrame()
+        steps = few["probe"].str.extract(r"(\d+) candidates")[0].astype(int)
+        named = ["utterance_id", "speaker_id", "seed", "unit"]
+        sums = few.assign(step=steps).groupby([*named, "step"])[["errors", "length"]].sum().reset_index()
+        people = few.drop_duplicates("utterance_id").drop(columns=[*named[1:], "errors", "length", "layer", "probe"])
+        table = sums.merge(people, on="utterance_id").assign(probe="linear")
+    else:
+        probes = [CharacterProbe(passes=passes).name for passes in PASSES]
+        parts = [published_outcomes("logmel", corpus, task, probe).assign(step=n) for n, probe in zip(PASSES, probes)]
+        table = pd.concat(parts)
+        table = table[table["unit"] == "char"].assign(probe="context")
+    if table["step"].nunique() < FEWEST_LAYERS:
+        return pd.DataFrame()
+    return table.assign(encoder=MOVED_BY[task], task=task, layer=pd.factorize(table["step"], sort=True)[0].astype(str))
+
+
+def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str) -> pd.DataFrame:
+    """Slopes of the log odds ratio on the error's log odds: of the encoder's layers, of the ruler's steps, and the one
+    less the other, the same speakers resampled in both; over all layers.
+
+    Args:
+        outcomes: of the encoder's layers, one task, unit and probe.
+        steps: from `ruler`.
+    """
+    mine = outcomes[outcomes["encoder"] == encoder]
+    people = set(mine["speaker_id"]) & set(steps["speaker_id"])
+    both = pd.concat([mine.assign(probe=steps["probe"].iloc[0]), steps], ignore_index=True)
+    both = both[both["speaker_id"].isin(people)]
+    try:
+        table = error_slopes(both, by, twins={encoder: str(steps["encoder"].iloc[0])})
+    except BiasError:
+        return pd.DataFrame()
+    return table[(table["contrast"] == contrast) & (table["scale"] == "log_odds") & (table["layers"] == ALL)]
+
+
+def ruler_sentence(slopes: pd.DataFrame, encoder: str) -> str:
+    """What the ruler's slope is, and what is left of the layers' beside it."""
+    alone, twinned = slopes[slopes["twin"].isna()].set_index("encoder"), slopes[slopes["twin"].notna()].iloc[0]
+    moved = next(name for name in alone.index if name != encoder)
+
+    def told(row: pd.Series, name: str = "excess") -> str:
+        return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+    alone = alone.assign(slope_low=alone["low"], slope_high=alone["high"])
+    return (
+        f"From layer to layer of {encoder_label(encoder)} the gap changes by {told(alone.loc[encoder], 'slope')} for"
+        f" each unit of the error’s log odds; with the error moved otherwise ({moved}) it changes by"
+        f" {told(alone.loc[moved], 'slope')}. The layers’ slope less that, beyond one odds ratio, is {told(twinned)}"
+        f" (p {p_value(twinned['p'])}); {twinned['detectable']:.2f} would be detected in four out of five studies of"
+        " this size."
+    )
