@@ -274,7 +274,7 @@ adjusted = adjusted_gaps(own, by=group, covariates=covariates)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
-# ## Phones, an instrument that does not saturate
+# ## Phones, moment by moment
 #
 # A recogniser has to get a whole sentence right, letter by letter, and a weak layer gets almost none of it.
 # There is a plainer question: which *phone* sounds in this fiftieth of a second?
