@@ -93,7 +93,7 @@ reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contra
 # What lies between them in the middle is what this book's other chapters call the gap.
 
 # %% tags=["remove-input"]
-display(Markdown(reasons.answers(found, lead)))
+display(Markdown(f"**The answer.** {reasons.answers(found, lead)}"))
 for (task, rule), finding in found.items():
     glue(f"{task}_{rule}", finding.sentence, display=False)
     glue(f"{task}_{rule}_verdict", finding.verdict, display=False)
@@ -257,8 +257,7 @@ for task in crossed:
     if task == lead:
         continue
     display(reasons.penalty_chart(task, gaps[task], encoder, contrast))
-    for rule in ("systematic", "remains", "deepens"):
-        display(Markdown(f"*{found[task, rule].verdict}*. {found[task, rule].sentence}"))
+    display(Markdown(reasons.answers(found, task)))
 
 # %% [markdown]
 # ## What could be wrong

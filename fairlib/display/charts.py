@@ -277,6 +277,7 @@ def curves(
     x_format: str = "~f",
     log_x: bool = False,
     span: tuple[float, float] | None = None,
+    looks: dict[str, tuple] | None = None,
     notes: str = "",
     height: int = drawing.HEIGHT,
 ) -> alt.LayerChart:
@@ -291,6 +292,7 @@ def curves(
         reference: a level to draw a rule at, and what it is called.
         log_x: steps of equal factors are equally long.
         span: of the vertical axis; by default what the values need.
+        looks: colour, dash and marker of each line; by default ink, then the palette's.
         notes: a line under the title.
 
     Raises:
@@ -310,7 +312,7 @@ def curves(
     x_axis = alt.Axis(title=x_title, grid=False, labelAngle=0, format=x_format, **ticks)
     x_scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=14, zero=False)
     names = dict.fromkeys(rows["line"])
-    looks = {name: drawing.look_of((drawing.INK, *drawing.PALETTE), at) for at, name in enumerate(names)}
+    looks = looks or {name: drawing.look_of((drawing.INK, *drawing.PALETTE), at) for at, name in enumerate(names)}
     parts: list[alt.Chart] = []
     if reference:
         rule = drawing.base_chart([{"value": reference[0], "name": reference[1]}])

@@ -35,13 +35,16 @@ def taught_chart(
     first, second = sides(by, contrast)
     at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)]
     rows = at.assign(line=at["group"].map(lambda group: people(by, group)), x=at["share"], value=100 * at["error"])
+    rows = rows.assign(low=100 * at["low"], high=100 * at["high"])
+    colours = drawing.group_colours(_groups(gaps))
     apart = {
         name: quantity(gaps, encoder, GAP, group, "difference").set_index("layer").loc[layer, "estimate"]
         for name, group in zip(("first", "second"), _groups(gaps))
     }
     unit = unit_named(_UNITS[task])
     return charts.curves(
-        rows[["line", "x", "value"]],
+        rows[["line", "x", "value", "low", "high"]],
+        looks={people(by, group): (colours[group], [1, 0], "circle") for group in _groups(gaps)},
         x_title=f"share of {first} among the speakers who taught the probe (%)",
         y_title=f"{unit.on_axis} (%)",
         title=f"Taught on {second}, the probe’s error for {first} is {points(apart['second'])} than for {second}; "
@@ -53,7 +56,7 @@ def taught_chart(
             for name, mine in rows.groupby("line")
         ),
         notes=f"Layer {layer} of {encoder_label(encoder)}, the one with the lowest error. The same people are tested "
-        "throughout.",
+        "throughout, so that a line's slope is surer than its band looks. Bands: 95 % intervals over these people.",
         height=260,
     )
 
@@ -147,7 +150,7 @@ def readable_chart(read: pd.DataFrame, encoder: str, by: str, contrast: str) -> 
 
 
 def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
-    """The chapter's answer, in Markdown: the verdicts on the leading task with their sentences."""
+    """The chapter's answer on a task, in Markdown: verdicts with their sentences."""
     asked = {
         "systematic": "Is it a shift, that teaching can undo?",
         "remains": "Do the groups differ where each has its own probe?",
@@ -156,7 +159,7 @@ def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
     for rule, question in asked.items():
         finding = found[task, rule]
         lines.append(f"{question} *{capital(finding.verdict)}*. {finding.sentence}")
-    return "**The answer.** " + "\n\n".join(lines)
+    return "\n\n".join(lines)
 
 
 def span_sentence(gaps: pd.DataFrame, encoder: str, layer: str) -> str:

@@ -22,9 +22,13 @@ def encoder_label(encoder: str) -> str:
         ['log-mel', 'untrained twin', 'hubert-base-ls960']
         >>> [encoder_label(name) for name in ("pocket-hubert@400", "pocket-hubert-seed1@10000")]
         ['pocket-hubert after 400 steps', 'pocket-hubert, second seed, after 10000 steps']
+        >>> encoder_label("logmel-645ms")
+        'log-mel of 645 ms'
     """
     if encoder == "logmel":
         return "log-mel"
+    if context := re.fullmatch(r"logmel-(\d+)ms", encoder):
+        return f"log-mel of {context[1]} ms"
     if encoder.startswith("random:"):
         return "untrained twin"
     name, _, step = encoder.rstrip("/").rsplit("/", 1)[-1].partition("@")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fairlib.bias import layer_order
+from fairlib.bias import group_errors, layer_order
 from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
 from fairlib.display.words import (
     encoder_label,
@@ -35,12 +35,12 @@ def taught_errors(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> p
         groups: the first and the other group.
 
     Returns:
-        One row per encoder, layer, group and teaching: ``error``, ``share`` of the first group (0, 50, 100).
+        One row per encoder, layer, group and teaching: ``error, low, high`` over test speakers, ``share`` of the first
+        group (0, 50, 100).
     """
     shares = {taught_on(groups[1]): 0, taught_on(MIXED): 50, taught_on(groups[0]): 100}
     rows = outcomes[outcomes["probe"].isin(shares) & outcomes[by].isin(groups)]
-    sums = rows.groupby(["encoder", "layer", by, "probe"], sort=False, observed=True)[["errors", "length"]].sum()
-    table = (sums["errors"] / sums["length"]).rename("error").reset_index().rename(columns={by: "group"})
+    table = group_errors(rows, by)
     return table.assign(share=table["probe"].map(shares))
 
 

@@ -38,9 +38,11 @@ def crossed():
     for layer, level in zip(LAYERS, (600, 500, 550)):
         for teaching, child, adult in (("child", 0, 40), (MIXED, 20, 20), ("adult", 40, 0)):
             for group, more in (("child", child), ("adult", adult)):
-                about = {"layer": layer, "probe": taught_on(teaching), "age_group": group, "errors": level + more}
-                table.append(about | {"length": 1000, "encoder": "e"})
-    return pd.DataFrame(table)
+                about = {"layer": layer, "probe": taught_on(teaching), "age_group": group, "length": 1000, "seed": 0}
+                for name, apart in (("1", -10), ("2", 0), ("3", 10)):  # people
+                    table.append(about | {"speaker_id": group + name, "errors": level + more + apart})
+    table = pd.DataFrame(table).assign(encoder="e", task="phone", unit="phone")
+    return table.assign(utterance_id=table["speaker_id"])
 
 
 def judged(children, adults, **kinds):
@@ -98,6 +100,7 @@ def test_errors_stand_by_the_share_of_the_first_group_among_the_teachers():
     errors = taught_errors(crossed(), "age_group", ("child", "adult"))
     at = errors[errors["layer"] == "0"].set_index(["group", "share"])["error"]
     assert at["child", 0] == 0.54 and at["child", 50] == 0.52 and at["child", 100] == 0.5
+    assert (errors["low"] < errors["error"]).all() and (errors["high"] > errors["error"]).all()
     assert best_taught_layer(crossed(), "e") == "0"
     assert points(-0.02) == "2.0 points lower"
 
