@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
+from fairlib.book.explorer import write_explorer
 from fairlib.book.grids import each_in_a_process
 from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
@@ -151,6 +152,7 @@ def _stage(executed: Mapping[Chapter, Path], source: Path) -> Path:
         facts = {chapter: facts_in(notebook) for chapter, notebook in executed.items()}
         write_summary(source / "book", facts)
         write_status(source / "book", facts)
+        write_explorer(source / "book" / "_static" / "explorer")
     return source
 
 
