@@ -285,7 +285,8 @@
         }),
       });
     }
-    const largest = nulls.map((_, draw) => Math.max(...nullStatistics.map((values) => values[draw])));
+    const tested = nullStatistics.filter((_, layer) => Number.isFinite(rows[layer].estimate));
+    const largest = nulls.map((_, draw) => Math.max(...tested.map((values) => values[draw])));
     rows.forEach((row, layer) => {
       const beyond = (values) => (1 + values.filter((value) => value >= row.statistic - 1e-12).length) / (1 + RESAMPLES);
       const known = Number.isFinite(row.estimate);

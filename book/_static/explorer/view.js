@@ -17,6 +17,7 @@
   if (!root || !DATA) return;
 
   const signed = (v, digits) => (Number.isFinite(v) ? (v < 0 ? "−" : "+") + Math.abs(v).toFixed(digits) : "unknown");
+  const tickOf = (text) => (/[1-9]/.test(text) ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : "0");
   const percent = (v) => (Number.isFinite(v) ? (100 * v).toFixed(1) + " %" : "unknown");
   const name = (column) => column.replace(/_/g, " ");
   const make = (tag, attributes = {}, ...children) => {
@@ -192,7 +193,7 @@
 
   // lines: {name, colour, dash, values, low, high}; band: {low, high}; level: a rule.
   function chart({ title, axis, format, layers, lines, band, level, onLayer, active }) {
-    const width = Math.max(300, Math.min(root.clientWidth, 900)), height = 220, top = 14, left = 46, right = 12, bottom = 40;
+    const width = Math.max(300, root.clientWidth), height = 220, top = 14, left = 46, right = 12, bottom = 40;
     const svg = make("svg", { viewBox: `0 0 ${width} ${height + top + bottom}`, role: "img", "aria-label": title, class: "explorer-chart" });
     const all = lines.flatMap((line) => [...line.values, ...(line.low || []), ...(line.high || [])]);
     const { y, ticks } = scaleOf([...all, ...(band ? [...band.low, ...band.high] : []), ...(level === undefined ? [] : [level])], height, top);
@@ -229,7 +230,7 @@
     svg.append(make("text", { x: left + (width - left - right) / 2, y: height + top + 34, "text-anchor": "middle" }, "layer"));
     const figure = make("figure", { class: "explorer-figure" });
     const key = make("figcaption", {}, make("strong", {}, title), make("br"), make("span", { class: "axis" }, axis + ": "));
-    for (const line of lines) key.append(make("span", { class: "key" }, make("span", { class: "swatch", style: `background:${line.colour}` }), line.name));
+    for (const line of [...lines].reverse()) key.append(make("span", { class: "key" }, make("span", { class: "swatch", style: `background:${line.colour}` }), line.name));
     if (band) key.append(make("span", { class: "key" }, make("span", { class: "swatch null" }), "group labels shuffled"));
     figure.append(key, svg);
     return figure;
@@ -246,7 +247,7 @@
       return wrong / all;
     };
     const groups = [["a", found.one], ["b", found.other]];
-    const width = Math.max(300, Math.min(root.clientWidth, 900)), left = 46, right = 12;
+    const width = Math.max(300, root.clientWidth), left = 46, right = 26;
     const most = Math.max(...groups.flatMap(([, who]) => who.map(rate)), 0.01);
     const x = (value) => left + ((width - left - right) * value) / most;
     const svg = make("svg", { viewBox: `0 0 ${width} 122`, role: "img", class: "explorer-chart", "aria-label": `Error of each speaker at layer ${layer}` });
@@ -310,14 +311,14 @@
         title: `${task.title}, ${found.set.label}: the error of ${called("a")} and of ${called("b")}`, axis: task.axis,
         layers, onLayer, active: chosen.layer, format: (v) => Math.round(1000 * v) / 10 + "",
         lines: [
-          lineOf(found, layers, error(0), { name: `${called("a")} (${found.one.length})`, colour: COLOURS.a }),
           lineOf(found, layers, error(1), { name: `${called("b")} (${found.other.length})`, colour: COLOURS.b }),
+          lineOf(found, layers, error(0), { name: `${called("a")} (${found.one.length})`, colour: COLOURS.a }),
         ],
       }),
       chart({
         title: `A gap beyond chance is shown at ${shownAt} of ${layers.length} ${layers.length === 1 ? "layer" : "layers"}`,
         axis: `${scale.title}, first group against second`, layers, onLayer, active: chosen.layer, level: scale.neutral,
-        format: (v) => scale.show(v).replace(/\.0+$/, ""),
+        format: (v) => tickOf(scale.show(v)),
         band: { low: found.rows.map((row) => row.nullLow), high: found.rows.map((row) => row.nullHigh) },
         lines: [
           ...controls.map((one) => lineOf(one, layers, gap, {

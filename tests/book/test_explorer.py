@@ -1,0 +1,163 @@
+"""The explorer in a real browser: its numbers are those of `group_bias`, whatever is chosen; keys and taps work."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+from browser import Browser, find_chromium
+
+from fairlib.bias import group_bias, group_errors
+from fairlib.book.chapters import ROOT
+from fairlib.book.explorer import explorer_data, write_explorer
+from fairlib.findings.survey import published, published_twin
+from fairlib.tasks import TASKS
+
+pytestmark = pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
+CHOICES = 50
+PAIRS = (("estimate", "estimate"), ("low", "low"), ("high", "high"), ("nullLow", "null_low"), ("nullHigh", "null_high"),
+         ("p", "p"), ("pFamilywise", "p_familywise"))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return explorer_data()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page's own part of it, beside the book's files."""
+    folder = tmp_path_factory.mktemp("site")
+    static = folder / "_static" / "explorer"
+    static.mkdir(parents=True)
+    for file in (ROOT / "book" / "_static" / "explorer").iterdir():
+        (static / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    write_explorer(static)
+    raw = re.search(r"```\{raw\} html\n(.*?)```", (ROOT / "book" / "explorer.md").read_text(encoding="utf-8"), re.S)
+    (folder / "book").mkdir()
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>x</title>'
+    html = f'<!doctype html><html lang="en"><head>{head}</head><body>{raw[1]}</body></html>'
+    (folder / "book" / "explorer.html").write_text(html, encoding="utf-8")
+    return folder / "book" / "explorer.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser(find_chromium()) as opened:
+        yield opened
+
+
+def test_the_data_are_light(page):
+    size = (page.parent.parent / "_static" / "explorer" / "data.js").stat().st_size
+    assert 100_000 < size < 1_000_000
+
+
+def choice(data, rng):
+    """Two groups by what is recorded of the speakers: a column's value or two, and ages."""
+    corpus = rng.choices(list(data["corpora"]), [6, 2, 2])[0]
+    about = data["corpora"][corpus]
+    one = rng.choice(about["sets"])
+    column = rng.choice([name for name in about["columns"] if name != "age"])
+    values = sorted({str(value) for value in about["columns"][column]} - {"None"})
+    first, second = rng.sample(values, 2)
+    asked = {f"a.{column}": first, f"b.{column}": second}
+    if "age" in about["columns"] and column != "age_group" and rng.random() < 0.6:
+        asked |= {f"{side}.age": rng.choice(["-9", "10-15", "16-", "8-30"]) for side in "ab"}
+    scale = rng.choice(["difference", "ratio", "log_odds"])
+    return {"corpus": corpus, "task": one["task"], "encoder": one["encoder"], "scale": scale, "controls": "0", **asked}
+
+
+def chosen_people(rows, asked, side):
+    kept = rows
+    for key, value in asked.items():
+        if not key.startswith(f"{side}."):
+            continue
+        if key.endswith(".age"):
+            least, most = value.split("-")
+            age = kept["age"].astype(float)
+            kept = kept[(age >= float(least or -1)) & (age <= float(most or 1e9))]
+        else:
+            kept = kept[kept[key[2:]] == value]
+    return set(kept["speaker_id"])
+
+
+@pytest.mark.filterwarnings("ignore:Groups of")
+def test_its_numbers_are_those_of_group_bias_on_fifty_random_choices(page, browser, data):
+    browser.open(page, 1280)
+    rng, compared = random.Random(0), 0
+    while compared < CHOICES:
+        asked = choice(data, rng)
+        encoder, main = asked["encoder"], TASKS[asked["task"]].main
+        of = published_twin if encoder.startswith("random:") else published
+        outcomes = of(encoder.removeprefix("random:"), asked["corpus"], *main)
+        people = [chosen_people(outcomes, asked, side) for side in "ab"]
+        shown = browser.evaluate(f"Explorer.analysed({asked!r})")
+        if min(map(len, people)) < 2:
+            assert shown is None
+            continue
+        side = outcomes["speaker_id"].map(dict.fromkeys(people[0], "a") | dict.fromkeys(people[1], "b"))
+        outcomes = outcomes.assign(side=side).dropna(subset=["side"])
+        bias = group_bias(outcomes, by="side").query("scale == @asked['scale']").set_index("layer").loc[shown["layers"]]
+        assert shown["sizes"] == [len(one) for one in people]
+        for name, column in PAIRS:
+            mine = np.array([row[name] for row in shown["rows"]], dtype=float)
+            np.testing.assert_allclose(mine, bias[column].to_numpy(float), atol=5e-4, err_msg=f"{column}, {asked}")
+        errors = group_errors(outcomes, by="side")
+        for place, group in enumerate("ab"):
+            of_group = errors[errors["group"] == group].set_index("layer").loc[shown["layers"]]
+            for name in ("error", "low", "high"):
+                mine = np.array([row["errors"][place][name] for row in shown["rows"]], dtype=float)
+                np.testing.assert_allclose(mine, of_group[name].to_numpy(float), atol=5e-4, err_msg=f"{name}, {asked}")
+        compared += 1
+
+
+QUESTION = "#task=phone&encoder=pocket-wav2vec2&a.sex=female&a.age=-9&b.sex=male&b.age=-9&layer=5"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_link_answers_its_question(page, browser, width):
+    browser.open(page, width)
+    browser.evaluate(f"location.hash = {QUESTION!r}")
+    assert browser.wait("document.querySelector('.explorer-said').textContent.includes('Layer 5 of pocket-wav2vec2')")
+    said = browser.evaluate("document.querySelector('.explorer-said').textContent")
+    assert "female, aged up to 9 (11 speakers)" in said and "male, aged up to 9 (27)" in said
+    assert re.search(r"Log odds ratio of error: [+−]0\.\d\d \[[+−]0\.\d\d, [+−]0\.\d\d\], p 0\.\d{3}", said)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    small = "Math.min(...[...document.querySelectorAll('#explorer button, #explorer select')].map(x => x.offsetHeight))"
+    assert browser.evaluate(small) >= 32  # to be tapped
+
+
+def test_keys_and_taps_choose_a_layer(page, browser):
+    browser.open(page, 390)
+    pressed = "document.querySelector('.explorer-layers [aria-pressed=true]').textContent"
+    browser.evaluate("document.querySelectorAll('.explorer-layers button')[2].click()")
+    assert browser.evaluate(pressed) == "1" and browser.evaluate("document.activeElement.textContent") == "1"
+    browser.evaluate("document.querySelectorAll('.explorer-chart .hit')[0].dispatchEvent(new MouseEvent('click'))")
+    assert browser.evaluate(pressed) == "cnn" and "layer=cnn" in browser.evaluate("location.hash")
+    browser.evaluate(
+        "(s => { s.value = 'phone'; s.dispatchEvent(new Event('change')); })(document.querySelector('[name=task]'))"
+    )
+    assert "frames given a wrong phone" in browser.evaluate("document.querySelector('.explorer-said').textContent")
+    assert browser.evaluate("document.activeElement.tagName") in ("SELECT", "BODY")
+
+
+def test_groups_that_share_people_or_have_none_are_refused(page, browser):
+    browser.open(page, 1280)
+    said = "document.querySelector('.explorer-said').textContent"
+    assert browser.evaluate("Explorer.analysed({'a.sex': 'female', 'b.age_group': 'adult'})") is None
+    assert "are in both groups" in browser.evaluate(said)
+    assert browser.evaluate("Explorer.analysed({'a.age': '90-', 'b.age_group': 'adult'})") is None
+    assert "no speaker" in browser.evaluate(said)
+    assert browser.evaluate("Explorer.analysed({})") is None
+    assert "Choose what makes the two groups" in browser.evaluate(said)
+
+
+def test_what_is_shown_can_be_taken_away(page, browser):
+    browser.open(page, 1280)
+    kept = """(() => { const made = []; URL.createObjectURL = (blob) => { made.push(blob); return 'blob:x'; };
+      HTMLAnchorElement.prototype.click = function () { made.push(this.download); };
+      [...document.querySelectorAll('.explorer-downloads button')].slice(0, 2).forEach((one) => one.click());
+      return made.map((one) => (typeof one === 'string' ? one : one.type + ' ' + one.size)); })()"""
+    made = browser.evaluate(kept)
+    assert made[1].endswith(".csv") and made[0].startswith("text/csv ") and int(made[0].split()[1]) > 1000
+    assert made[3].endswith(".svg") and made[2].startswith("image/svg+xml ") and int(made[2].split()[1]) > 3000
