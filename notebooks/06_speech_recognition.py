@@ -248,12 +248,12 @@ charts.table(
 # ### Was the probe trained for long enough?
 #
 # These probes pass a few times over the speech that they are trained on, all alike.
-# Had they gone on, they would err less. Does the gap stay? Here log-mel, which is probed fastest, shows it:
+# Had they gone on, they would err less. Does the gap stay?
 
 # %% tags=["remove-input"]
-longer = passes_table("logmel", corpus, group)
+longer = passes_table(encoder, corpus, group)
 if len(longer):
-    display(charts.table(longer, "Character probes of log-mel that were trained for longer, with 95 % intervals"))
+    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
 else:
     display(Markdown("*Of these people nothing is published of longer trainings.*"))
 

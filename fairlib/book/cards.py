@@ -17,7 +17,7 @@ from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, s
 from fairlib.files import replace
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
-from fairlib.outcomes import published_outcomes
+from fairlib.outcomes import entries_of, entry_name, published_outcomes
 from fairlib.tasks import TASKS, unit_named
 
 _METHODS = {
@@ -27,6 +27,8 @@ _METHODS = {
 }
 _NETWORKS = {"wavlm": "WavLM's, with relative positions"}
 _UNITS = ("phone", "char", "speaker")
+# Settings of probes that stand in chapter 10 alone: taught on some of the speakers, without the group, phone by phone.
+_OF_CHAPTER_10 = {"groups", "leace", "geometry", "by_phone"}
 
 
 def card(name: str) -> str:
@@ -141,7 +143,11 @@ def _device(record: dict) -> str:
 
 def _figures(name: str) -> str:
     outcomes = published_outcomes(name)
-    outcomes = outcomes[outcomes["unit"].isin(_UNITS)] if len(outcomes) else outcomes
+    if len(outcomes):
+        others = [
+            entry_name(entry.key) for entry in entries_of(outcomes) if _OF_CHAPTER_10 & set(entry.key["settings"])
+        ]
+        outcomes = outcomes[outcomes["unit"].isin(_UNITS) & ~outcomes["entry"].isin(others)]
     if outcomes.empty:
         return "\nNo outcomes of its layers are published.\n"
     layers = layer_order(outcomes["layer"])

@@ -5,38 +5,44 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias
-from fairlib.display.words import interval, percent
-from fairlib.findings.gap_tables import gaps, main_contrast, mean_error
+from fairlib.display.words import encoder_label, percent, two_lines
+from fairlib.encoders import finetuned_from, shipped_encoders
+from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
 
-PASSES = (6, 12, 24)
+PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
 
 
 def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     """Error and gap in characters after more and more passes over the training speech, as far as they are published, as
-    text for reading; empty where there are fewer than two."""
+    text for reading: of an encoder, of those fine-tuned from it, and of its controls, each at the layer that is best
+    then. Encoders with fewer than two are left out."""
+    tuned = [name for name in shipped_encoders() if (finetuned_from(name) or ("",))[0] == encoder]
     rows = []
-    for passes in PASSES:
-        outcomes = published_outcomes(encoder, corpus, "asr", CharacterProbe(passes=passes).name)
-        outcomes = outcomes[outcomes["unit"] == "char"]
-        if outcomes.empty or by not in outcomes:
-            continue
-        try:
-            bias = group_bias(outcomes, by=by, permutations=200)
-        except BiasError:
-            continue
-        contrast = main_contrast(bias, encoder)
-        best = mean_error(outcomes).set_index("layer")["error"].idxmin()
-        of_layer = outcomes[outcomes["layer"] == best]
-        gap = gaps(bias, encoder, contrast).set_index("layer").loc[best]
-        total = of_layer["length"].sum()
-        rows.append(
-            {
-                "passes": passes,
-                "character error rate": percent(of_layer["errors"].sum() / total),
-                "left out": percent(of_layer["deletions"].sum() / total),
-                f"log odds ratio, {contrast}": interval(gap["estimate"], gap["low"], gap["high"]),
-            }
-        )
-    return pd.DataFrame(rows) if len(rows) > 1 else pd.DataFrame()
+    for name in (encoder, *tuned, *controls(encoder)):
+        mine = []
+        for passes in PASSES:
+            outcomes = published_outcomes(name, corpus, "asr", CharacterProbe(passes=passes).name)
+            outcomes = outcomes[outcomes["unit"] == "char"]
+            if outcomes.empty or by not in outcomes:
+                continue
+            try:
+                bias = group_bias(outcomes, by=by, permutations=200)
+            except BiasError:
+                continue
+            contrast = main_contrast(bias, name)
+            best = mean_error(outcomes).set_index("layer")["error"].idxmin()
+            of_layer = outcomes[outcomes["layer"] == best]
+            gap = gaps(bias, name, contrast).set_index("layer").loc[best]
+            total = of_layer["length"].sum()
+            mine.append(
+                {
+                    "encoder": encoder_label(name), "passes": passes,
+                    "character error rate": percent(of_layer["errors"].sum() / total),
+                    "left out": percent(of_layer["deletions"].sum() / total),
+                    f"log odds ratio, {contrast}": two_lines(gap["estimate"], gap["low"], gap["high"]),
+                }
+            )  # fmt: skip
+        rows += mine if len(mine) > 1 else []
+    return pd.DataFrame(rows)

@@ -25,8 +25,8 @@ from fairlib.findings.questions import fewest_compared
 from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
-from fairlib.outcomes import published_outcomes
-from fairlib.probes import ProbeError, probe_characters, probe_phones, probe_speakers
+from fairlib.outcomes import entries_of, published_outcomes
+from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
 from fairlib.tasks import TASKS, unit_named
 
 BOOK = "as in the book"
@@ -93,7 +93,9 @@ def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
     Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
     table = published_outcomes(encoder, corpus, "phone")
-    probes = sorted(table["probe"].unique(), key=lambda probe: probe != "linear")
+    made = [probe_of(entry.key) for entry in entries_of(table)] if len(table) else []  # None: no plain probe
+    names = {probe.name for probe in made if isinstance(probe, PhoneProbe) and not probe.by_phone}
+    probes = sorted(names, key=lambda probe: (probe != "linear", probe))
     return {probe: table[table["probe"] == probe] for probe in probes}
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 from fairlib.bias import BiasError
 from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
 from fairlib.display.words import encoder_label, interval, p_value
+from fairlib.findings.instrument import PASSES
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe, ProbeError, identify_among
 
-PASSES = (2, 4, 6, 12, 24)  # of log-mel's character probes
 MOVED_BY = {
     "sid": "the same layers, with more or fewer candidates",
     "asr": "log-mel, with the probe trained for longer or shorter",

@@ -163,12 +163,7 @@ def published_outcomes(
             if asked and OTHER not in map(published_for, [key["corpus"], *key["extra"]]):
                 entry = _of_shipped(path, one)
                 entries += [] if entry is None else [entry]
-    note_used(entry.key for entry in entries)
-    return (
-        pd.concat([entry.outcomes for entry in entries], ignore_index=True)
-        if entries
-        else pd.DataFrame(columns=list(COLUMNS))
-    )
+    return together(entries) if entries else pd.DataFrame(columns=list(COLUMNS))
 
 
 def together(entries: list[Entry]) -> pd.DataFrame:
