@@ -123,6 +123,7 @@ for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
 # %% [markdown]
 # ## The detail, layer by layer
 #
+# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
 # The error of each group, and what each layer says.
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its
 # blocks.

@@ -103,6 +103,17 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
         assert words in readme and all(gap > 0 if "worse" in words else gap < 0 for gap in gaps)
 
 
+def test_the_readme_says_what_teaching_does_to_the_gap_in_phones():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "taught on adults it all but closes, taught on children it doubles, at every layer" in readme
+    for encoder in ("pocket-hubert", "logmel"):
+        crossed = fairlib.cross_teach(encoder, "speechocean762", "age_group").query("unit == 'phone'")
+        table = fairlib.taught_gaps(crossed, "age_group").query("quantity == 'gap' and scale == 'log_odds'")
+        gap = table.pivot(index="layer", columns="group", values="estimate")
+        assert (gap["adult"] / gap["mixed speakers"] < 0.4).all()
+        assert ((gap["child"] / gap["mixed speakers"]).between(1.5, 2.2)).all()
+
+
 def test_where_nothing_is_published_nothing_is_judged():
     assert judged("synthetic", "group").empty and claims.told(judged("synthetic", "group")) == []
 
