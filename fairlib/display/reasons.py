@@ -82,7 +82,7 @@ def penalty_chart(task: str, gaps: pd.DataFrame, encoder: str, contrast: str) ->
     return charts.lines_by_layer(
         rows[["line", "layer", "value", "low", "high"]],
         looks=looks,
-        y_title="errors more when taught on the other group (points)",
+        y_title="points more, taught on the others",
         title=f"{TASKS[task].heading}: a penalty for being served by a probe that was taught on the others is shown at "
         + listing([f"{count} of {layers} layers for {people(by, group)}" for count, group in zip(shown, groups)]),
         description=f"Percentage points by which the error of {' and of '.join(sides(by, contrast))} is higher where "

@@ -20,6 +20,7 @@ WITHOUT_LINES = {
     "04_measuring_bias": 1,
     "07_opposite_patterns": 4,
     "09_along_pretraining": 4,
+    "10_why": 1,
     "11_robustness": 2,
 }
 ON_FIELDS = {"rgb(31, 36, 49)", "rgb(255, 255, 254)"}  # letters on a map's fields, which stay as they are in both modes
