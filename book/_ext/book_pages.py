@@ -54,8 +54,9 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
-    if CHAPTER.match(pagename):
-        context["body"] = link_calls(app, context["body"], pagename)
+    if chapter := CHAPTER.match(pagename):
+        body = link_calls(app, context["body"], pagename)
+        context["body"] = body.replace("<h1>", f'<h1><span class="chapter-number">{chapter[1]}</span> ', 1)
 
 
 def _as_list(signature: re.Match) -> str:

@@ -45,7 +45,7 @@ def taught_chart(
     return charts.curves(
         rows[["line", "x", "value", "low", "high"]],
         looks={people(by, group): (colours[group], [1, 0], "circle") for group in _groups(gaps)},
-        x_title=f"share of {first} among the speakers who taught the probe (%)",
+        x_title=f"{first} among those who taught (%)",
         y_title=f"{unit.on_axis} (%)",
         title=f"Taught on {second}, the probe’s error for {first} is {points(apart['second'])} than for {second}; "
         f"taught on {first}, {points(apart['first'])}",
