@@ -309,15 +309,17 @@ rerun("why", parameters)
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.bias.contrasts import contrast_groups
 from fairlib.findings import taught
 
-crossed = fairlib.cross_teach(encoder, corpus, group, chosen, lead, seeds)
-crossed = crossed[crossed["unit"] == units[lead]]
-layer = taught.best_taught_layer(crossed, encoder)
-errors = taught.taught_errors(crossed, group, contrast_groups(contrast))
-wide = errors[errors["layer"] == layer].pivot(index="share", columns="group", values="error")
-print((100 * (wide[contrast_groups(contrast)[0]] - wide[contrast_groups(contrast)[1]])).round(1))
+groups = [name.strip() for name in between.split(",") if name.strip()]
+rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = rows[rows["unit"] == "phone"]
+first, other = sorted(rows[group].unique(), reverse=True)
+at = taught.best_taught_layer(rows, encoder)
+table = taught.taught_errors(rows, group, (first, other))
+wide = table[table["layer"] == at].pivot(index="share", columns="group", values="error")
+print(f"error of {first} less that of {other}, in points, by the share of {first} among the teachers (%):")
+print((100 * (wide[first] - wide[other])).round(1).to_dict())
 
 # %% [markdown]
 # :::{solution-end}
@@ -338,15 +340,23 @@ print((100 * (wide[contrast_groups(contrast)[0]] - wide[contrast_groups(contrast
 
 # %% tags=["solution"]
 import fairlib
+from fairlib.findings import taught
 
-crossed = fairlib.cross_teach(encoder, corpus, group, chosen, lead, seeds)
-crossed = crossed[(crossed["unit"] == units[lead]) & (crossed["layer"] == best[lead])]
-everything = fairlib.taught_gaps(crossed, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
-of_first = everything[everything["group"] == pair[0]].iloc[0]
-print(f"all draws: {of_first['estimate']:+.2f} [{of_first['low']:+.2f}, {of_first['high']:+.2f}]")
-for draw, rows in crossed.groupby("seed"):
-    one = fairlib.taught_gaps(rows, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
-    print(f"draw {draw}: {one.loc[one['group'] == pair[0], 'estimate'].item():+.2f}")
+groups = [name.strip() for name in between.split(",") if name.strip()]
+rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = rows[rows["unit"] == "phone"]
+rows = rows[rows["layer"] == taught.best_taught_layer(rows, encoder)]
+
+
+def penalty(some):
+    table = fairlib.taught_gaps(some, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
+    return table[table["group"] == max(table["group"])].iloc[0]
+
+
+every = penalty(rows)
+print(f"{every['group']}, all draws: {every['estimate']:+.2f} [{every['low']:+.2f}, {every['high']:+.2f}]")
+for draw, some in rows.groupby("seed"):
+    print(f"draw {draw}: {penalty(some)['estimate']:+.2f}")
 
 # %% [markdown]
 # :::{solution-end}

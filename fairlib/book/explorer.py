@@ -27,6 +27,7 @@ def write_explorer(folder: Path) -> None:
     """Write the explorer's data into a folder of the book's static files, as a script: pages are read without a server,
     where no page may read a file of data."""
     data = json.dumps(explorer_data(), ensure_ascii=False, separators=(",", ":"))
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "data.js", f"window.ExplorerData = {data};\n")
 
 

@@ -18,6 +18,11 @@ VIEWS = (
     "linear, candidates by age_group",
     "online code",
     "verification, lda by age_group",
+    "cross-taught by age_group",
+    "geometry",
+    "erased age_group",
+    "erased sex",
+    "erased age",
 )  # functions, no plain probe
 
 
