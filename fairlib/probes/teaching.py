@@ -144,6 +144,44 @@ def _folds(speaker: np.ndarray, seed: int) -> np.ndarray:
     return fold
 
 
+def two_groups(
+    table: pd.DataFrame, half: np.ndarray, by: Sequence[str], groups: Sequence[str] = (), tested: int = 2
+) -> tuple[list[str], str]:
+    """The two groups that teach each other, and why they cannot; without it, they can.
+
+    Args:
+        half: of each row, ``train`` or ``test``.
+        groups: two of them; by default those with most training speakers.
+        tested: the fewest people of either group in the test half.
+
+    Example:
+        >>> table = pd.DataFrame({"speaker_id": list("aabbccdd"), "sex": list("ffmmffmm"), "corpus": "mine"})
+        >>> two_groups(table, np.array(["train"] * 4 + ["test"] * 4), ["sex"])[1].partition(";")[0]
+        'Cross-teaching by sex needs 4 training speakers and 2 test speakers of each group'
+    """
+    known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
+    sizes = {}
+    for part in ("train", "test"):
+        people = known[half == part].groupby(level=0).first()
+        sizes[part] = people[people != ""].value_counts().sort_index()
+    names = sorted(groups) if groups else sorted(sizes["train"].nlargest(2).index)
+    there = sorted(set(known) - {""})
+    lacking = [name for name in names if name not in there]
+    if lacking or (groups and len(names) != 2):
+        what = f"there is no {lacking[0]!r}" if lacking else f"{len(names)} were given"
+        return names, (
+            f"Cross-teaching compares two groups by {listed(by)}; {what}: name two of {', '.join(there) or 'none'}."
+        )
+    least = [min((int(sizes[part].get(name, 0)) for name in names), default=0) for part in ("train", "test")]
+    if len(names) == 2 and least[0] >= _FEWEST and least[1] >= tested:
+        return names, ""
+    counts = " and ".join(f"{sizes['train'].get(name, 0)} and {sizes['test'].get(name, 0)} of {name}" for name in names)
+    return names, (
+        f"Cross-teaching by {listed(by)} needs {_FEWEST} training speakers and {tested} test speakers of each group;"
+        f" {corpus_name(table)} has {counts or 'none'}."
+    )
+
+
 def _unit(matrix: np.ndarray) -> np.ndarray:
     return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
@@ -158,18 +196,10 @@ class _People:
     """
 
     def __init__(self, table: pd.DataFrame, half: np.ndarray, by: list[str], groups: Sequence[str], seed: int) -> None:
+        names, why = two_groups(table, half, by, groups)
+        if why:
+            raise ProbeError(why)
         known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
-        teachers = known[half == "train"].groupby(level=0).first()
-        most = teachers[teachers != ""].value_counts(sort=False).sort_index().nlargest(2)
-        names = sorted(groups) if groups else sorted(most.index)
-        lacking = [name for name in names if name not in set(known)]
-        if len(names) != 2 or lacking:
-            there = ", ".join(sorted(set(known) - {""})) or "none"
-            raise ProbeError(
-                f"Cross-teaching compares two groups by {listed(by)}; "
-                + (f"there is no {lacking[0]!r}" if lacking else f"{len(names)} were given")
-                + f": name two of {there}."
-            )
         known = known[known.isin(names)]
         self.rows = table[table["speaker_id"].isin(known.index)].drop_duplicates("speaker_id")
         self.rows = self.rows.sort_values("speaker_id").reset_index(drop=True)
@@ -181,11 +211,6 @@ class _People:
         rng = np.random.default_rng(seed)
         sides = [rng.permutation(np.flatnonzero(~in_test & (self.group == name))) for name in names]
         most = min(map(len, sides)) // 2
-        if 2 * most < _FEWEST or min(sum(self.group[self.tested] == name) for name in names) < 2:
-            raise ProbeError(
-                f"Cross-teaching needs {_FEWEST} training speakers and 2 test speakers of each group; by {listed(by)}, "
-                f"{corpus_name(table)} has {' and '.join(str(len(side)) for side in sides)} training speakers."
-            )
         self._sides = [side[: most - most % 2] for side in sides]
         order = rng.permutation(len(places))
         self._in_first = np.zeros(len(places), bool)  # of two random halves of the people tested
