@@ -111,6 +111,7 @@ lead
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_lead", lead)
+glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, where))
 glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
@@ -126,12 +127,14 @@ for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
 # blocks.
 
 # %% tags=["hide-input"]
-charts.error_by_layer(
+of_groups_by_layer = charts.error_by_layer(
     errors,
     encoder=encoder,
     title=sentences.errors_title(bias, encoder, contrast),
     description=sentences.describe_errors(errors, encoder),
 )
+glue("sid_errors", of_groups_by_layer, display=False)
+of_groups_by_layer
 
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)

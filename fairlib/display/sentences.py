@@ -81,6 +81,39 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     return f"{sentence} {where}{owner[whose.verdict]}"
 
 
+def in_one_sentence(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str, where: Finding) -> str:
+    """Where the groups are served unequally, and by how much, in a sentence for everybody.
+
+    Args:
+        errors, bias: from `fairlib.bias.group_errors` and `group_bias`, of one task and unit.
+        where: from `fairlib.findings.where.do_layers_differ`.
+    """
+    rows = gaps(bias, encoder, contrast)
+    layers, biased = list(rows["layer"]), rows[rows["biased"]]
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    one, other = contrast_groups(contrast)
+    mistaken = task_named(rows["task"].iloc[0]).mistaken
+    rate = errors.pivot_table(index=["encoder", "layer"], columns="group", values="error", observed=True)
+    if biased.empty or other not in rate:
+        return f"At no layer is it shown that {first} {mistaken} more often than {second}, or less."
+    times = (rate[one] / rate[other]).loc[encoder][list(biased["layer"])]
+    if (biased["estimate"] > 0).nunique() > 1 or (times < 1).any():
+        return f"At {layers_named(layers, list(biased['layer']))} {first} and {second} do not fare alike."
+    if len(biased) == len(layers):
+        place = "At every layer, from the first one on, and at none detectably more than at another"
+        if where.verdict == "supported":
+            place = "At every layer, from the first one on, and at some more than at others"
+    else:
+        place = f"At {layers_named(layers, list(biased['layer']))}"
+    least, most = f"{times.min():.1f}", f"{times.max():.1f}"
+    often = f"{least} times" if least == most else f"{least} to {most} times"
+    sentence = f"{place}: {first} {mistaken} {often} as often as {second}"
+    if "logmel" in set(bias["encoder"]) and gaps(bias, "logmel", contrast).iloc[0]["biased"]:
+        plain = (rate[one] / rate[other]).loc[("logmel", "logmel")]
+        sentence += f", and {plain:.1f} times from the plain spectrogram, before any layer" if plain > 1 else ""
+    return f"{sentence}."
+
+
 def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
     """For screen readers: each group's error at the first and last layer, and where it is lowest."""
     mine = errors[errors["encoder"] == encoder]

@@ -1,0 +1,46 @@
+"""The sentence above the landing page's chart says what the table holds, and no more."""
+
+import pandas as pd
+import pytest
+
+from fairlib.bias import group_bias, group_errors
+from fairlib.bias.simulation import simulate_outcomes
+from fairlib.display.sentences import in_one_sentence
+from fairlib.findings import Finding
+
+
+def told(child, adult, plain=(), verdict="inconclusive"):
+    outcomes = simulate_outcomes({"child": child, "adult": adult}, speakers=60, units=1, by="age_group")
+    if plain:
+        control = simulate_outcomes({"child": plain[:1], "adult": plain[1:]}, speakers=60, units=1, by="age_group")
+        outcomes = pd.concat([outcomes, control.assign(encoder="logmel", layer="logmel")])
+    errors, bias = group_errors(outcomes, by="age_group"), group_bias(outcomes, by="age_group")
+    where = Finding("c", "r", verdict, "s")
+    return in_one_sentence(errors, bias, "simulated", "child vs adult", where), errors
+
+
+def test_a_gap_everywhere_is_told_with_its_size_and_the_spectrogram_s():
+    said, errors = told([0.4, 0.3], [0.1, 0.1], (0.3, 0.1))
+    rate = errors.pivot_table(index=["encoder", "layer"], columns="group", values="error")
+    times = rate["child"] / rate["adult"]
+    own = sorted(times.loc["simulated"])
+    assert said.startswith(
+        "At every layer, from the first one on, and at none detectably more than at another: children"
+    )
+    assert f"{own[0]:.1f} to {own[1]:.1f} times as often as adults" in said
+    assert said.endswith(
+        f"and {times.loc[('logmel', 'logmel')]:.1f} times from the plain spectrogram, before any layer."
+    )
+    assert "at some more than at others" in told([0.5, 0.3], [0.1, 0.1], verdict="supported")[0]
+
+
+@pytest.mark.parametrize(
+    ("child", "adult", "words"),
+    [
+        ([0.2, 0.2], [0.2, 0.2], "At no layer is it shown that children"),
+        ([0.2, 0.4], [0.2, 0.1], "At layer 1: children"),
+        ([0.1, 0.1], [0.3, 0.4], "do not fare alike"),
+    ],
+)
+def test_what_is_not_shown_is_not_told(child, adult, words):
+    assert words in told(child, adult)[0]
