@@ -413,14 +413,9 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 # ## Provenance
 
 # %% tags=["remove-input"]
+made = [*wiped.values(), geometry, *([counted] if "phone" in crossed else []), *([years] if len(years) else [])]
 provenance_box(
-    [
-        *asked.runs,
-        *wiped.values(),
-        geometry,
-        *([counted] if "phone" in crossed else []),
-        *([years] if len(years) else []),
-    ],
+    [*asked.runs, *(rows for table in made for _, rows in table.groupby(["encoder", "task"], sort=False))],
     parameters,
     chapter="why",
     findings={f"{TASKS[task].heading}, {rule}": finding for (task, rule), finding in found.items()},

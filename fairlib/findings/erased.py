@@ -63,13 +63,14 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     controls = gaps(bias, RANDOM_LABELS, contrast).set_index("layer")["estimate"]
     rows = changes[(changes["scale"] == "log_odds") & (changes["contrast"] == contrast)]
     biased = list(kept.index[kept["biased"]])
-    rows = rows[rows["layer"].isin(biased)]
+    every, rows = rows, rows[rows["layer"].isin(biased)]
+    columns = ["layer", "estimate", "low", "high", "p", "p_holm"]
     first, second = sides(by, contrast)
     if rows.empty:
         sentence = (
             f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second} that could rest on it."
         )
-        return Finding(claim("erased"), rule("erased"), "inconclusive", sentence, [])
+        return Finding(claim("erased"), rule("erased"), "inconclusive", sentence, every[columns].to_dict("records"))
     toward = -np.sign(rows["layer"].map(controls)).to_numpy() * rows["estimate"].to_numpy()
     shown = rows["p_holm"].to_numpy() < 0.05
     within = ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).to_numpy()
@@ -87,7 +88,7 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
         f" random labels (layer {widest['layer']}); a change is shown at"
         f" {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
     )
-    evidence = rows[["layer", "estimate", "low", "high", "p", "p_holm"]].to_dict("records")
+    evidence = rows[columns].to_dict("records")
     return of_people(Finding(claim("erased"), rule("erased"), verdict, sentence, evidence), rows, by, contrast)
 
 

@@ -125,13 +125,13 @@ def test_phones_are_named_by_what_they_add():
     assert shown["phone"].drop_duplicates().tolist() == ["IY", "AA", "S"]  # vowels first, the largest gap on top
 
 
-def erasing(change, p, high=None):
+def erasing(change, p, familywise=0.001):
     layers = list(LAYERS)
     kinds = {KEPT: 0.8, ERASED: 0.8 + change, RANDOM_LABELS: 0.8}
     bias = pd.DataFrame(
         [
             {"encoder": what, "layer": layer, "contrast": "child vs adult", "scale": "log_odds", "estimate": gap,
-             "low": gap - 0.3, "high": gap + 0.3, "p_familywise": 0.001}
+             "low": gap - 0.3, "high": gap + 0.3, "p_familywise": familywise}
             for what, gap in kinds.items() for layer in layers
         ]
     )  # fmt: skip
@@ -139,14 +139,20 @@ def erasing(change, p, high=None):
     changes = changes.assign(
         by="age_group", contrast="child vs adult", scale="log_odds", p=p, p_holm=p, n_speakers_a=60, n_speakers_b=60
     )
-    return does_it_rest_on_the_group(bias, changes, "e").verdict
+    return does_it_rest_on_the_group(bias, changes, "e")
 
 
 def test_a_gap_rests_on_the_group_where_erasing_it_brings_it_nearer_to_zero():
-    assert erasing(-0.3, 0.01) == "supported"
-    assert erasing(0.3, 0.01) == "inconclusive"  # the gap grew
-    assert erasing(-0.05, 0.3) == "contradicted"
-    assert erasing(-0.15, 0.3) == "inconclusive"
+    assert erasing(-0.3, 0.01).verdict == "supported"
+    assert erasing(0.3, 0.01).verdict == "inconclusive"  # the gap grew
+    assert erasing(-0.05, 0.3).verdict == "contradicted"
+    assert erasing(-0.15, 0.3).verdict == "inconclusive"
+
+
+def test_without_a_gap_nothing_rests_on_the_group_and_the_evidence_is_there_all_the_same():
+    finding = erasing(-0.3, 0.01, familywise=0.5)
+    assert finding.verdict == "inconclusive" and "No layer of e shows a gap" in finding.sentence
+    assert [row["layer"] for row in finding.evidence] == list(LAYERS)
 
 
 def test_both_groups_weigh_alike_where_the_group_is_read():
