@@ -224,7 +224,8 @@ wiped = {
 }
 if "sid" in wiped:
     read = erased.readable(wiped["sid"], group)
-    display(reasons.readable_chart(read[(read["probe"] == KEPT) & (read["unit"] == GROUP)], encoder, group, contrast))
+    kept = read[(read["probe"] == KEPT) & (read["unit"] == GROUP)]
+    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
 
 # %% tags=["remove-input"]
 years = pd.DataFrame()

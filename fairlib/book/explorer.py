@@ -17,9 +17,9 @@ import pandas as pd
 from fairlib.bias.sums import everybody
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
 from fairlib.display.words import encoder_label, people
-from fairlib.encoders import LOGMEL_AROUND, finetuned_from, shipped_encoders
+from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
 from fairlib.files import write_text
-from fairlib.findings.survey import published, published_twin
+from fairlib.findings.survey import published, published_twin, strangers
 from fairlib.tasks import TASKS, unit_named
 
 
@@ -48,7 +48,7 @@ def explorer_data() -> dict:
 
 
 def _corpus(corpus: str) -> dict:
-    sets, tables = [], []
+    sets, tables, trained, unheard = [], [], set(shipped_encoders()), strangers(corpus)
     for task in TASKS.values():
         for encoder, outcomes in _published(corpus, task.main):
             if outcomes.empty:
@@ -60,6 +60,7 @@ def _corpus(corpus: str) -> dict:
                 sets.append(
                     {
                         "encoder": encoder, "label": _label(encoder), "task": task.name,
+                        "heard": encoder in trained and corpus in heard(encoder) and not set(sums.speakers) <= unheard,
                         "layers": sums.cells["layer"].tolist(), "seeds": len(sums.seeds), "names": list(sums.speakers),
                         "errors": _packed(sums.errors), "units": _packed(sums.lengths[:, :, 0]),
                     }

@@ -69,13 +69,12 @@ def penalty_chart(task: str, gaps: pd.DataFrame, encoder: str, contrast: str) ->
         mine = quantity(gaps, encoder, PENALTY, group, "difference")
         lines.append(mine.assign(line=people(by, group)))
     null = [quantity(gaps, encoder, RANDOM_PENALTY, group, "difference") for group in groups]
-    lines.append(null[0].assign(line=charts.NULL, **{
-        end: 100 * function([table[end] for table in null]) / 100
-        for end, function in (("low", lambda ends: np.minimum(*ends)), ("high", lambda ends: np.maximum(*ends)))
-    }))  # fmt: skip
+    low, high = np.minimum(*(table["low"] for table in null)), np.maximum(*(table["high"] for table in null))
+    lines.append(null[0].assign(line=charts.NULL, low=low, high=high))
     rows = pd.concat(lines, ignore_index=True)
     rows = rows.assign(value=100 * rows["estimate"], low=100 * rows["low"], high=100 * rows["high"])
-    shown = [(quantity(gaps, encoder, PENALTY, group)["p_holm"] < 0.05).sum() for group in groups]
+    odds = [quantity(gaps, encoder, PENALTY, group) for group in groups]
+    shown = [((one["p_holm"] < 0.05) & (one["estimate"] > 0)).sum() for one in odds]
     layers = rows["layer"].nunique()
     colours = drawing.group_colours(groups)
     looks = {people(by, group): (colours[group], [1, 0], "circle") for group in groups}
@@ -118,11 +117,12 @@ def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerCha
     )
 
 
-def readable_chart(read: pd.DataFrame, encoder: str, by: str, contrast: str) -> alt.LayerChart:
+def readable_chart(read: pd.DataFrame, encoder: str, groups: int) -> alt.LayerChart:
     """How often a new speaker's group is read wrongly from each layer.
 
     Args:
         read: from `fairlib.findings.erased.readable`, of one unit, with nothing erased.
+        groups: how many there are to choose from; chance depends on it.
     """
     own = read[read["encoder"] == encoder].assign(line=encoder_label(encoder))
     layers = drawing.layer_order(own["layer"])
@@ -133,19 +133,18 @@ def readable_chart(read: pd.DataFrame, encoder: str, by: str, contrast: str) -> 
     if len(mel) and encoder != "logmel":
         level = rows.assign(line="log-mel", value=100 * mel["error"].iloc[0])
         rows, looks = pd.concat([rows, level]), looks | {"log-mel": (drawing.PALETTE[2], [2, 3], "circle")}
-    first, second = sides(by, contrast)
-    best = own.loc[own["error"].idxmin()]
+    best, chance = own.loc[own["error"].idxmin()], 100 * (1 - 1 / groups)
     return charts.lines_by_layer(
         rows[["line", "layer", "value", "low", "high"]],
         looks=looks,
-        reference=50,
+        reference=chance,
         format="~f",
         y_title="utterances given to the wrong group (%)",
-        title=f"Whether a new speaker is of the {first} or the {second} is read best at layer {best['layer']}, with "
-        f"{100 * best['error']:.0f} % of utterances wrong, where chance gives 50 %",
-        description="Share of new speakers' utterances whose group a linear probe reads wrongly, by layer, both groups "
+        title=f"The group of a new speaker is read best at layer {best['layer']}, with {100 * best['error']:.0f} % of "
+        f"utterances wrong, where chance gives {chance:.0f} %",
+        description="Share of new speakers' utterances whose group a linear probe reads wrongly, by layer, all groups "
         "weighing alike: " + ", ".join(f"layer {row.layer} {100 * row.error:.0f} %" for row in own.itertuples()),
-        notes="Both groups weigh alike. The line at 50 %: chance.",
+        notes=f"All groups weigh alike. The line at {chance:.0f} %: chance.",
     )
 
 

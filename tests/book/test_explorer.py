@@ -141,6 +141,18 @@ def test_keys_and_taps_choose_a_layer(page, browser):
     assert browser.evaluate("document.activeElement.tagName") in ("SELECT", "BODY")
 
 
+def test_who_was_heard_in_training_is_said(page, browser):
+    browser.open(page, 1280)
+    said = "document.querySelector('.explorer-said').textContent"
+    asked = {"corpus": "librispeech", "task": "sid", "encoder": "pocket-hubert", "a.sex": "female", "b.sex": "male"}
+    for encoder, told in (("pocket-hubert", True), ("random:pocket-hubert", False), ("logmel", False)):
+        browser.evaluate(f"Explorer.analysed({asked | {'encoder': encoder}!r})")
+        assert ("heard some of this corpus’s speakers" in browser.evaluate(said)) == told
+    # Phones are tested on people whom no encoder has heard.
+    browser.evaluate(f"Explorer.analysed({asked | {'task': 'phone'}!r})")
+    assert "heard some" not in browser.evaluate(said)
+
+
 def test_groups_that_share_people_or_have_none_are_refused(page, browser):
     browser.open(page, 1280)
     said = "document.querySelector('.explorer-said').textContent"

@@ -337,9 +337,10 @@
     const row = found.rows[found.set.layers.indexOf(chosen.layer)], scale = SCALES[chosen.scale], task = DATA.tasks[found.set.task];
     const [a, b] = row.errors, of = (one) => `${percent(one.error)} [${percent(one.low)}, ${percent(one.high)}]`;
     const few = Math.min(found.one.length, found.other.length) < 10 ? " With fewer than 10 people in a group, take this as a hint and no more." : "";
+    const heard = found.set.heard ? " This encoder heard some of this corpus’s speakers in its own training." : "";
     said.textContent = `Layer ${chosen.layer} of ${found.set.label}, ${task.axis}: ${called("a")} (${found.one.length} speakers) ${of(a)}, `
       + `${called("b")} (${found.other.length}) ${of(b)}. ${scale.title[0].toUpperCase() + scale.title.slice(1)}: ${scale.show(row.estimate)} [${scale.show(row.low)}, ${scale.show(row.high)}], `
-      + `p ${row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)}, over all layers ${row.pFamilywise < 0.001 ? "< 0.001" : row.pFamilywise.toFixed(3)}.${few}`;
+      + `p ${row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)}, over all layers ${row.pFamilywise < 0.001 ? "< 0.001" : row.pFamilywise.toFixed(3)}.${few}${heard}`;
   }
 
   function layerButtons(layers, onLayer) {
