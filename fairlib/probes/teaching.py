@@ -69,6 +69,9 @@ def cross_teach(
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         check_columns(work.table, by)
+        _, why = two_groups(work.table, halves(work.table).to_numpy(), by, groups)  # before anything is encoded
+        if why:
+            raise ProbeError(why)
         return known[task](work, by, groups, seed)
 
     between = f"{listed(by)}{': ' + listed(sorted(groups)) if groups else ''}"

@@ -20,6 +20,7 @@ from fairlib.probes.erasure import (
     erase_group,
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
+from fairlib.probes.stored import Work
 from fairlib.probes.teaching import SAME_MIX, cross_teach
 
 PHONES, WIDTH, FRAMES = 6, 12, 60
@@ -92,11 +93,13 @@ def test_a_shift_is_told_from_noise_in_voices():
     assert noisy.loc[(OWN_GAP, ""), "high"] < -0.05
 
 
-def test_only_two_groups_can_teach_each_other():
+def test_only_two_groups_can_teach_each_other(monkeypatch):
     corpus = people().assign(age_group=lambda table: table["speaker_id"].str[-1])
     features = Features.of_arrays({"0": np.random.default_rng(0).normal(0, 1, (len(corpus), 8))}, corpus)
     with pytest.raises(ProbeError, match="3 were given: name two of 0, 1, 2"):
         cross_teach(features, groups=["1", "2", "3"], task="sid", draws=1)
+    # Refused before anything is encoded or read.
+    monkeypatch.setattr(Work, "features", lambda *_, **__: pytest.fail("features were asked for"))
     with pytest.raises(ProbeError, match="there is no 'z'"):
         cross_teach(features, groups=["1", "z"], task="sid", draws=1)
     with pytest.raises(ProbeError, match="needs 4 training speakers and 2 test speakers of each group; made has "):
