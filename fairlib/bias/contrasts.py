@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import re
 
+from fairlib.corpora import groups_by
+
 ALL_OTHERS = "all others"  # the other side, where there are more than two groups
 
 # Contrasts over all groups at once, given where there are more than two.
 WORST, BETWEEN = "worst vs best", "between groups"
+
+SCALE_WORDS = {"difference": "difference", "ratio": "ratio", "log_odds": "log odds ratio"}  # what each is called
 
 _MARK = "\N{WORD JOINER}"
 
@@ -44,3 +48,27 @@ def contrast_groups(contrast: str) -> tuple[str, str | None]:
 def _marked(group: str) -> str:
     group = re.sub(r"(?<!\S)vs(?!\S)", f"vs{_MARK}", group)
     return group + _MARK if group == ALL_OTHERS else group
+
+
+def people(by: str, group: str) -> str:
+    """What to call the speakers of a group: people, named by what the corpus records.
+
+    Example:
+        >>> people("age_group", "child"), people("accent", "scottish"), people("sex", "other")
+        ('children', 'speakers with accent “scottish”', 'speakers with sex “other”')
+    """
+    known = groups_by(by)
+    named = (groups.people[group] for groups in known if group in groups.people)
+    others = (groups.otherwise.format(group) for groups in known if groups.otherwise)
+    return next(named, None) or next(others, f"speakers with {by.replace('_', ' ')} “{group}”")
+
+
+def sides(by: str, contrast: str) -> tuple[str, str]:
+    """What to call the people on either side of a contrast.
+
+    Example:
+        >>> sides("age_group", "child vs adult"), sides("sex", "other vs all others")
+        (('children', 'adults'), ('speakers with sex “other”', 'all other speakers'))
+    """
+    first, second = contrast_groups(contrast)
+    return people(by, first), "all other speakers" if second is None else people(by, second)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
-from fairlib.display.words import SECOND_SEED
 from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
+from fairlib.encoders.names import parsed
 from fairlib.files import replace
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
@@ -178,7 +178,7 @@ def _lent(name: str) -> str:
     told = []
     for task in ("phone", "sid"):
         watched = published_along("speechocean762", task)
-        steps = next(mine for encoder, mine in watched.items() if encoder.removesuffix(SECOND_SEED) == name)
+        steps = next(mine for encoder, mine in watched.items() if parsed(encoder).plain == name)
         untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
         told.append(f"{TASKS[task].units[0].error} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
     return (

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
+from fairlib.encoders.names import without_random
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -86,7 +87,7 @@ class EncoderParameters(Parameters):
     @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
     @classmethod
     def _encoder_can_be_found(cls, encoder: str, field: ValidationInfo) -> str:
-        name, known = encoder.removeprefix("random:"), known_encoders()
+        name, known = without_random(encoder), known_encoders()
         if name in known or (name == "" and field.field_name == "pretrained"):
             return encoder
         if name == "logmel":

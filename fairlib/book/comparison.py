@@ -16,11 +16,12 @@ from fairlib.book.pages import page
 from fairlib.book.runs import RunError, changes, find_run, read_run, run_outcomes
 from fairlib.display import charts
 from fairlib.display.rendering import mimebundle
-from fairlib.display.words import encoder_label, interval, percent
+from fairlib.encoders.names import encoder_label
 from fairlib.files import write_text
 from fairlib.findings import main_contrast
 from fairlib.findings.layers import layer_errors
 from fairlib.tasks import TASKS
+from fairlib.writing import interval, percent
 
 _ROW = ["encoder", "layer", "task", "unit", "probe", "seed", "corpus", "utterance_id"]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
-from fairlib.display.words import encoder_label, people
 from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
+from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
 from fairlib.files import write_text
 from fairlib.findings.survey import published, published_twin, strangers
 from fairlib.tasks import TASKS, unit_named
@@ -97,17 +98,13 @@ def _published(corpus: str, main: tuple[str, str, str]) -> list[tuple[str, pd.Da
     twins = {}
     for name in named:
         if finetuned_from(name) is None:
-            twins[f"random:{name}"] = published_twin(name, corpus, *main)
+            twins[untrained_twin(name)] = published_twin(name, corpus, *main)
     signals = [(name, published(name, corpus, *main)) for name in ("logmel", "logmel-25ms", *LOGMEL_AROUND)]
     return [*trained, *twins.items(), *dict(signals).items()]
 
 
 def _label(encoder: str) -> str:
-    return (
-        f"{encoder.removeprefix('random:')}, randomly initialised"
-        if encoder.startswith("random:")
-        else encoder_label(encoder)
-    )
+    return f"{without_random(encoder)}, randomly initialised" if is_untrained(encoder) else encoder_label(encoder)
 
 
 def _packed(values: np.ndarray) -> dict:

@@ -21,6 +21,7 @@ from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import LOGMEL, EncoderError, configuration
 from fairlib.encoders.devices import best_device, half_precision
 from fairlib.encoders.extraction import BATCH_SECONDS
+from fairlib.encoders.names import without_random
 from fairlib.probes import CharacterProbe, PhoneProbe
 from fairlib.probes.speakers import BALANCED_SPEECH
 
@@ -182,7 +183,7 @@ def _corpora(calls: pd.DataFrame) -> list[str]:
 
 
 def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_seconds) -> dict[str, Any]:
-    plain = encoder.removeprefix("random:")
+    plain = without_random(encoder)
     if encoder == "logmel":
         width = LOGMEL["mels"] * LOGMEL["stacked"]
         size = {"parameters": 0, "widths": {"logmel": width}, "steps": [(320, 320)], "operations": 1e7, "heads": 0}

@@ -15,6 +15,7 @@ from fairlib.book.chapters import (
 )
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
+from fairlib.encoders.names import without_random
 from fairlib.files import cache_folder, require_room
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.Da
 
 def _require_encoder(chapter: str, encoder: str) -> None:
     """Fetch the settings of a hub id that was never fetched: they are small, and tell whether it can be used."""
-    name = encoder.removeprefix("random:")
+    name = without_random(encoder)
     if not HUB_ID.fullmatch(name) or configuration(name) is not None:
         return
     try:

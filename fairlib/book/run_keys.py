@@ -21,6 +21,7 @@ from fairlib.book.chapters import (
 from fairlib.book.provenance import package_versions
 from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
 from fairlib.corpora.table import find_root
+from fairlib.encoders.names import without_random
 
 if TYPE_CHECKING:
     pass
@@ -119,7 +120,7 @@ def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
     sources["shipped encoders and outcomes"] = shipped.hexdigest()[:16]
     if isinstance(chosen, EncoderParameters):
         for what in ("encoder", "pretrained", "counterpart"):
-            own = Path(getattr(chosen, what, "").removeprefix("random:"))
+            own = Path(without_random(getattr(chosen, what, "")))
             if own.is_absolute():  # a folder, not a name
                 sources[f"the {what}'s files"] = _states(files_below(own))
         speech = _speech_files(chosen.corpus)

@@ -17,11 +17,12 @@ import pandas as pd
 from fairlib.book.chapters import Chapter
 from fairlib.book.provenance import code_version, last_commit, package_versions
 from fairlib.corpora import is_synthetic
-from fairlib.display.words import capital, listing, plain
+from fairlib.display.words import plain
 from fairlib.files import write_text
 from fairlib.findings.finding import VERDICTS
 from fairlib.findings.rules import RULES
 from fairlib.tasks import task_named
+from fairlib.writing import capital, listing
 
 
 def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]) -> None:

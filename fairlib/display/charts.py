@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from fairlib.bias.contrasts import sides
 from fairlib.display import drawing
 from fairlib.display.comparisons import forest as forest
 from fairlib.display.comparisons import gap_against_error as gap_against_error
@@ -20,7 +21,7 @@ from fairlib.display.drawing import group_colours as group_colours
 from fairlib.display.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
 from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.tables import table as table
-from fairlib.display.words import encoder_label, sides
+from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
 from fairlib.tasks import unit_named
 
@@ -173,10 +174,10 @@ def _encoder_lines(rows, y, span, format, height, kind="linear") -> list[alt.Cha
     level, layered = rows[rows["encoder"] == "logmel"], rows[rows["encoder"] != "logmel"]
     if layered.empty:  # log-mel itself is asked about: its one layer is then drawn as a layer
         level, layered = layered, level
-    looks = drawing.encoder_looks(sorted(layered["line"].unique(), key=lambda name: not name.startswith("random:")))
+    looks = drawing.encoder_looks(sorted(layered["line"].unique(), key=lambda name: not is_untrained(name)))
     tooltip, x = drawing.tooltip_of(format, "encoder", field="label"), drawing.layer_axis(layered)
     parts = []
-    trained = next((name for name in looks if not name.startswith("random:")), None)
+    trained = next((name for name in looks if not is_untrained(name)), None)
     if "null_low" in rows and trained:
         null = drawing.base_chart(
             drawing.records(layered[layered["line"] == trained], "layer", "null_low", "null_high")

@@ -13,8 +13,9 @@ from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
-from fairlib.display.words import percent
+from fairlib.encoders.names import is_untrained
 from fairlib.findings import SATURATED
+from fairlib.writing import percent
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.
@@ -221,8 +222,8 @@ def gap_scale(values: np.ndarray, kind: str) -> tuple[alt.Scale, tuple[float, fl
 def encoder_looks(encoders: Sequence[str]) -> dict[str, tuple[str, list[int], str]]:
     """Colour, dash and marker by encoder: twins first, dashed and ochre; trained ones in ink, then the palette, but
     for the colour of log-mel."""
-    trained = [name for name in encoders if not name.startswith("random:")]
-    looks = {name: (TWIN, [6, 3], "diamond") for name in encoders if name.startswith("random:")}
+    trained = [name for name in encoders if not is_untrained(name)]
+    looks = {name: (TWIN, [6, 3], "diamond") for name in encoders if is_untrained(name)}
     colours = (INK, *PALETTE[:2], *PALETTE[3:])
     return looks | {name: (*look_of(colours, at)[:2], "circle") for at, name in enumerate(trained)}
 

@@ -8,15 +8,18 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from fairlib.bias.contrasts import people, sides
 from fairlib.bias.teaching import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.display import charts, drawing
-from fairlib.display.words import capital, encoder_label, interval, listing, number, people, short, sides
+from fairlib.display.words import short
+from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding
 from fairlib.findings.erased import what_foretells_errors
 from fairlib.findings.taught import points, quantity
 from fairlib.outcomes.taught import MIXED
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
 from fairlib.tasks import TASKS, unit_named
+from fairlib.writing import capital, interval, listing, number
 
 _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}

@@ -6,21 +6,12 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import layer_order
-from fairlib.bias.contrasts import contrast_groups
+from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
 from fairlib.corpora import CORPORA
-from fairlib.display.words import (
-    SCALE_WORDS,
-    capital,
-    encoder_label,
-    interval,
-    layers_named,
-    listing,
-    number,
-    percent,
-    sides,
-)
+from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.tasks import task_named, unit_named
+from fairlib.writing import capital, interval, layers_named, listing, number, percent
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from fairlib.encoders.checkpoints import (
     encoder_folder,
     read_json,
 )
+from fairlib.encoders.names import is_untrained, parsed, without_random
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
         >>> finetuned_from("pocket-hubert") is None
         True
     """
-    record = None if name.startswith("random:") else encoder_folder(name) / "finetuning.json"
+    record = None if is_untrained(name) else encoder_folder(name) / "finetuning.json"
     if record is None or not record.is_file():
         return None
     written = json.loads(record.read_text())
@@ -141,7 +141,8 @@ def logmel_as_wide(name: str, layer: str) -> str:
 def configuration(name: str) -> dict | None:
     """What an encoder's config.json says, if it is shipped, a folder, or a hub id that was fetched before."""
     # Along its pretraining, and from another seed, an encoder keeps its shape.
-    name = re.sub(r"(-seed\d+)?@\d+$", "", name.removeprefix("random:"))
+    said = parsed(name)
+    name = without_random(name) if said.step is None else said.plain
     file = _place(name) / "config.json"
     if not file.is_file() and HUB_ID.fullmatch(name):
         from huggingface_hub import try_to_load_from_cache

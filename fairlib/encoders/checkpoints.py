@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from fairlib.corpora.audio import SAMPLE_RATE
+from fairlib.encoders.names import is_untrained, without_random
 from fairlib.files import ASSETS, cache_folder
 
 SHIPPED = ASSETS / "encoders"
@@ -183,9 +184,9 @@ def encoder_fingerprint(name: str) -> str:
         said = LOGMEL | {"around": LOGMEL_AROUND[name], "cosines": LOGMEL_COSINES}
         digest.update(json.dumps(said, sort_keys=True).encode())
         return digest.hexdigest()
-    untrained = name.startswith("random:")
+    untrained = is_untrained(name)
     try:
-        folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)
+        folder = encoder_folder(without_random(name), weights=not untrained)
     except EncoderError:
         # Weights along pretraining do not ship, but their outcomes do, and are known by the weights' fingerprint.
         published = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}

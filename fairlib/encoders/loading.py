@@ -33,6 +33,7 @@ from fairlib.encoders.checkpoints import (
     read_json,
     weight_files,
 )
+from fairlib.encoders.names import is_untrained, without_random
 
 if TYPE_CHECKING:
     import torch
@@ -100,8 +101,8 @@ def load_encoder(
         around = families.logmel_around(LOGMEL_AROUND[name], device)
         return Encoder(name, ("logmel",), encoder_fingerprint(name), device, "float32", around)
 
-    untrained = name.startswith("random:")
-    folder = encoder_folder(name.removeprefix("random:"), weights=not untrained)
+    untrained = is_untrained(name)
+    folder = encoder_folder(without_random(name), weights=not untrained)
     check_folder(folder, untrained)
     fingerprint = encoder_fingerprint(name)
     model = _load_model(folder, untrained).to(device, getattr(torch, dtype)).eval()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_columns, group_errors, layer_order
-from fairlib.bias.contrasts import contrast_groups
-from fairlib.display.words import interval, layers_named, listing, number, people, percent, two_lines
+from fairlib.bias.contrasts import contrast_groups, people
 from fairlib.findings.gap_tables import mean_error
+from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
 
 AGE = "age"
 YOUNG = 10  # years: from here on a child is in the older band

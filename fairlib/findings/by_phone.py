@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import group_bias, layer_order
-from fairlib.display.words import interval, listing, number, people, two_lines
+from fairlib.bias.contrasts import people, sides
 from fairlib.outcomes.mix import same_mix
+from fairlib.writing import interval, listing, number, two_lines
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 _CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
@@ -63,7 +64,7 @@ def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> s
             for row in found.itertuples()
         ]
     )
-    first, second = (people(by, group) for group in contrast.split(" vs "))
+    first, second = sides(by, contrast)
     more = "more" if whole > 0 else "less"
     said = (
         f"At layer {layer} a wrong phone is given {abs(whole):.1f} percentage points {more} often for {first} than"
@@ -94,7 +95,7 @@ def between_sentence(kinds: pd.DataFrame, layer: str) -> str:
     at = kinds[(kinds["layer"] == layer) & kinds["estimate"].notna()]
     worse, better = (at["low"] > 0).sum(), (at["high"] < 0).sum()
     by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
-    first, second = (people(by, group) for group in contrast.split(" vs "))
+    first, second = sides(by, contrast)
     widest = at.loc[at["estimate"].abs().idxmax()]
     return (
         f"The true gaps of {len(at)} phones lie apart by {at['between'].iloc[0]:.2f} in log odds (standard deviation):"

@@ -7,8 +7,8 @@ import pandas as pd
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.bias.association import error_slopes
 from fairlib.corpora import CORPORA, is_synthetic
-from fairlib.display.words import capital, encoder_label, interval, listing, percent
 from fairlib.encoders import finetuned_from, heard
+from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings import (
     Finding,
     after_fine_tuning,
@@ -26,6 +26,7 @@ from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import every_encoder, published
 from fairlib.findings.where import do_layers_differ
 from fairlib.tasks import TASKS
+from fairlib.writing import capital, interval, listing, percent
 
 CLAIMS = {
     "where": "different between layers",
@@ -85,7 +86,7 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
     if set(controls(encoder)) <= there:
         found["whose"] = whose_gap(bias, control_differences(outcomes, by, encoder), encoder, contrast)
     if TASKS[task].c2:
-        twins = {encoder: f"random:{encoder}"} if f"random:{encoder}" in there else {}
+        twins = {encoder: twin} if (twin := untrained_twin(encoder)) in there else {}
         slopes = error_slopes(outcomes[outcomes["encoder"].isin([encoder, *twins.values()])], by, twins)
         found["pattern"] = c2_finding(slopes[slopes["encoder"] == encoder], task, contrast)
     before = finetuned_from(encoder)

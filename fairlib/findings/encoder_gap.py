@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from fairlib.display.words import encoder_label, interval, layers_named, listing, number, percent, sides, spans
+from fairlib.bias.contrasts import sides
+from fairlib.encoders.names import encoder_label, is_logmel, parsed, untrained_twin
 from fairlib.findings.finding import Finding, detectable, of_people
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.writing import interval, layers_named, listing, number, percent, spans
 
 FIRST_LAYERS = ("cnn", "0")
 
@@ -127,7 +129,7 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
         return of_people(found, rows, str(rows["by"].iloc[0]), contrast)
 
     here = set(bias.loc[bias["contrast"] == contrast, "encoder"])
-    twin_name = f"random:{encoder}"
+    twin_name = untrained_twin(encoder)
     lacking = [encoder_label(control) for control in ("logmel", twin_name) if control not in here]
     if lacking:
         return finding(
@@ -179,7 +181,7 @@ def _in_points(bias: pd.DataFrame, encoder: str, contrast: str, apart: pd.DataFr
 
 def _signal(bias: pd.DataFrame, apart: pd.DataFrame, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
     """By layer, the gap of the log-mel that it is compared with."""
-    spectrograms = apart[apart["encoder_b"].str.startswith("logmel")]
+    spectrograms = apart[apart["encoder_b"].map(is_logmel).astype(bool)]
     of_layer = dict(zip(spectrograms["layer"], spectrograms["encoder_b"])) or {"": "logmel"}
     rows = [gaps(bias, control, contrast, scale).iloc[0] for control in of_layer.values()]
     return pd.DataFrame(rows, index=pd.Index(of_layer, name="of_layer"))
@@ -249,8 +251,8 @@ def _mel_words(mel: pd.DataFrame) -> str:
     """What log-mel's gap is, for each stretch of speech that a layer is compared at."""
     said = []
     for row in mel.drop_duplicates("encoder").itertuples():
-        _, _, wide = row.encoder.partition("-")
-        heard = f" where it hears {wide.removesuffix('ms')} ms" if wide else ""
+        wide = parsed(row.encoder).heard_ms
+        heard = f" where it hears {wide} ms" if wide else ""
         said.append(f"{interval(row.estimate, row.low, row.high)}{heard}")
     return " and ".join(said)
 

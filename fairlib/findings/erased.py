@@ -8,17 +8,8 @@ import statsmodels.api as sm
 from scipy.special import logit
 
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.display.words import (
-    encoder_label,
-    interval,
-    layers_named,
-    listing,
-    number,
-    people,
-    percent,
-    sides,
-    two_lines,
-)
+from fairlib.bias.contrasts import people, sides
+from fairlib.encoders.names import encoder_label
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.gap_tables import gaps
 from fairlib.findings.rules import MARGIN, claim, rule
@@ -33,6 +24,7 @@ from fairlib.probes.erasure import (
     YEARS,
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
+from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
 
 
 def erased_changes(erased: pd.DataFrame, by: str, encoder: str, unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:

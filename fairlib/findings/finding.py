@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from fairlib.display.words import listing, sides
+from fairlib.bias.contrasts import sides
 from fairlib.findings.rules import FEWEST_JUDGED
+from fairlib.writing import listing
 
 VERDICTS = ("supported", "contradicted", "depends on the scale", "inconclusive")
 

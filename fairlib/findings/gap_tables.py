@@ -16,9 +16,10 @@ from fairlib.bias import (
     only_groups,
 )
 from fairlib.bias.contrasts import BETWEEN, WORST
-from fairlib.display.words import encoder_label, interval, listing, number, percent
 from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
+from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.tasks import unit_named
+from fairlib.writing import interval, listing, number, percent
 
 SATURATED = 0.6
 
@@ -32,7 +33,7 @@ def controls(encoder: str) -> list[str]:
     """
     if encoder == "logmel":
         return []
-    return ["logmel"] if encoder.startswith("random:") else [f"random:{encoder}", "logmel"]
+    return ["logmel"] if is_untrained(encoder) else [untrained_twin(encoder), "logmel"]
 
 
 def controls_in_context(encoder: str) -> list[str]:
@@ -99,7 +100,7 @@ def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.Dat
     for layer in layer_order(outcomes.loc[outcomes["encoder"] == encoder, "layer"].unique()):
         as_wide = logmel_as_wide(encoder, layer)
         signal = (as_wide if (as_wide, "logmel") in there else "logmel", "logmel")
-        for control in (signal, (f"random:{encoder}", layer)):
+        for control in (signal, (untrained_twin(encoder), layer)):
             if control in there and control[0] != encoder:
                 pairs.append(((encoder, layer), control))
     return bias_differences(outcomes, by, pairs) if pairs else pd.DataFrame()
@@ -168,7 +169,7 @@ def the_encoder(table: pd.DataFrame) -> str:
         'pocket-hubert'
     """
     names = list(dict.fromkeys(table["encoder"]))
-    trained = [name for name in names if name != "logmel" and not name.startswith("random:")] or names
+    trained = [name for name in names if name != "logmel" and not is_untrained(name)] or names
     if len(trained) != 1:
         raise ValueError(f"which encoder? The table holds {listing(trained) or 'none'}: name one.")
     return str(trained[0])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias
-from fairlib.display.words import encoder_label, percent, two_lines
 from fairlib.encoders import finetuned_from, shipped_encoders
+from fairlib.encoders.names import encoder_label
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
+from fairlib.writing import percent, two_lines
 
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
 

@@ -7,11 +7,12 @@ import pandas as pd
 from scipy.special import logit
 
 from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
-from fairlib.display.words import encoder_label, listing, percent
+from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.files import ASSETS
 from fairlib.findings import Finding, not_asked
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.tasks import unit_named
+from fairlib.writing import listing, percent
 
 ABLATIONS = ASSETS / "ablations.csv"
 BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]
@@ -66,7 +67,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "there are no phones of this corpus.")
     errors = layer_errors(phones, resamples=200)
     best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
-    against = {"logmel": BELOW_LOGMEL, f"random:{encoder}": BELOW_TWIN}
+    against = {"logmel": BELOW_LOGMEL, untrained_twin(encoder): BELOW_TWIN}
     rows = [{"control": name, "mark": mark, **reduction(phones, encoder, name)} for name, mark in against.items()]
     if all(row["low"] >= row["mark"] for row in rows):
         verdict = "supported"
@@ -143,7 +144,7 @@ def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
     lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
     mine = lowest.loc[encoder]
     others = lowest.drop(encoder)
-    names = {name: "its untrained twin" if name.startswith("random:") else encoder_label(name) for name in others.index}
+    names = {name: "its untrained twin" if is_untrained(name) else encoder_label(name) for name in others.index}
     better = [names[name] for name, error in others["error"].items() if mine["error"] < error]
     worse = [names[name] for name, error in others["error"].items() if mine["error"] >= error]
     verdict = [f"better than from {listing(better)}"] * bool(better) + [f"worse than from {listing(worse)}"] * bool(

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
-from fairlib.display.words import SCALE_WORDS, encoder_label, interval, listing, p_value
+from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
+from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.tasks import TASKS
+from fairlib.writing import interval, listing, p_value
 
 MARGIN = NUMBERS["slope_margin"]
 RULE = rule("pattern")
@@ -32,7 +34,7 @@ def families_together(corpus: str, by: str) -> pd.DataFrame:
             twins[family] = name
             outcomes += [mine, twin]
         if len(twins) > 1:
-            named = {name: f"random:{name}" for name in twins.values()}
+            named = {name: untrained_twin(name) for name in twins.values()}
             tables.append(mean_slopes(pd.concat(outcomes), by, named))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -140,7 +142,7 @@ def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         'over all layers a slope is shown for e, but none beyond its untrained twin’s'
     """
     rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
-    rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].str.startswith("random:")]
+    rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].map(is_untrained).astype(bool)]
     name = encoder_label(rows["encoder"].iloc[0])
     alone, beside = (bool((rows.loc[twin, "p"] < 0.05).any()) for twin in (rows["twin"].isna(), rows["twin"].notna()))
     if not rows["twin"].notna().any():

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.bias.contrasts import sides
 from fairlib.corpora import CORPORA, CorpusError
-from fairlib.display.words import SECOND_SEED, encoder_label, interval, layers_named, listing, number, percent, sides
 from fairlib.encoders import (
     EncoderError,
     pretraining_data,
@@ -18,12 +18,14 @@ from fairlib.encoders import (
     shipped_encoders,
     started_from,
 )
+from fairlib.encoders.names import SECOND_SEED, encoder_label, parsed, untrained_twin
 from fairlib.findings import SATURATED, Finding, fares, gaps, mean_error, of_people
 from fairlib.findings.layers import layer_errors
 from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.probes import ProbeError, SpeakerProbe
 from fairlib.tasks import TASKS
+from fairlib.writing import interval, layers_named, listing, number, percent
 
 # Along pretraining, speakers were identified by a probe that stops early, and most weights along the way are not there
 # any more to be probed to the optimum. So all that is compared along a training stops early alike.
@@ -52,7 +54,7 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
             continue
     log = pretraining_log(encoder)
     end = int(log["step"].iloc[-1]) if log is not None else max(found, default=0) + 1
-    return (found or {UNTRAINED: ask(f"random:{encoder}")}) | {end: ask(encoder)}
+    return (found or {UNTRAINED: ask(untrained_twin(encoder))}) | {end: ask(encoder)}
 
 
 def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]]:
@@ -92,7 +94,7 @@ def hours_heard(encoder: str) -> dict[int, float]:
         >>> round(hours_heard("pocket-hubert")[400], 1), hours_heard("pocket-hubert")[UNTRAINED]
         (1.8, 0.0)
     """
-    name = encoder.removesuffix(SECOND_SEED)  # another seed draws other speech, and as much of it
+    name = parsed(encoder).plain  # another seed draws other speech, and as much of it
     log, before = pretraining_log(name), 0.0
     if log is None:
         return {UNTRAINED: 0.0}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
+from fairlib.bias.contrasts import people
 from fairlib.corpora import CorpusError, halves, is_synthetic
-from fairlib.display.words import listing, people
 from fairlib.outcomes import provenance, published_outcomes
 from fairlib.tasks import TASKS, task_named
+from fairlib.writing import listing
 
 VERIFIED = (
     "Fewer than two people have the {} utterances that speaker identification needs. In its place stands speaker"

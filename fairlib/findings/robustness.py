@@ -15,10 +15,11 @@ import pandas as pd
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
 from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.bias.contrasts import sides
 from fairlib.corpora import CorpusError
 from fairlib.corpora.recordings import recording_noise
-from fairlib.display.words import encoder_label, interval, listing, percent, sides
 from fairlib.encoders import heard, shipped_encoders
+from fairlib.encoders.names import parsed
 from fairlib.findings import SATURATED, Finding, mean_error, of_people
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
@@ -28,6 +29,7 @@ from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
 from fairlib.tasks import TASKS, unit_named
+from fairlib.writing import interval, listing, percent
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
@@ -55,7 +57,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         if theirs.empty:
             theirs = published(name, corpus, "sid", "speaker", EARLY.name)
             label = f"{_short(name)}, early stop"  # of the probe; see `EARLY`
-        if corpus in heard(name.partition("-seed")[0]):
+        if corpus in heard(parsed(name).plain):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
             choices[label] = theirs
@@ -101,7 +103,8 @@ def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
 
 def _short(encoder: str) -> str:
     """A name that fits beside its stroke on a telephone."""
-    return encoder_label(encoder).removeprefix("pocket-").partition(", after")[0]
+    said = parsed(encoder)
+    return said.plain.removeprefix("pocket-") + (", second seed" if said.second_seed else "")
 
 
 def _others(encoder: str) -> list[str]:

@@ -6,10 +6,11 @@ import pandas as pd
 
 from fairlib.bias import BiasError
 from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
-from fairlib.display.words import encoder_label, interval, p_value
+from fairlib.encoders.names import encoder_label
 from fairlib.findings.instrument import PASSES
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe, ProbeError, identify_among
+from fairlib.writing import interval, p_value
 
 MOVED_BY = {
     "sid": "the same layers, with more or fewer candidates",

@@ -9,17 +9,18 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
-from fairlib.bias.contrasts import contrast_groups
+from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
 from fairlib.bias.power import smallest_gaps
 from fairlib.corpora import load_corpus, speaker_columns
 from fairlib.corpora.audio import audio_header
 from fairlib.corpora.recordings import recording_noise
-from fairlib.display.words import SCALE_WORDS, capital, encoder_label, listing, number, percent, sides
+from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, mean_error, not_asked, of_people
 from fairlib.findings.questions import group_sizes, leading, left_out
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
+from fairlib.writing import capital, listing, number, percent
 
 NEGLIGIBLE, LARGE = NUMBERS["negligible"], NUMBERS["large"]
 ALIKE_CLAIM = claim("alike")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pandas as pd
 
 from fairlib.bias import layer_order
-from fairlib.display.words import encoder_label, number, percent
 from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
 from fairlib.tasks import PERTURBED, TASKS, unit_named
+from fairlib.writing import number, percent
 
 SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 
@@ -26,14 +27,14 @@ def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) 
     """What is published of the untrained twin: encoders of one shape share it, and so do fine-tuned ones with what they
     were."""
     before = finetuned_from(encoder)
-    weights = encoder_fingerprint(f"random:{before[0] if before else encoder}")
+    weights = encoder_fingerprint(untrained_twin(before[0] if before else encoder))
     for name in (encoder, *shipped_encoders()):
-        twin = published(f"random:{name}", corpus, task, unit, probe)
-        if len(twin) and encoder_fingerprint(f"random:{name}") == weights:
+        twin = published(untrained_twin(name), corpus, task, unit, probe)
+        if len(twin) and encoder_fingerprint(untrained_twin(name)) == weights:
             break
     else:
         twin = twin.iloc[:0]
-    return twin.assign(encoder=f"random:{encoder}")
+    return twin.assign(encoder=untrained_twin(encoder))
 
 
 def strangers(corpus: str) -> set[str]:
@@ -96,7 +97,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     drawn = {}
     for name, outcomes in family.items():
         if finetuned_from(name) is None:
-            shown = [name, "logmel", *([f"random:{name}"] if name == encoder else [])]
+            shown = [name, "logmel", *([untrained_twin(name)] if name == encoder else [])]
             here = outcomes[(outcomes["unit"] == unit) & outcomes["encoder"].isin(shown)]
             drawn |= {one: table for one, table in here.groupby("encoder")}
     trained = [name for name in drawn if name in family]
@@ -140,7 +141,7 @@ def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
         if name not in errors:
             continue
         logmel = {"log-mel": errors["logmel"].iloc[0]}
-        for one, label in ((name, ""), (f"random:{name}", "untrained twin of ")):
+        for one, label in ((name, ""), (untrained_twin(name), "untrained twin of ")):
             if one in errors:
                 rows.append({"encoder": label + encoder_label(name), **errors[one], **logmel})
     if not rows:
@@ -171,7 +172,7 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
             errors = layer_errors(mine, resamples=200)
             best = errors.loc[errors["error"].idxmin()]
             less = []
-            for control in ("logmel", f"random:{name}"):
+            for control in ("logmel", untrained_twin(name)):
                 wrong = same[same["encoder"] == control].groupby("layer")["errors"].sum()
                 if len(wrong) and wrong.min() > 0:
                     change = -100 * reduction(same, name, control)["estimate"]

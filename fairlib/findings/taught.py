@@ -5,25 +5,17 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import group_errors, layer_order
+from fairlib.bias.contrasts import people, sides
 from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
-from fairlib.display.words import (
-    encoder_label,
-    interval,
-    layers_named,
-    listing,
-    number,
-    people,
-    percent,
-    sides,
-    two_lines,
-)
 from fairlib.encoders import shipped_encoders
+from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.survey import published
 from fairlib.outcomes import entries_of
 from fairlib.outcomes.taught import MIXED, taught_on
 from fairlib.tasks import unit_named
+from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
 
 
 def taught_errors(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
@@ -161,7 +153,7 @@ def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
     """What is published of other encoders of ours by the same probe, in the same unit; may be empty."""
     entry = entries_of(outcomes)[0]
     task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"])
-    names = [name for shipped in shipped_encoders() for name in (shipped, f"random:{shipped}") if name not in there]
+    names = [name for shipped in shipped_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
     tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
     return pd.concat([outcomes.iloc[:0], *tables])
 

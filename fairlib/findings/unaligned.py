@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import link
-from fairlib.bias.contrasts import contrast_groups
-from fairlib.display.words import encoder_label, number, people, percent, sides
+from fairlib.bias.contrasts import contrast_groups, people, sides
+from fairlib.encoders.names import encoder_label
+from fairlib.writing import number, percent
 
 
 def unaligned_table(phones: pd.DataFrame, tested: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -17,10 +17,12 @@ from fairlib.bias import (
     layer_order,
     only_groups,
 )
-from fairlib.display.words import encoder_label, interval, listing, people, percent
+from fairlib.bias.contrasts import people
+from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, gaps, mean_error, of_people
 from fairlib.findings.rules import claim, rule
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
+from fairlib.writing import interval, listing, percent
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")

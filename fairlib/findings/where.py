@@ -7,9 +7,10 @@ import pandas as pd
 
 from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
-from fairlib.display.words import encoder_label, interval, layers_named, p_value
+from fairlib.encoders.names import encoder_label
 from fairlib.findings.finding import Finding, not_asked, of_people
 from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.writing import interval, layers_named, p_value
 
 WHERE_CLAIM = claim("where")
 WHERE_CRITERION = rule("where")

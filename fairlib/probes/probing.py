@@ -11,6 +11,7 @@ import pandas as pd
 from fairlib.corpora import as_corpus, borrowed, corpus_fingerprint, load_corpus
 from fairlib.encoders import Encoder, EncoderError, encoder_fingerprint
 from fairlib.encoders.features import Features
+from fairlib.encoders.names import is_untrained, untrained_twin
 from fairlib.outcomes import entries_of, read_outcomes, together
 from fairlib.probes.characters import CharacterProbe
 from fairlib.probes.phones import PhoneProbe
@@ -158,11 +159,11 @@ def with_controls(outcomes: pd.DataFrame, corpus: str | pd.DataFrame | None = No
 
 
 def _controls(encoder: str, there: set[str]) -> list[str]:
-    if encoder == "logmel" or encoder.startswith("random:"):
+    if encoder == "logmel" or is_untrained(encoder):
         return [name for name in ("logmel",) if name not in there]
-    names = [name for name in (f"random:{encoder}", "logmel") if name not in there]
+    names = [name for name in (untrained_twin(encoder), "logmel") if name not in there]
     try:
-        encoder_fingerprint(f"random:{encoder}")
+        encoder_fingerprint(untrained_twin(encoder))
         return names
     except EncoderError:
         warnings.warn(f"{encoder!r} has no untrained twin, for no encoder has this name.", stacklevel=3)
