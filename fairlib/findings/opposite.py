@@ -55,13 +55,17 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     rows = primary(slopes, task, contrast)
     row = rows.loc["log_odds"]
     name, claimed = encoder_label(row["encoder"]), TASKS[task].c2
-    measured = f"the slope is {_told(row)}"
+    measured, beside = f"the slope is {_told(row)}", rows.iloc[:0]
     if isinstance(row["twin"], str):
         alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
-        alone = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].iloc[0]
+        beside = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].head(1)
+        alone = beside.iloc[0]
         twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
         measured += f" less that of the untrained twin; by itself it is {_told(alone)}, the twin's {twin}"
-    measured += _without_cnn(slopes, row)
+    other = _without_cnn(slopes, row)
+    if len(other):
+        span = f"{other['error_span'].iloc[0]:.2f} in log odds"
+        measured += f"; without cnn it is {_told(other.iloc[0])}, over layers whose errors span {span}"
     side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
     towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
     shown = row["p"] < 0.05
@@ -96,20 +100,18 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
             f"In {name} the gap is not shown to go with error: {measured}. A slope of {row['detectable']:.2f} would be"
             " detected in four out of five studies of this size."
         )
-    found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, rows.reset_index().to_dict("records"))
+    evidence = pd.concat([rows.reset_index(), beside, other], ignore_index=True).to_dict("records")
+    found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, evidence)
     return of_people(found, rows, str(row["by"]), contrast)
 
 
-def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> str:
+def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     """The same slope of the layers above the convolutions, where it is shown: what the verdict does not rest on."""
     same = (slopes["layers"] == WITHOUT_CNN) & (slopes["scale"] == "log_odds")
     for name in ("encoder", "task", "contrast"):
         same &= slopes[name] == row[name]
-    rows = slopes[same & (slopes["twin"].isna() if not isinstance(row["twin"], str) else slopes["twin"] == row["twin"])]
-    if rows.empty or not rows["p"].iloc[0] < 0.05:
-        return ""
-    other = rows.iloc[0]
-    return f"; without cnn it is {_told(other)}, over layers whose errors span {other['error_span']:.2f} in log odds"
+    same &= slopes["twin"].isna() if not isinstance(row["twin"], str) else slopes["twin"] == row["twin"]
+    return slopes[same & (slopes["p"] < 0.05)].head(1)
 
 
 def _told(row: pd.Series) -> str:

@@ -161,7 +161,10 @@ def when_it_opens(
     by = str(along["by"].iloc[0])
 
     def finding(verdict: str, sentence: str) -> Finding:
-        evidence = opening.drop(columns=["biased_at_start", "opened", "moved"]).to_dict("records")
+        rows = opening.drop(columns=["biased_at_start", "opened", "moved"])
+        if signal is not None:
+            rows = rows.assign(**{f"logmel_{name}": signal[name] for name in ("estimate", "low", "high")})
+        evidence = rows.to_dict("records")
         found = Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
         return of_people(found, along, by, contrast)
 
