@@ -51,7 +51,7 @@ from myst_nb import glue
 from fairlib.bias import only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
-from fairlib.findings import claims, questions, robustness
+from fairlib.findings import claims, questions, robustness, variance
 from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
@@ -182,6 +182,32 @@ else:
 
 # %% [markdown]
 # Where no interval stands, one side has next to no errors, and there is no gap to speak of.
+#
+# ## What an interval is made of
+#
+# An interval here counts the people who are tested. Other things could have come out otherwise, too: the people who train
+# the probe, the seed of the probe, and the seed of the encoder's pretraining. Each stroke is the standard deviation of the
+# gap, in log odds, when one of them is drawn anew; behind each name stands how many draws there are.
+
+# %% tags=["hide-input"]
+sources = variance.variance_sources(encoder, corpus, group)
+if len(sources):
+    display(
+        charts.forest(
+            variance.variance_rows(sources),
+            x_title="standard deviation of the gap, log odds",
+            format="~f",
+            title=variance.variance_title(sources),
+            description=" ".join(variance.variance_sentences(sources)),
+        )
+    )
+    display(Markdown(words.bullets(variance.variance_sentences(sources))))
+else:
+    display(Markdown(f"*Of this encoder nothing is published for {corpus}.*"))
+
+# %% [markdown]
+# Where draws are few, their stroke is long. The encoders' seeds are pairs of pretrainings that share everything else, at
+# all layers. Speaker identification averages five probes, so its probe seed counts less in the chapters than here.
 #
 # ## What moves the conclusion, and what does not
 
