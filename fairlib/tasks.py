@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SAME_MIX = "phone, same mix"  # every group's frames weigh as all people's phones and durations do
 PERTURBED = "speaker, channel perturbed"  # every utterance through a channel of its own, beside those as recorded
 
 
@@ -133,6 +134,9 @@ TASKS = {
                 Unit("phone", "phone", "phones", "phone error rate", axis="frames given a wrong phone",
                      wrong="of frames a wrong phone", plainly="are misheard in {} of their sounds",
                      question="Which phone sounds"),
+                Unit(SAME_MIX, "phone", "phones at the same mix", "phone error rate", axis="frames given a wrong phone",
+                     wrong="of frames a wrong phone, phones and durations weighed alike",
+                     plainly="are misheard in {} of their sounds", question="Which phone sounds"),
             ),
             cautions=(
                 "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"

@@ -46,9 +46,16 @@ def number(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
 
 
-def two_lines(estimate: float, low: float, high: float, digits: int = 2) -> str:
-    """For a table's cell: the estimate, and its interval on a second line."""
-    return f"{number(estimate, digits)}\n{number(low, digits)} to {number(high, digits)}"
+def in_points(points: float) -> str:
+    """A smallest gap, given in points, in words that say where there can be none so large.
+
+    Example:
+        >>> in_points(4.24), in_points(290.7), in_points(float("nan"))
+        ('4.2', 'none (it would have to be over 100)', 'unknown')
+    """
+    if points > 100:
+        return "none (it would have to be over 100)"
+    return number(points, 1).lstrip("+")
 
 
 def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:

@@ -64,6 +64,7 @@ from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.findings import questions, ruler
+from fairlib.findings.cells import numbers
 from fairlib.findings.opposite import (
     RULE,
     c2_finding,
@@ -189,11 +190,11 @@ if slopes:
         {
             "task": [TASKS[task].title for task in shown["task"]],
             "scale": shown["scale"].map(words.SCALE_WORDS),
-            "slope": [f"{value:+.2f}" for value in shown["slope"]],
-            "one odds ratio gives": [f"{value:+.2f}" for value in shown["null"]],
-            "beyond it": [words.two_lines(*values) for values in shown[["excess", "excess_low", "excess_high"]].values],
-            "p": [words.p_value(value) for value in shown["p"]],
-            "would be detected": [f"{value:.2f}" for value in shown["detectable"]],
+            "slope": numbers("log odds", shown["slope"]),
+            "one odds ratio gives": numbers("log odds", shown["null"]),
+            "beyond it": numbers("log odds", *(shown[name] for name in ("excess", "excess_low", "excess_high"))),
+            "p": numbers("p", shown["p"]),
+            "would be detected": numbers("size", shown["detectable"]),
         }
     )
     display(
@@ -221,11 +222,9 @@ if len(together):
             "layers": together["layers"],
             "less their twins": together["twin"].notna().map({True: "yes", False: "no"}),
             "encoders": together["encoders"],
-            "mean slope": [
-                words.two_lines(*values) for values in together[["excess", "excess_low", "excess_high"]].values
-            ],
-            "p": [words.p_value(value) for value in together["p"]],
-            "would be detected": [f"{value:.2f}" for value in together["detectable"]],
+            "mean slope": numbers("log odds", *(together[name] for name in ("excess", "excess_low", "excess_high"))),
+            "p": numbers("p", together["p"]),
+            "would be detected": numbers("size", together["detectable"]),
         }
     )
     display(

@@ -54,6 +54,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.encoders import finetuned_from
 from fairlib.findings import questions
+from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.layers import layer_errors, told
 from fairlib.findings.views import identify_or_verify
 from fairlib.tasks import TASKS
@@ -119,9 +120,9 @@ rows = []
 for task, finding in found.items():
     for row in finding.evidence:
         same = row["p_holm"] != row["p_holm"]  # not one error differs
-        difference = "the very same errors" if same else words.interval(row["estimate"], row["low"], row["high"])
+        difference = "the very same errors" if same else with_interval("log odds", row)
         rows.append({"task": TASKS[task].title, "layer": row["layer"], "after less before": difference})
-        rows[-1]["p (Holm)"] = "" if same else words.p_value(row["p_holm"])
+        rows[-1]["p (Holm)"] = "" if same else Number("p", row["p_holm"])
 charts.table(
     pd.DataFrame(rows), "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals"
 )

@@ -66,6 +66,7 @@ from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
 from fairlib.findings import pretraining, questions
+from fairlib.findings.cells import Cell, Number
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
 from fairlib.tasks import TASKS
@@ -198,16 +199,11 @@ Markdown(words.bullets(told) or "Of no other family outcomes along its training 
 # changes.
 
 # %% tags=["hide-input"]
-pairs = {"heard such speakers": (counterpart, encoder)}
-others = {name: pretraining.second_seed(name) for name in (encoder, counterpart)}
-if all(others.values()):
-    pairs["heard such speakers, second seed"] = (others[counterpart], others[encoder])
-    pairs["only another seed"] = (others[encoder], encoder)
-    pairs["only another seed, having heard them"] = (others[counterpart], counterpart)
+pairs = pretraining.pairs_of(encoder, counterpart)
 unheard = strangers(corpus) if corpus in encoders.heard(counterpart) else None  # the half that is tested on transcripts
 compared, effects = {}, {}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
-names = dict.fromkeys(name for pair in pairs.values() for name in pair)
+names = dict.fromkeys(name for pair in pairs.values() for name in (pair.one, pair.other))
 for task, ask in cause_probes.items():
     if why := asked.refused.get(task):
         found[f"{task}_cause"] = findings.not_asked(
@@ -225,7 +221,7 @@ for task, ask in cause_probes.items():
         found[f"{task}_cause"] = pretraining.unknown(counterpart)
         continue
     runs += tables.values()
-    paired = {what: pair for what, pair in pairs.items() if set(pair) <= set(tables)}
+    paired = {what: pair for what, pair in pairs.items() if {pair.one, pair.other} <= set(tables)}
     kept = pd.concat(tables.values(), ignore_index=True)
     if unheard is not None:
         kept = kept[kept["speaker_id"].isin(unheard)]
@@ -258,8 +254,8 @@ for task, table in effects.items():
     for layer in fairlib.layer_order(table["layer"].unique()):
         entry = {"task": TASKS[task].title, "layer": layer}
         for row in table[table["layer"] == layer].itertuples():
-            moved, span = words.two_lines(row.estimate, row.low, row.high).split("\n")
-            entry[row.pair] = f"{moved}, p {words.p_value(row.p_holm)}\n{span}"
+            moved, low, high = (Number("log odds", value) for value in (row.estimate, row.low, row.high))
+            entry[row.pair] = Cell(moved, ", p ", Number("p", row.p_holm), "\n", low, " to ", high)
         rows.append(entry)
 charts.table(
     pd.DataFrame(rows).fillna(""),

@@ -21,7 +21,7 @@ from fairlib.files import write_text
 from fairlib.findings import main_contrast
 from fairlib.findings.layers import layer_errors
 from fairlib.tasks import TASKS
-from fairlib.writing import interval, percent
+from fairlib.writing import interval, p_value, percent
 
 _ROW = ["encoder", "layer", "task", "unit", "probe", "seed", "corpus", "utterance_id"]
 
@@ -292,5 +292,5 @@ def _heading(task: Mapping[str, Any]) -> str:
 
 
 def _gap(row: Mapping[str, Any]) -> tuple[str, str]:
-    p = "" if row["p_holm"] != row["p_holm"] else "below 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+    p = "" if row["p_holm"] != row["p_holm"] else p_value(row["p_holm"])
     return interval(row["estimate"], row["low"], row["high"]), p

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fairlib.bias import layer_order
 from fairlib.display import charts, words
+from fairlib.findings.cells import ESTIMATE, Number, with_interval
 from fairlib.findings.pretraining import hours_heard
 from fairlib.tasks import TASKS
 
@@ -99,8 +100,8 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
 
 def opening_rows(
     task: str, evidence: Sequence[dict], changes: pd.DataFrame, contrast: str, hours: Mapping[int, str]
-) -> list[dict[str, str]]:
-    """Rows of the table of gaps before and after pretraining, as text.
+) -> list[dict[str, Any]]:
+    """Rows of the table of gaps before and after pretraining.
 
     Args:
         evidence: of `fairlib.findings.pretraining.when_it_opens`.
@@ -108,14 +109,14 @@ def opening_rows(
     change, rows = _changes(changes, contrast), []
     for row in evidence:
         gaps = {
-            f"gap at the {when}": words.two_lines(*(row[f"{name}_at_{when}"] for name in ("estimate", "low", "high")))
+            f"gap at the {when}": with_interval("log odds", row, tuple(f"{name}_at_{when}" for name in ESTIMATE))
             for when in ("start", "end")
         }
-        moved = words.two_lines(*change.loc[row["layer"], ["estimate", "low", "high"]].astype(float))
+        moved = with_interval("log odds", change.loc[row["layer"]])
         since = row["biased_since_step"]
         rows.append(
             {"task": TASKS[task].title, "layer": row["layer"], **gaps, "end less start": moved}
-            | {"p (Holm)": words.p_value(row["p_holm"]), "it shows from": "" if pd.isna(since) else hours[since]}
+            | {"p (Holm)": Number("p", row["p_holm"]), "it shows from": "" if pd.isna(since) else hours[since]}
         )
     return rows
 

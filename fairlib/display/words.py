@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from fairlib.bias.contrasts import SCALE_WORDS, people, sides
 from fairlib.encoders.names import encoder_label
-from fairlib.writing import capital, interval, layers_named, listing, number, p_value, percent, spans, two_lines
+from fairlib.writing import capital, interval, layers_named, listing, number, p_value, percent, spans
 
 __all__ = [
     "SCALE_WORDS", "bullets", "capital", "encoder_label", "interval", "layers_named", "listing", "number", "p_value",
-    "people", "percent", "plain", "short", "sides", "spans", "two_lines",
+    "people", "percent", "plain", "short", "sides", "spans",
 ]  # fmt: skip
 
 

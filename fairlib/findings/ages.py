@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_columns, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups, people
+from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.gap_tables import mean_error
-from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
+from fairlib.writing import interval, layers_named, listing
 
 AGE = "age"
 YOUNG = 10  # years: from here on a child is in the older band
@@ -48,7 +51,7 @@ def by_age_band(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    """Slopes and bands by layer, as text for reading."""
+    """Slopes and bands by layer, with a star where chance would not make one so large."""
     odds = slopes[slopes["scale"] == "log_odds"]
     rows = []
     for layer in layer_order(odds["layer"].unique()):
@@ -62,10 +65,8 @@ def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _starred(row) -> str:
-    """Estimate and, on a second line, its interval; with a star where chance would not make it so large."""
-    first, rest = two_lines(row.estimate, row.low, row.high).split("\n")
-    return f"{first}{' *' if row.p_familywise < 0.05 else ''}\n{rest}"
+def _starred(row: Any) -> Number:
+    return Number("log odds", row.estimate, row.low, row.high, starred=row.p_familywise < 0.05)
 
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
@@ -96,7 +97,7 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
 def intersections_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     """Error of each group in two columns at once, ``by`` and the first other one, at the layer with the lowest error.
 
-    As text for reading; empty where no other column is recorded.
+    Empty where no other column is recorded.
 
     Args:
         outcomes: of one encoder, task, unit and probe.
@@ -115,16 +116,14 @@ def intersections_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
         {
             listing(columns): shown["group"],
             "people": shown["n_speakers"],
-            f"error at layer {best}": [
-                f"{percent(row.error)} [{percent(row.low)}, {percent(row.high)}]" for row in shown.itertuples()
-            ],
+            f"error at layer {best}": [error_of(row) for row in shown.itertuples()],
         }
     )
 
 
 def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
     """Deletions, substitutions and insertions of either side of a contrast at each layer, in percent, and the interval
-    of how far they lie apart, in points, as text for reading.
+    of how far they lie apart, in points.
 
     Two groups can have the same error and yet fail in other ways.
 
@@ -142,7 +141,8 @@ def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         row = {"layer": layer}
         for kind, (errors, gaps) in tables.items():
             of_group = errors[errors["layer"] == layer].set_index("group")["error"]
-            low, high = (number(100 * gaps.loc[layer, end], 1) for end in ("low", "high"))
-            row[kind] = f"{', '.join(percent(of_group[side]) for side in sides)}\n{low} to {high}"
+            shares = [part for side in sides for part in (", ", Number("share", of_group[side]))][1:]
+            low, high = (Number("points", 100 * gaps.loc[layer, end]) for end in ("low", "high"))
+            row[kind] = Cell(*shares, "\n", low, " to ", high)
         rows.append(row)
     return pd.DataFrame(rows)

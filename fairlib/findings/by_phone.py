@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import group_bias, layer_order
-from fairlib.bias.contrasts import people, sides
+from fairlib.bias.contrasts import sides
+from fairlib.findings.cells import with_interval
 from fairlib.outcomes.mix import same_mix
-from fairlib.writing import interval, listing, number, two_lines
+from fairlib.writing import interval, listing, number
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 _CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
@@ -24,7 +25,7 @@ SOUNDS = {
 
 def mixes_table(by_phone: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
     """The gap in phones at each layer as counted, with one mix of phones, and with one mix of phones and durations, log
-    odds ratios, as text for reading.
+    odds ratios.
 
     Args:
         by_phone: outcomes of ``PhoneProbe(by_phone=True)``.
@@ -38,7 +39,7 @@ def mixes_table(by_phone: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
     for name, outcomes in tables.items():
         bias = group_bias(outcomes, by=by, permutations=200).query("scale == 'log_odds'").set_index("layer")
         bias = bias[bias["contrast"] == bias["contrast"].iloc[0]]
-        rows[name] = [two_lines(*bias.loc[layer, ["estimate", "low", "high"]]) for layer in rows["layer"]]
+        rows[name] = [with_interval("log odds", bias.loc[layer]) for layer in rows["layer"]]
     return rows
 
 

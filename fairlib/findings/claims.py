@@ -22,11 +22,12 @@ from fairlib.findings import (
     where_bias_begins,
     whose_gap,
 )
+from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import every_encoder, published
 from fairlib.findings.where import do_layers_differ
 from fairlib.tasks import TASKS
-from fairlib.writing import capital, interval, listing, percent
+from fairlib.writing import capital, listing
 
 CLAIMS = {
     "where": "different between layers",
@@ -97,7 +98,7 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
 
 
 def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
-    """The gap in telling the speakers of every other corpus, as text for reading: the encoder beside its controls.
+    """The gap in telling the speakers of every other corpus: the encoder beside its controls.
 
     Args:
         by: the speaker column whose groups are compared.
@@ -123,19 +124,20 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             gap = gaps(bias, name, contrast).set_index("layer").loc[error.idxmin()]
             people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} people"
             row = {"people": people, "encoder": encoder_label(name)}
-            row["best layer"] = f"{'all' if name == 'logmel' else error.idxmin()}\nerror {percent(error.min())}"
-            row["log odds ratio there"] = interval(*gap[["estimate", "low", "high"]].astype(float))
+            best = "all" if name == "logmel" else error.idxmin()
+            row["best layer"] = Cell(best, "\nerror ", Number("share", error.min()))
+            row["log odds ratio there"] = with_interval("log odds", gap)
             row["heard by the encoder"] = "much of it" if other in heard(encoder) and name == encoder else ""
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`judged` of one instrument as text for reading: a row for each encoder, its verdicts side by side."""
+    """`judged` of one instrument a row for each encoder, its verdicts side by side."""
     rows = []
     for (instrument, encoder), mine in table.groupby(["instrument", "encoder"], sort=False):
         verdicts = dict(zip(mine["claim"], mine["finding"].map(lambda finding: finding.verdict)))
-        row = {instrument: f"{encoder_label(encoder)}\nlowest error {percent(mine['error'].iloc[0])}"}
+        row = {instrument: Cell(encoder_label(encoder), "\nlowest error ", Number("share", mine["error"].iloc[0]))}
         rows.append(row | {told: verdicts.get(claim, "") for claim, told in CLAIMS.items()})
     shown = pd.DataFrame(rows)
     return shown.loc[:, (shown != "").any()]

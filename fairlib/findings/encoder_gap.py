@@ -7,10 +7,11 @@ import pandas as pd
 
 from fairlib.bias.contrasts import sides
 from fairlib.encoders.names import encoder_label, is_logmel, parsed, untrained_twin
+from fairlib.findings.cells import Cell, Number
 from fairlib.findings.finding import Finding, detectable, of_people
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 from fairlib.findings.rules import MARGIN, claim, rule
-from fairlib.writing import interval, layers_named, listing, number, percent, spans
+from fairlib.writing import interval, layers_named, listing, percent, spans
 
 FIRST_LAYERS = ("cnn", "0")
 
@@ -344,7 +345,7 @@ def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
 
 
 def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
-    """Verdict of C1 and the biased layers for each contrast of each group column, as text for reading."""
+    """Verdict of C1 and the biased layers for each contrast of each group column."""
     rows = []
     for by, bias in tables.items():
         for contrast in contrasts(bias):
@@ -358,8 +359,8 @@ def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame
                     "speakers": f"{gap['n_speakers_a'].iloc[0]} vs {gap['n_speakers_b'].iloc[0]}",
                     "biased from the first layers on?": where_bias_begins(bias, encoder, contrast).verdict,
                     "biased layers": spans(layers, list(clear["layer"])),
-                    "log odds ratio, all layers": (
-                        f"{number(gap['estimate'].min(), 2)} to {number(gap['estimate'].max(), 2)}"
+                    "log odds ratio, all layers": Cell(
+                        Number("log odds", gap["estimate"].min()), " to ", Number("log odds", gap["estimate"].max())
                     ),
                 }
             )

@@ -10,6 +10,7 @@ from scipy.special import logit
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.bias.contrasts import people, sides
 from fairlib.encoders.names import encoder_label
+from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.gap_tables import gaps
 from fairlib.findings.rules import MARGIN, claim, rule
@@ -24,7 +25,7 @@ from fairlib.probes.erasure import (
     YEARS,
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
-from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
+from fairlib.writing import interval, layers_named, listing
 
 
 def erased_changes(erased: pd.DataFrame, by: str, encoder: str, unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -120,7 +121,7 @@ def years_sentence(years: pd.DataFrame, by: str, encoder: str) -> str:
 
 
 def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
-    """The group as read, and the gap, with nothing, the group and the controls erased, as text for reading."""
+    """The group as read, and the gap, with nothing, the group and the controls erased."""
     read = readable(erased[erased["encoder"] == encoder], by).set_index(["layer", "probe", "unit"])["error"]
     contrast = str(bias["contrast"].iloc[0])
     tables = {
@@ -130,18 +131,17 @@ def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str
     for layer in layer_order(bias["layer"].unique()):
         row = {"layer": layer}
         if (layer, KEPT, GROUP) in read:
-            row["group read wrongly"] = (
-                f"{percent(read[layer, KEPT, GROUP])}\nerased: {percent(read[layer, ERASED, GROUP])}"
-            )
+            kept, gone = (Number("share", read[layer, what, GROUP]) for what in (KEPT, ERASED))
+            row["group read wrongly"] = Cell(kept, "\nerased: ", gone)
         for what, table in tables.items():
-            row[f"gap, {what}"] = two_lines(*table.loc[layer, ["estimate", "low", "high"]])
+            row[f"gap, {what}"] = with_interval("log odds", table.loc[layer])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def geometry_table(geometry: pd.DataFrame, by: str, groups: tuple[str, str], encoder: str) -> pd.DataFrame:
     """How much larger or smaller each measure is for the first group than for the other, in percent of the other's, by
-    layer, as text for reading; intervals over speakers."""
+    layer; intervals over speakers."""
     own, rows = geometry[geometry["encoder"] == encoder], []
     for layer in layer_order(own["layer"].unique()):
         row = {"layer": layer}
@@ -153,10 +153,7 @@ def geometry_table(geometry: pd.DataFrame, by: str, groups: tuple[str, str], enc
             means, errors = zip(*((part.mean(), part.std(ddof=1) / len(part) ** 0.5) for part in parts))
             ratio = means[0] / means[1]
             reach = 1.96 * ratio * np.hypot(errors[0] / means[0], errors[1] / means[1])
-            row[unit] = "\n".join(
-                (number(100 * (ratio - 1), 0) + "\N{NO-BREAK SPACE}%",
-                 f"{number(100 * (ratio - reach - 1), 0)} to {number(100 * (ratio + reach - 1), 0)}")
-            )  # fmt: skip
+            row[unit] = Number("change", ratio - 1, ratio - reach - 1, ratio + reach - 1)
         rows.append(row)
     return pd.DataFrame(rows)
 

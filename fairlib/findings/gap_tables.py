@@ -18,10 +18,15 @@ from fairlib.bias import (
 from fairlib.bias.contrasts import BETWEEN, WORST
 from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
+from fairlib.findings.cells import Number, error_of, with_interval
 from fairlib.tasks import unit_named
-from fairlib.writing import interval, listing, number, percent
+from fairlib.writing import listing
 
 SATURATED = 0.6
+SCALES = {  # by scale, what a table's column is called and what its numbers are
+    "difference": ("difference, points", "difference"), "ratio": ("ratio", "ratio"),
+    "log_odds": ("log odds ratio", "log odds"),
+}  # fmt: skip
 
 
 def controls(encoder: str) -> list[str]:
@@ -107,7 +112,7 @@ def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.Dat
 
 
 def ladder_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
-    """Error and gap of each log-mel that the outcomes hold, from the one that hears least, as text for reading.
+    """Error and gap of each log-mel that the outcomes hold, from the one that hears least.
 
     Args:
         outcomes: of one task, unit and probe.
@@ -122,40 +127,26 @@ def ladder_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> p
         rows.append(
             {
                 "a frame hears": "35 ms, off centre" if heard is None else f"{25 + 20 * heard} ms",
-                unit_named(outcomes["unit"].iloc[0]).error: percent(error[name]),
-                f"log odds ratio, {contrast}": interval(gap["estimate"], gap["low"], gap["high"]),
+                unit_named(outcomes["unit"].iloc[0]).error: Number("share", error[name]),
+                f"log odds ratio, {contrast}": with_interval("log odds", gap),
             }
         )
     return pd.DataFrame(rows)
 
 
 def layer_table(errors: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
-    """One row per encoder and layer: each group's error and the three gap scales, as text for reading: the
-    value and, on a second line, its interval."""
+    """One row per encoder and layer: each group's error and the gap on three scales."""
     rows = []
     for encoder in dict.fromkeys(bias["encoder"]):
-        scales = {
-            scale: gaps(bias, encoder, contrast, scale).set_index("layer")
-            for scale in ("difference", "ratio", "log_odds")
-        }
+        scales = {scale: gaps(bias, encoder, contrast, scale).set_index("layer") for scale in SCALES}
         mine = errors[errors["encoder"] == encoder]
         for layer in scales["log_odds"].index:
             row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
             for record in mine[mine["layer"] == layer].itertuples():
-                error = percent(record.error), percent(record.low), percent(record.high)
-                row[f"error, {record.group}"] = _two_lines(*error)
-            points = scales["difference"].loc[layer, ["estimate", "low", "high"]].astype(float) * 100
-            row["difference, points"] = _two_lines(*(number(point, 1) for point in points))
-            ratio = scales["ratio"].loc[layer, ["estimate", "low", "high"]].astype(float)
-            row["ratio"] = _two_lines(*(number(point, 2).lstrip("+") for point in ratio))
-            odds = scales["log_odds"].loc[layer, ["estimate", "low", "high"]].astype(float)
-            row["log odds ratio"] = _two_lines(*(number(point, 2) for point in odds))
+                row[f"error, {record.group}"] = error_of(record)
+            row |= {told: with_interval(kind, scales[scale].loc[layer]) for scale, (told, kind) in SCALES.items()}
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _two_lines(estimate: str, low: str, high: str) -> str:
-    return f"{estimate}\n{low} to {high}"
 
 
 def the_encoder(table: pd.DataFrame) -> str:
@@ -207,14 +198,14 @@ def every_column(outcomes: pd.DataFrame, columns: Sequence[str] = ()) -> dict[st
 
 
 def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:
-    """Raw and adjusted gaps of one contrast at each layer, as text for reading; a failed regression says why."""
+    """Raw and adjusted gaps of one contrast at each layer; a failed regression says why."""
     rows = adjusted[adjusted["contrast"] == contrast].set_index("layer")
     scale = {"log_ratio": "log ratio of errors", "log_odds": "log odds ratio"}[str(rows["scale"].iloc[0])]
     table = []
     for layer in layer_order(rows.index):
         row = rows.loc[layer]
-        raw = _two_lines(*(number(row[name], 2) for name in ("raw", "raw_low", "raw_high")))
-        own = _two_lines(*(number(row[name], 2) for name in ("estimate", "low", "high")))
+        raw = with_interval("log odds", row, ("raw", "raw_low", "raw_high"))
+        own = with_interval("log odds", row)
         table.append(
             {
                 "layer": layer,

@@ -7,18 +7,18 @@ import pandas as pd
 from fairlib.bias import BiasError, group_bias
 from fairlib.encoders import finetuned_from, shipped_encoders
 from fairlib.encoders.names import encoder_label
+from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
-from fairlib.writing import percent, two_lines
 
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
 
 
 def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
-    """Error and gap in characters after more and more passes over the training speech, as far as they are published, as
-    text for reading: of an encoder, of those fine-tuned from it, and of its controls, each at the layer that is best
-    then. Encoders with fewer than two are left out."""
+    """Error and gap in characters after more and more passes over the training speech, as far as they are published:
+    of an encoder, of those fine-tuned from it, and of its controls, each at the layer that is best then. Encoders with
+    fewer than two are left out."""
     tuned = [name for name in shipped_encoders() if (finetuned_from(name) or ("",))[0] == encoder]
     rows = []
     for name in (encoder, *tuned, *controls(encoder)):
@@ -40,9 +40,9 @@ def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             mine.append(
                 {
                     "encoder": encoder_label(name), "passes": passes,
-                    "character error rate": percent(of_layer["errors"].sum() / total),
-                    "left out": percent(of_layer["deletions"].sum() / total),
-                    f"log odds ratio, {contrast}": two_lines(gap["estimate"], gap["low"], gap["high"]),
+                    "character error rate": Number("share", of_layer["errors"].sum() / total),
+                    "left out": Number("share", of_layer["deletions"].sum() / total),
+                    f"log odds ratio, {contrast}": with_interval("log odds", gap),
                 }
             )  # fmt: skip
         rows += mine if len(mine) > 1 else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.special import logit
@@ -10,6 +12,7 @@ from fairlib.bias import everybody, group_errors, layer_order, stretched_interva
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.files import ASSETS
 from fairlib.findings import Finding, not_asked
+from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.tasks import unit_named
 from fairlib.writing import listing, percent
@@ -162,20 +165,15 @@ def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
 
 
 def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
-    """One row per encoder and layer, one column per unit of `layer_errors`, as text for reading."""
-    texts = errors.assign(
-        text=[
-            f"{percent(e)}\n{percent(low)} to {percent(high)}"
-            for e, low, high in errors[["error", "low", "high"]].values
-        ],
-        unit=errors["unit"].map(lambda unit: unit_named(unit).many),
-    )
+    """One row per encoder and layer, one column per unit of `layer_errors`."""
+    many = errors["unit"].map(lambda unit: unit_named(unit).many)
+    cells = errors.assign(cell=[error_of(row) for row in errors.itertuples()], unit=many)
     rows = []
-    for name, mine in texts.groupby("encoder", sort=False):
+    for name, mine in cells.groupby("encoder", sort=False):
         for layer in layer_order(mine["layer"].unique()):
-            cells = mine[mine["layer"] == layer].set_index("unit")["text"]
+            of_layer = mine[mine["layer"] == layer].set_index("unit")["cell"]
             shown = "all" if layer == "logmel" else layer
-            rows.append({"encoder": encoder_label(name), "layer": shown, **cells.add_prefix("wrong ")})
+            rows.append({"encoder": encoder_label(name), "layer": shown, **of_layer.add_prefix("wrong ")})
     return pd.DataFrame(rows).fillna("")
 
 
@@ -184,7 +182,7 @@ GATE = {"below layer 0": 3.0, "below log-mel": 15.0, "span": 0.3}
 
 
 def ablations_table() -> pd.DataFrame:
-    """How far the layers of short trainings differ, as text for reading, a row each (`bench/yardstick.py` measured it).
+    """How far the layers of short trainings differ, a row each (`bench/yardstick.py` measured it).
 
     Example:
         >>> ablations_table().columns[0], len(ablations_table()) > 8
@@ -197,19 +195,19 @@ def ablations_table() -> pd.DataFrame:
         of_layer = mine.set_index("layer")
         blocks = of_layer.drop(index=["cnn", "0"])
         size = f"{mine['parameters'].iloc[0] / 1e6:.1f} million parameters, {mine['hours_heard'].iloc[0]:.0f} hours"
-        row = {"training": f"{name}\n{size}"}
+        row: dict[str, Any] = {"training": f"{name}\n{size}"}
         for corpus in ("librispeech", "speechocean762"):
-            errors = 100 * of_layer[f"phones_{corpus}"]
+            errors = of_layer[f"phones_{corpus}"]
             best, first = str(blocks[f"phones_{corpus}"].idxmin()), errors["0"]
-            below = 100 - errors[best] / mel[f"phones_{corpus}"]
-            row[f"% wrong phones, {corpus}: layer 0, best block"] = (
-                f"{first:.1f}, {errors[best]:.1f} ({best})\n"
-                f"{abs(below):.0f} % {'below' if below > 0 else 'above'} log-mel"
-            )
+            against = Number("change", errors[best] / mel[f"phones_{corpus}"] - 1)
+            row[f"% wrong phones, {corpus}: layer 0, best block"] = Cell(
+                Number("per cent", first), ", ", Number("per cent", errors[best]), f" ({best})\n", against,
+                " against log-mel",
+            )  # fmt: skip
         best = of_layer["speakers"].idxmin()
-        row["% wrong speakers: best layer"] = f"{100 * of_layer.loc[best, 'speakers']:.1f} ({best})"
+        row["% wrong speakers: best layer"] = Cell(Number("per cent", of_layer.loc[best, "speakers"]), f" ({best})")
         spans = [float(np.ptp(logit(of_layer[column]))) for column in ("phones_librispeech", "speakers")]
-        row["span, log odds"] = f"{spans[0]:.2f} phones\n{spans[1]:.2f} speakers"
+        row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
         rows.append(row)
     return pd.DataFrame(rows)
 

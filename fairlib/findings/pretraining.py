@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -257,21 +258,54 @@ def second_seed(encoder: str) -> str | None:
     return f"{encoder}{SECOND_SEED}@{steps[-1]}" if steps else None
 
 
-def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Pair:
+    """Two encoders of which the second's gap is taken from the first's.
+
+    Attributes:
+        by_speech: they differ in the speech they heard; otherwise in the seed alone.
+    """
+
+    one: str
+    other: str
+    by_speech: bool = True
+
+
+def pairs_of(encoder: str, counterpart: str) -> dict[str, Pair]:
+    """What to compare, by what to call it: two encoders that differ in the speech they heard and, where both were
+    trained once more, those, and each beside its own second training.
+
+    Args:
+        counterpart: the encoder that heard such speakers.
+
+    Example:
+        >>> list(pairs_of("mini-hubert", "mini-hubert-learners"))
+        ['heard such speakers']
+    """
+    pairs = {"heard such speakers": Pair(counterpart, encoder)}
+    again, other_again = second_seed(encoder), second_seed(counterpart)
+    if again and other_again:
+        pairs["heard such speakers, second seed"] = Pair(other_again, again)
+        pairs["only another seed"] = Pair(again, encoder, by_speech=False)
+        pairs["only another seed, having heard them"] = Pair(other_again, counterpart, by_speech=False)
+    return pairs
+
+
+def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, Pair]) -> pd.DataFrame:
     """How much each layer's gap differs between two encoders, in pairs, for each pair of encoders in turn.
 
     Args:
         outcomes: of all these encoders, one task and unit.
-        pairs: by what to call it, two encoders: the second's gap is taken from the first's.
+        pairs: by what to call them, as from `pairs_of`.
 
     Returns:
-        As `bias_differences`, with the column ``pair``; Holm's p is over the layers of one pair.
+        As `bias_differences`, with the columns ``pair`` and ``by_speech``; Holm's p is over the layers of one pair.
     """
     tables = []
-    for name, (one, other) in pairs.items():
-        layers = layer_order(outcomes.loc[outcomes["encoder"] == one, "layer"].unique())
-        apart = bias_differences(outcomes, by, [((one, layer), (other, layer)) for layer in layers])
-        tables.append(apart.assign(pair=name))
+    for name, pair in pairs.items():
+        layers = layer_order(outcomes.loc[outcomes["encoder"] == pair.one, "layer"].unique())
+        apart = bias_differences(outcomes, by, [((pair.one, layer), (pair.other, layer)) for layer in layers])
+        tables.append(apart.assign(pair=name, by_speech=pair.by_speech))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -280,17 +314,17 @@ def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contra
 
     Args:
         bias: from `group_bias`, with the encoder that did not hear such speakers.
-        changes: from `changes_by_speech`; pairs whose name begins with "heard" differ in the speech they heard, others
-            in the seed alone.
+        changes: from `changes_by_speech`.
         best: the layer to quote.
     """
     before = gaps(bias, encoder, contrast).set_index("layer")
     layers, side = list(before.index), np.sign(before["estimate"])
     biased = [layer for layer in layers if before.loc[layer, "biased"]]
     apart = changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")]
-    by_pair = {name: rows.set_index("layer") for name, rows in apart.groupby("pair", sort=False)}
-    speech = {name: rows for name, rows in by_pair.items() if name.startswith("heard")}
-    seeds = {name: rows for name, rows in by_pair.items() if name not in speech}
+    speech, seeds = (
+        {name: rows.set_index("layer") for name, rows in apart[apart["by_speech"] == kind].groupby("pair", sort=False)}
+        for kind in (True, False)
+    )
     moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]

@@ -21,6 +21,8 @@ from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.encoders.names import parsed
 from fairlib.findings import SATURATED, Finding, mean_error, of_people
+from fairlib.findings.cells import Cell, Number, with_interval
+from fairlib.findings.gap_tables import SCALES
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
 from fairlib.findings.rules import claim, rule
@@ -29,7 +31,7 @@ from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import interval, listing, percent
+from fairlib.writing import interval, listing
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
@@ -75,11 +77,11 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         del choices["counted in words"]
     with contextlib.suppress(CorpusError, ProbeError):  # no phones of this language
         choices[PHONES] = probe_phones(encoder, corpus, force=force)
-    for kind, rows in phone_probes(encoder, corpus).items():
-        if kind == "hidden":
-            choices["phones, a probe with a hidden layer"] = rows
-        elif "balanced" in kind:
+    for made, rows in _phone_probes(encoder, corpus):
+        if made.balance:
             choices["phones, a probe taught equal shares"] = rows
+        elif made.name == "hidden":
+            choices["phones, a probe with a hidden layer"] = rows
     for name in _others(encoder):
         for task in ("asr", "phone"):
             theirs = published(name, corpus, *TASKS[task].main)
@@ -94,11 +96,15 @@ def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
 
     Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
+    return {made.name: rows for made, rows in _phone_probes(encoder, corpus)}
+
+
+def _phone_probes(encoder: str, corpus: str) -> list[tuple[PhoneProbe, pd.DataFrame]]:
     table = published_outcomes(encoder, corpus, "phone")
     made = [probe_of(entry.key) for entry in entries_of(table)] if len(table) else []  # None: no plain probe
-    names = {probe.name for probe in made if isinstance(probe, PhoneProbe) and not probe.by_phone}
-    probes = sorted(names, key=lambda probe: (probe != "linear", probe))
-    return {probe: table[table["probe"] == probe] for probe in probes}
+    probes = {probe.name: probe for probe in made if isinstance(probe, PhoneProbe) and not probe.by_phone}
+    order = sorted(probes, key=lambda name: (name != "linear", name))
+    return [(probes[name], table[table["probe"] == name]) for name in order]
 
 
 def _short(encoder: str) -> str:
@@ -215,21 +221,21 @@ def _few(names: list[str]) -> str:
 
 
 def choices_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Every choice with its layers, errors and gaps, as text for reading; sorted by the gap at the best layer."""
+    """Every choice with its layers, errors and gaps; sorted by the gap at the best layer."""
     best = table[table["at"] == "best"].sort_values("estimate", ascending=False)
     cnn = table[table["at"] == "cnn"].set_index("name")
     rows = []
     for row in best.itertuples():
-        entry = {"asked": row.name, "best layer": f"{row.layer}\nerror {percent(row.error)}"}
-        entry["gap there"] = interval(row.estimate, row.low, row.high)
+        entry = {"asked": row.name, "best layer": Cell(row.layer, "\nerror ", Number("share", row.error))}
+        entry["gap there"] = Number("log odds", row.estimate, row.low, row.high)
         other = cnn.loc[row.name] if row.name in cnn.index else None
-        entry["gap at layer cnn"] = "" if other is None else interval(*other[["estimate", "low", "high"]].astype(float))
+        entry["gap at layer cnn"] = "" if other is None else with_interval("log odds", other)
         rows.append(entry)
     return pd.DataFrame(rows)
 
 
 def scales_at_best(outcomes: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:
-    """The book's own way on all three scales at its best layer, as text: the only choice that changes the unit.
+    """The book's own way on all three scales at its best layer: the only choice that changes the unit.
 
     Args:
         outcomes: by task, in words.
@@ -240,10 +246,7 @@ def scales_at_best(outcomes: Mapping[str, pd.DataFrame], by: str, contrast: str)
         bias = group_bias(mine[mine["layer"] == error.idxmin()], by=by, permutations=50)
         bias = bias[bias["contrast"] == contrast].set_index("scale")
         entry = {"task": f"{task}\nlayer {error.idxmin()}"}
-        points = bias.loc["difference", ["estimate", "low", "high"]].astype(float)
-        entry["difference, points"] = interval(*(100 * points), 1)
-        entry["ratio"] = interval(*bias.loc["ratio", ["estimate", "low", "high"]].astype(float)).replace("+", "")
-        entry["log odds ratio"] = interval(*bias.loc["log_odds", ["estimate", "low", "high"]].astype(float))
+        entry |= {told: with_interval(kind, bias.loc[scale]) for scale, (told, kind) in SCALES.items()}
         rows.append(entry)
     return pd.DataFrame(rows)
 

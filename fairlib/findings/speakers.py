@@ -16,11 +16,12 @@ from fairlib.corpora.audio import audio_header
 from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, mean_error, not_asked, of_people
+from fairlib.findings.cells import Cell, Number
 from fairlib.findings.questions import group_sizes, leading, left_out
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
-from fairlib.writing import capital, listing, number, percent
+from fairlib.writing import capital, in_points, listing, percent
 
 NEGLIGIBLE, LARGE = NUMBERS["negligible"], NUMBERS["large"]
 ALIKE_CLAIM = claim("alike")
@@ -184,7 +185,7 @@ def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = FEWEST_SHOWN) -> pd.DataFrame:
-    """People and speech in each group of the columns, of their intersections and of bands of ten years, as text."""
+    """People and speech in each group of the columns, of their intersections and of bands of ten years."""
     groupings = {column.replace("_", " "): speakers[column] for column in columns}
     if len(columns) > 1:
         known = speakers[list(columns)].dropna().astype(str)
@@ -207,7 +208,7 @@ def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: in
                 {
                     "by": name,
                     "group": group,
-                    "people": f"{len(mine)}" + ("\ntoo few to compare" if few else ""),
+                    "people": Cell(len(mine), "\ntoo few to compare") if few else len(mine),
                     "utterances": int(mine["utterances"].sum()),
                     "minutes": round((mine["utterances"] * mine["seconds"]).sum() / 60),
                 }
@@ -223,7 +224,7 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
         by: one column, in place of all.
 
     Returns:
-        One row a contrast and task, as text; ``points`` and ``log_odds`` hold the numbers.
+        One row a contrast and task; ``points`` and ``log_odds`` hold the smallest gaps.
     """
     rows = []
     for task, mine in outcomes.items():
@@ -244,7 +245,7 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
                         "contrast": contrast,
                         "task": task,
                         "people": f"{row['n_speakers_a']} vs {row['n_speakers_b']}",
-                        f"error of {encoder_label(encoder)}": f"{percent(best['error'])}{layer}",
+                        f"error of {encoder_label(encoder)}": Cell(Number("share", best["error"]), layer),
                         "points": 100 * row["smallest"],
                         "log_odds": gaps.loc[(contrast, "log_odds"), "smallest"],
                     }
@@ -261,18 +262,6 @@ def _large_enough(outcomes: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
     sizes = groups.value_counts()
     kept = groups.index[groups.isin(sizes.index[sizes >= FEWEST_SHOWN])]
     return outcomes[outcomes["speaker_id"].isin(kept)]
-
-
-def in_points(points: float) -> str:
-    """A smallest gap, given in points, in words that say where there can be none so large.
-
-    Example:
-        >>> in_points(4.24), in_points(290.7), in_points(float("nan"))
-        ('4.2', 'none (it would have to be over 100)', 'unknown')
-    """
-    if points > 100:
-        return "none (it would have to be over 100)"
-    return number(points, 1).lstrip("+")
 
 
 def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
@@ -295,10 +284,10 @@ def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
 
 
 def written(smallest: pd.DataFrame) -> pd.DataFrame:
-    """`smallest_table` with its numbers as text."""
+    """`smallest_table` as pages show it."""
     numbers = {
-        "smallest difference, points": smallest["points"].map(in_points),
-        f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: number(value, 2).lstrip("+")),
+        "smallest difference, points": smallest["points"].map(lambda points: Number("least points", points)),
+        f"smallest {SCALE_WORDS['log_odds']}": smallest["log_odds"].map(lambda value: Number("size", value)),
     }
     return smallest.drop(columns=["points", "log_odds"]).assign(**numbers)
 

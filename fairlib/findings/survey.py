@@ -9,10 +9,11 @@ import pandas as pd
 from fairlib.bias import layer_order
 from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
+from fairlib.findings.cells import Cell, Number
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
 from fairlib.tasks import PERTURBED, TASKS, unit_named
-from fairlib.writing import number, percent
+from fairlib.writing import percent
 
 SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 
@@ -128,7 +129,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
 
 
 def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
-    """Every layer's error in per cent, as text, of encoders and untrained twins; log-mel's, on the same people, last.
+    """Every layer's error in per cent, of encoders and untrained twins; log-mel's, on the same people, last.
 
     Args:
         family: from `every_encoder`.
@@ -137,7 +138,7 @@ def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
     rows = []
     for name, outcomes in family.items():
         sums = outcomes[outcomes["unit"] == unit].groupby(["encoder", "layer"])[["errors", "length"]].sum()
-        errors = (100 * sums["errors"] / sums["length"]).map("{:.1f}".format)
+        errors = (sums["errors"] / sums["length"]).map(lambda share: Number("per cent", share))
         if name not in errors:
             continue
         logmel = {"log-mel": errors["logmel"].iloc[0]}
@@ -153,7 +154,7 @@ def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:
 
 
 def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per encoder, as text: its best layer's errors, and how they differ, relatively, from log-mel's and from
+    """One row per encoder: its best layer's errors, and how they differ, relatively, from log-mel's and from
     the untrained twin's best.
 
     Args:
@@ -175,11 +176,10 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
             for control in ("logmel", untrained_twin(name)):
                 wrong = same[same["encoder"] == control].groupby("layer")["errors"].sum()
                 if len(wrong) and wrong.min() > 0:
-                    change = -100 * reduction(same, name, control)["estimate"]
-                    less.append(f"{number(change, 1)}\N{NO-BREAK SPACE}%")
+                    less += [", ", Number("change", -reduction(same, name, control)["estimate"])]
                 elif len(wrong):
-                    less.append(f"{encoder_label(control)}: none wrong")
-            row[told_as] = f"{percent(best['error'])} (layer {best['layer']})\n{', '.join(less)}"
+                    less += [", ", f"{encoder_label(control)}: none wrong"]
+            row[told_as] = Cell(Number("share", best["error"]), f" (layer {best['layer']})\n", *less[1:])
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.loc[:, (table != "").any()]

@@ -9,13 +9,14 @@ from fairlib.bias.contrasts import people, sides
 from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
 from fairlib.encoders import shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
+from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.survey import published
 from fairlib.outcomes import entries_of
 from fairlib.outcomes.taught import MIXED, taught_on
 from fairlib.tasks import unit_named
-from fairlib.writing import interval, layers_named, listing, number, percent, two_lines
+from fairlib.writing import interval, layers_named, listing, number
 
 
 def taught_errors(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
     where = [name if name != layers_named(order, order) else "every layer" for name in where]
     at_which = where[0] if where[0] == where[1] else listing([f"{w} ({people(by, g)})" for w, g in zip(where, groups)])
     sentence = (
-        f"At layer {layer} of {encoder_label(encoder)} the {unit_named(unit.split(',')[0]).error} is {'; '.join(said)}."
+        f"At layer {layer} of {encoder_label(encoder)} the {unit_named(unit).error} is {'; '.join(said)}."
         f" This penalty is shown at {at_which}. Between halves of the people drawn at random it is"
         f" {number(random.min(), 2)} to {number(random.max(), 2)}."
     )
@@ -159,7 +160,7 @@ def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
 
 def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Each encoder at its best layer: error where both groups taught, penalties, and the own-taught gap, as text.
+    """Each encoder at its best layer: error where both groups taught, penalties, and the own-taught gap.
 
     Args:
         outcomes: from `fairlib.cross_teach`, of one task and unit, of several encoders.
@@ -170,12 +171,12 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
         mine = outcomes[(outcomes["encoder"] == encoder) & (outcomes["layer"] == layer)]
         mine = mine[mine["probe"] == taught_on(MIXED)]
         row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
-        row["error"] = percent(mine["errors"].sum() / mine["length"].sum())
+        row["error"] = Number("share", mine["errors"].sum() / mine["length"].sum())
         for group in dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]):
             at = quantity(gaps, encoder, PENALTY, group).set_index("layer").loc[layer]
-            row[f"penalty of {people(by, group)}"] = two_lines(at["estimate"], at["low"], at["high"])
+            row[f"penalty of {people(by, group)}"] = with_interval("log odds", at)
         at = quantity(gaps, encoder, OWN_GAP).set_index("layer").loc[layer]
-        rows.append(row | {"each its own": two_lines(at["estimate"], at["low"], at["high"])})
+        rows.append(row | {"each its own": with_interval("log odds", at)})
     return pd.DataFrame(rows)
 
 
@@ -188,19 +189,19 @@ def _judged(name: str, verdict: str, sentence: str, rows: pd.DataFrame, by: str,
 
 
 def taught_table(taught: pd.DataFrame, encoder: str) -> pd.DataFrame:
-    """The gap under each teaching at each layer, log odds ratios with intervals, as text for reading."""
+    """The gap under each teaching at each layer, log odds ratios with intervals."""
     by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
     groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
     columns = {f"taught on {people(by, group)}": quantity(taught, encoder, GAP, group) for group in groups[::-1]}
     columns |= {"on both": quantity(taught, encoder, GAP, MIXED), "each on its own": quantity(taught, encoder, OWN_GAP)}
     table = pd.DataFrame({"layer": next(iter(columns.values()))["layer"]})
     for name, rows in columns.items():
-        table[name] = [two_lines(row.estimate, row.low, row.high) for row in rows.itertuples()]
+        table[name] = [with_interval("log odds", row) for row in rows.to_dict("records")]
     return table
 
 
 def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFrame:
-    """How the variance of what was found at a layer splits between the people tested and those who taught, as text."""
+    """How the variance of what was found at a layer splits between the people tested and those who taught."""
     by = str(taught["by"].iloc[0])
     rows = taught[(taught["encoder"] == encoder) & (taught["layer"] == layer) & (taught["scale"] == "log_odds")]
     names = {(OWN_GAP, ""): "gap, each group under its own probe", (GAP, MIXED): "gap, taught on both"}
@@ -212,9 +213,9 @@ def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFra
         total = row["variance_speakers"] + row["variance_draws"]
         table.append(
             {
-                "what": what, "standard error": f"{total**0.5:.3f}",
-                "from who is tested": percent(row["variance_speakers"] / total),
-                "from who taught": percent(row["variance_draws"] / total),
+                "what": what, "standard error": Number("small", total**0.5),
+                "from who is tested": Number("share", row["variance_speakers"] / total),
+                "from who taught": Number("share", row["variance_draws"] / total),
             }
         )  # fmt: skip
     return pd.DataFrame(table)

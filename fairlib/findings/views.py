@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
@@ -20,9 +21,11 @@ from fairlib.bias import (
 from fairlib.bias.contrasts import people
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, gaps, mean_error, of_people
+from fairlib.findings.cells import Cell, Number, error_of, with_interval
 from fairlib.findings.rules import claim, rule
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
-from fairlib.writing import interval, listing, percent
+from fairlib.probes.speakers import FEW, named_among
+from fairlib.writing import interval, listing
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
@@ -74,7 +77,7 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
     asked = {
         "channel perturbed": lambda: probe_speakers(encoder, corpus, seeds=seeds, force=force, perturbed=True),
         "equal shares": lambda: probe_speakers(encoder, corpus, seeds=seeds, force=force, balance=balance),
-        "among a few": lambda: _middle(identify_among(encoder, corpus, by=[by], seeds=seeds, force=force)),
+        "among a few": lambda: _middle(identify_among(encoder, corpus, by=[by], seeds=seeds, force=force), by),
         "verification": lambda: verify_speakers(encoder, corpus, by=[by], force=force),
     }
     for name, ask in asked.items():
@@ -125,7 +128,8 @@ def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
                 raise
             continue  # the test half holds too few speakers of a group
         error = errors.reindex(pd.MultiIndex.from_frame(bias[["encoder", "layer"]])).to_numpy()
-        explained = _EXPLAINED[name].format(size=str(outcomes["probe"].iloc[0]).partition(", ")[2].split(" ")[0])
+        size = outcomes["candidates"].iloc[0] if "candidates" in outcomes else "a few"
+        explained = _EXPLAINED[name].format(size=size)
         tables.append(bias.assign(view=name, explained=explained, error=error))
     return pd.concat(tables, ignore_index=True)
 
@@ -173,7 +177,7 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
 
 def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> pd.DataFrame:
     """One row per view: error and gap at the encoder's best layer (or the one that is asked for), the twin's same
-    layer, and of log-mel, as text."""
+    layer, and of log-mel."""
     best = layer or _best_layer(bias, encoder, contrast)
     rows = []
     for view in dict.fromkeys(bias["view"]):
@@ -187,8 +191,7 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = ""
             label = encoder_label(name) + ("" if name == "logmel" else f", layer {best}")
             if len(cell):
                 cell = cell.iloc[0]
-                gap = interval(cell["estimate"], cell["low"], cell["high"])
-                row[label] = f"error {percent(cell['error'])}\ngap {gap}"
+                row[label] = Cell("error ", Number("share", cell["error"]), "\ngap ", with_interval("log odds", cell))
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
 
@@ -199,7 +202,7 @@ def _best_layer(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
 
 
 def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
-    """Speaker verification at each encoder's layer of the lowest equal error rate, as text: one row per encoder.
+    """Speaker verification at each encoder's layer of the lowest equal error rate: one row per encoder.
 
     Columns: the equal error rate over everybody, and, at its one threshold, how often two utterances of one person are
     missed (false rejects) and two people of the same group are taken for one (false accepts), for each group.
@@ -216,20 +219,18 @@ def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.Data
         row = {
             "encoder": encoder_label(str(one["verification: missed"]["encoder"].iloc[0])),
             "layer": "all" if best == "logmel" else best,
-            "equal error rate": percent(missed[best]),
+            "equal error rate": Number("share", missed[best]),
         }
         for view, told in (("missed", "missed: {}"), ("own group", "two taken for one: {}")):
             trials = one[f"verification: {view}"]
             for cell in group_errors(trials[trials["layer"] == best], by).itertuples():
-                row[told.format(people(by, cell.group))] = (
-                    f"{percent(cell.error)}\n{percent(cell.low)} to {percent(cell.high)}"
-                )
+                row[told.format(people(by, cell.group))] = error_of(cell)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:
-    """How many of each group's errors name a speaker of the same group, and how many would by chance, as text.
+    """How many of each group's errors name a speaker of the same group, and how many would by chance.
 
     Args:
         outcomes: of `fairlib.probe_speakers`, with the encoder and perhaps log-mel.
@@ -245,7 +246,9 @@ def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFra
             row = {"encoder": encoder_label(name), "layer": "all" if layer == "logmel" else layer}
             for group in share[name, layer].index:
                 cell = (name, layer, group)
-                row[f"errors with {people(by, group)}"] = f"{percent(share[cell])}\nby chance {percent(chance[cell])}"
+                row[f"errors with {people(by, group)}"] = Cell(
+                    Number("share", share[cell]), "\nby chance ", Number("share", chance[cell])
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -267,21 +270,21 @@ def other_speaker_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.D
 
 
 def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = None) -> pd.DataFrame:
-    """What probes of other kinds make of each layer, as text: one row per encoder and layer.
+    """What probes of other kinds make of each layer: one row per encoder and layer.
 
     Args:
         tables: outcomes of probes by what to call them ("linear probe", "shuffled labels", ...).
         code: from `fairlib.description_length`, of the same encoders.
     """
     columns = {
-        name: mean_error(rows).set_index(["encoder", "layer"])["error"].map(percent) for name, rows in tables.items()
+        name: ("share", mean_error(rows).set_index(["encoder", "layer"])["error"]) for name, rows in tables.items()
     }
     if code is not None:
         sums = code.groupby(["probe", "encoder", "layer"])[["errors", "length"]].sum()
         bits = (sums["errors"] / sums["length"] / 1000).unstack("probe")
-        columns["bits for each speaker’s name"] = bits["online code"].map("{:.2f}".format)
-        columns["bits without any layer"] = bits["uniform code"].map("{:.2f}".format)
-    table = pd.DataFrame(columns)
+        columns["bits for each speaker’s name"] = "size", bits["online code"]
+        columns["bits without any layer"] = "size", bits["uniform code"]
+    table = pd.DataFrame({name: values.map(partial(Number, kind)) for name, (kind, values) in columns.items()})
     encoders = dict.fromkeys(next(iter(tables.values()))["encoder"])
     order = [(encoder, layer) for encoder in encoders for layer in layer_order(table.loc[encoder].index)]
     table = table.loc[order].reset_index()
@@ -289,8 +292,10 @@ def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = 
     return table.assign(layer=table["layer"].replace("logmel", "all"))
 
 
-def _middle(outcomes: pd.DataFrame, most: int = 50) -> pd.DataFrame:
-    """Of several numbers of candidates, the largest of at most ``most``, else the smallest."""
-    sizes = outcomes["probe"].str.extract(r"(\d+) candidates")[0].astype(int)
+def _middle(outcomes: pd.DataFrame, by: str, most: int = 50) -> pd.DataFrame:
+    """Of several numbers of candidates, the largest of at most ``most``, else the smallest; with ``candidates``."""
+    named = {named_among(size, by, SpeakerProbe()): size for size in FEW}
+    sizes = outcomes["probe"].map(named).astype(int)
     small = sizes[sizes <= most]
-    return outcomes[sizes == (small.max() if len(small) else sizes.min())].reset_index(drop=True)
+    chosen = small.max() if len(small) else sizes.min()
+    return outcomes[sizes == chosen].assign(candidates=chosen).reset_index(drop=True)

@@ -30,6 +30,7 @@ from fairlib.probes.trials import among_candidates, lda_directions, verification
 
 BALANCED_SPEECH = {"seconds": 2.0, "least_utterances": 8}
 FEWEST_UTTERANCES = 4
+FEW = (10, 26, 50, 100, 200)  # candidates
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,19 @@ class SpeakerProbe(Probe):
         return with_left_out(pd.concat(tables).assign(unit="speaker"), few)
 
 
+def named_among(size: int, by: str | Sequence[str], probe: SpeakerProbe) -> str:
+    """What outcomes of `identify_among` say in ``probe`` where there are so many candidates.
+
+    Example:
+        >>> named_among(50, "sex", SpeakerProbe())
+        'linear, 50 candidates by sex'
+    """
+    return f"{probe.name}, {size} candidates by {listed(columns_of(by))}"
+
+
 def identify_among(
     encoder: str, corpus: str | pd.DataFrame, by: str | Sequence[str] = ("sex",),
-    sizes: Sequence[int] = (10, 26, 50, 100, 200), seeds: int = 5, force: bool = False, *, perturbed: bool = False,
+    sizes: Sequence[int] = FEW, seeds: int = 5, force: bool = False, *, perturbed: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Speaker identification against the number of candidates, with as many candidates of each group.
 
@@ -164,7 +175,7 @@ def identify_among(
                     continue
                 known = np.isfinite(wrong)
                 table = usable[test][known].assign(layer=layer, errors=np.round(1000 * wrong[known]).astype(int))
-                tables.append(table.assign(probe=f"{name}, {size} candidates by {listed(by)}"))
+                tables.append(table.assign(probe=named_among(size, by, probe)))
         if not tables:
             raise ProbeError(
                 f"No size among {', '.join(map(str, sizes))} can be filled with equal shares of the groups by "

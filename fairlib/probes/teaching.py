@@ -21,8 +21,8 @@ from fairlib.probes.phones import PhoneFrames, PhoneProbe
 from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, listed
 from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
+from fairlib.tasks import SAME_MIX
 
-SAME_MIX = "phone, same mix"  # unit: every group's frames weigh as all people's phones and durations do
 _FEWEST = 4  # training speakers of either group
 _FOLDS = 4  # of each test speaker's utterances: each is asked about while the others are enrolled
 

@@ -8,6 +8,7 @@ from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.encoders import EncoderError, heard
 from fairlib.findings import pretraining
+from fairlib.findings.pretraining import Pair
 
 CONTRAST = "child vs adult"
 NONE, GAP = [0.3, 0.3], [0.45, 0.45]
@@ -51,14 +52,15 @@ def test_when_a_gap_opens(start, end, verdict):
 )
 def test_whether_it_helps_to_have_heard_them(gaps, verdict):
     outcomes = pd.concat([made(gaps[0], "without"), made(gaps[1], "with", seed=1)])
-    changes = pretraining.changes_by_speech(outcomes, "age_group", {"heard such speakers": ("with", "without")})
+    changes = pretraining.changes_by_speech(outcomes, "age_group", {"heard such speakers": Pair("with", "without")})
     found = pretraining.does_it_help(group_bias(outcomes, "age_group"), changes, "without", CONTRAST, "cnn")
     assert found.verdict == verdict
 
 
 def test_a_second_pair_must_agree():
     outcomes = pd.concat([made(GAP, "a"), made(NONE, "b", 1), made(GAP, "a2", 2), made(GAP, "b2", 3)])
-    pairs = {"heard": ("b", "a"), "heard, second seed": ("b2", "a2"), "only another seed": ("a2", "a")}
+    pairs = {"heard": Pair("b", "a"), "heard, second seed": Pair("b2", "a2")}
+    pairs["only another seed"] = Pair("a2", "a", by_speech=False)
     changes = pretraining.changes_by_speech(outcomes, "age_group", pairs)
     found = pretraining.does_it_help(group_bias(outcomes, "age_group"), changes, "a", CONTRAST, "cnn")
     assert found.verdict == "inconclusive" and "Another seed alone moves" in found.sentence

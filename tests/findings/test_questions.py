@@ -11,6 +11,7 @@ from fairlib.bias.simulation import simulate_outcomes
 from fairlib.corpora import CorpusError
 from fairlib.display import sentences
 from fairlib.display.charts import error_by_layer
+from fairlib.display.tables import written
 from fairlib.display.words import bullets, people, sides
 from fairlib.findings import FEWEST_JUDGED, questions, robustness, speakers, views
 from fairlib.probes import ProbeError
@@ -188,7 +189,7 @@ def test_a_control_that_errs_nearly_always_is_said_beside_the_verdict():
 
 def test_a_smallest_gap_of_more_than_a_hundred_points_is_none():
     table = pd.DataFrame({"contrast": "a vs b", "task": ["one", "other"], "points": [4.2, 290.7], "log_odds": [0.3, 9]})
-    assert speakers.written(table)["smallest difference, points"].tolist()[1].startswith("none")
+    assert written(speakers.written(table)["smallest difference, points"].tolist()[1]).startswith("none")
     said = speakers.smallest_sentence(table, "region", "a vs b")
     assert "4.2 in one" in said and "In other these people are too few" in said and "290" not in said
 

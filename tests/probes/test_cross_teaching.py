@@ -21,7 +21,8 @@ from fairlib.probes.erasure import (
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
 from fairlib.probes.stored import Work
-from fairlib.probes.teaching import SAME_MIX, cross_teach
+from fairlib.probes.teaching import cross_teach
+from fairlib.tasks import SAME_MIX
 
 PHONES, WIDTH, FRAMES = 6, 12, 60
 
