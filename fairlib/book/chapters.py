@@ -7,10 +7,9 @@ follow from these models. Nothing heavy is imported before it is needed, so a ty
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -18,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from fairlib.book.refusals import nearest, what_is_wrong
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
 from fairlib.encoders.names import without_random
@@ -82,7 +82,7 @@ class EncoderParameters(Parameters):
         if path.is_dir() or path.is_file() and path.suffix.lower() == ".csv":
             return str(path.resolve())
         allowed = f"one of {', '.join(CORPORA)}, or a CSV file or a folder of your own that is there"
-        raise ValueError(f"it must be {allowed}, not {corpus!r}{_nearest(corpus, CORPORA)}")
+        raise ValueError(f"it must be {allowed}, not {corpus!r}{nearest(corpus, CORPORA)}")
 
     @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
     @classmethod
@@ -102,7 +102,7 @@ class EncoderParameters(Parameters):
         beside = [str(other.parent) for other in folder.parent.glob("*/config.json")] if folder.name != name else []
         raise ValueError(
             f"{encoder!r} is no shipped encoder ({', '.join(known)}), no hub id (owner/name) "
-            f"and no folder{_nearest(str(folder), [*known, *beside])}"
+            f"and no folder{nearest(str(folder), [*known, *beside])}"
         )
 
     @model_validator(mode="after")
@@ -113,7 +113,7 @@ class EncoderParameters(Parameters):
         if there and layer not in there:
             raise ValueError(
                 f"layer: {self.encoder} has no layer {layer!r}, it has {there[0]}, {there[1]} to {there[-1]}"
-                f"{_nearest(layer, there)}"
+                f"{nearest(layer, there)}"
             )
         return self
 
@@ -151,7 +151,7 @@ class StudyParameters(EncoderParameters):
             why = why_no_groups(self.corpus, self.group)
             raise ValueError(
                 f"group: {self.corpus} has no groups by {self.group!r}, only by "
-                f"{', '.join(groups)}{f' ({why})' if why else _nearest(self.group, groups)}"
+                f"{', '.join(groups)}{f' ({why})' if why else nearest(self.group, groups)}"
             )
         return self
 
@@ -391,7 +391,7 @@ def check(chapter: str, values: Mapping[str, Any], as_text: bool = False) -> Par
             return model.model_validate_strings(dict(values), strict=False)
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ChapterError(_sentence(chapter, model, error)) from None
+        raise ChapterError(what_is_wrong(chapter, model, error)) from None
 
 
 def known_encoders() -> list[str]:
@@ -438,32 +438,6 @@ def allowed(field: FieldInfo) -> str:
 
 def chapter_named(name: str) -> Chapter:
     if name not in chapters():
-        hint = _nearest(name, chapters()) or f": the chapters are {', '.join(chapters())}."
+        hint = nearest(name, chapters()) or f": the chapters are {', '.join(chapters())}."
         raise ChapterError(f"there is no chapter {name!r}{hint}")
     return chapters()[name]
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), [str(each) for each in names], n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else ""
-
-
-def _sentence(chapter: str, model: type[Parameters], error: ValidationError) -> str:
-    """One sentence on the first thing that is wrong."""
-    first = error.errors()[0]
-    name, given = ".".join(str(part) for part in first["loc"]), first["input"]
-    if first["type"] == "extra_forbidden":
-        names = sorted(model.model_fields, key=lambda name: name == "force")  # what all share comes last
-        hint = _nearest(name, names) or f": it has {', '.join(names)}."
-        return f"{chapter} has no parameter {name!r}{hint}"
-    if first["type"] == "literal_error":
-        allowed = model.model_fields[name].annotation.__args__
-        hint = _nearest(given, allowed)
-        return f"{chapter}: {name} must be one of {', '.join(allowed)}, not {given!r}{hint or '.'}"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return f"{chapter}: {name + ': ' if name else ''}{message}{'' if message.endswith(('?', '.')) else '.'}"
-    kinds = {"int": "a whole number", "bool": "true or false", "string": "text"}
-    limits = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}"}
-    limit = limits.get(first["type"], message).format(**first.get("ctx", {}))
-    return f"{chapter}: {name} must be {kinds.get(first['type'].split('_')[0], limit)}, not {given!r}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -43,7 +44,7 @@ INK, SOFT, GREY, PALE, GRID, PAPER = "#1F2430", "#4B5563", "#6B7280", "#9AA1AC",
 TWIN = "#9A6A00"  # untrained twins; log-mel, the other control, has the palette's third colour
 
 
-SCALES = {
+SCALES: dict[str, dict[str, Any]] = {
     "difference": dict(title="difference in error (points)", neutral=0.0, factor=100.0, format="+~f", axis="linear"),
     "ratio": dict(title="ratio of errors", neutral=1.0, factor=1.0, format=".2~f", axis="log"),
     "log_odds": dict(title="log odds ratio of error", neutral=0.0, factor=1.0, format="+~f", axis="linear"),

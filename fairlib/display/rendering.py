@@ -89,7 +89,8 @@ def write_bundle(path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("(function () {\n" + vl_convert.javascript_bundle() + "\n})();\n", encoding="utf-8")
+    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # the snippet may be left out
+    temporary.write_text("(function () {\n" + script + "\n})();\n", encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -113,8 +114,8 @@ def mimebundle(spec: dict, **_: object) -> dict[str, str]:
     printed = spec | ({"width": STILL_WIDTH} if spec.get("width") == "container" else {})
     title, notes = _title_and_notes(spec.pop("title", ""))
     still = vl_convert.vegalite_to_svg({key: value for key, value in printed.items() if key != "title"})
-    printed = json.dumps(printed)
-    name = f"chart-{hashlib.sha256(printed.encode()).hexdigest()[:12]}"
+    text = json.dumps(printed)
+    name = f"chart-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     html = _HTML.format(
         id=name,
         title=escape(title),
@@ -124,7 +125,7 @@ def mimebundle(spec: dict, **_: object) -> dict[str, str]:
         spec=_themed(json.dumps(spec, separators=(",", ":"))).replace("</", "<\\/"),  # "</" would end the script early
         options=json.dumps(_OPTIONS),
     )
-    return {"text/html": html, "image/png": _png(printed), "text/plain": spec.get("description", title)}
+    return {"text/html": html, "image/png": _png(text), "text/plain": spec.get("description", title)}
 
 
 def write_png(chart: alt.TopLevelMixin, path: str | Path) -> Path:

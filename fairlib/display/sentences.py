@@ -165,7 +165,9 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
         odds = f"log odds ratio {number(low, 2)}" + (f" to {number(high, 2)}" if len(run) > 1 else "")
         kind = state[run.index[0]]
         errs = " and ".join(
-            _range(table, run["layer"], group) for group in (one, other) if (run["layer"].iloc[0], group) in table.index
+            _range(table, run["layer"], group)
+            for group in (one, other)
+            if group is not None and (run["layer"].iloc[0], group) in table.index
         )
         errs = f" ({errs})" if errs else ""
         if why := _NOT_SHOWN.get(kind):

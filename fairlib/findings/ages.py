@@ -55,7 +55,7 @@ def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     odds = slopes[slopes["scale"] == "log_odds"]
     rows = []
     for layer in layer_order(odds["layer"].unique()):
-        row = {"layer": layer}
+        row: dict[str, Any] = {"layer": layer}
         for mine in odds[odds["layer"] == layer].itertuples():
             row[f"{people(mine.by, mine.group)} ({mine.n_speakers}), a year more"] = _starred(mine)
         for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
@@ -138,7 +138,7 @@ def kinds_table(outcomes: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         tables[kind] = group_errors(counted, by=by, resamples=50), gaps.set_index("layer")
     rows = []
     for layer in layer_order(outcomes["layer"].unique()):
-        row = {"layer": layer}
+        row: dict[str, Any] = {"layer": layer}
         for kind, (errors, gaps) in tables.items():
             of_group = errors[errors["layer"] == layer].set_index("group")["error"]
             shares = [part for side in sides for part in (", ", Number("share", of_group[side]))][1:]

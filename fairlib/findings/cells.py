@@ -50,7 +50,8 @@ def with_interval(kind: str, row: Mapping[str, Any], names: Sequence[str] = ESTI
         >>> with_interval("log odds", {"estimate": 0.5, "low": 0.2, "high": 0.8}).high
         0.8
     """
-    return Number(kind, *(float(row[name]) for name in names))
+    estimate, low, high = (float(row[name]) for name in names)
+    return Number(kind, estimate, low, high)
 
 
 def error_of(row: Any) -> Number:

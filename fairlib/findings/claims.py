@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
@@ -123,7 +125,7 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             error = mean_error(own[name]).set_index("layer")["error"]
             gap = gaps(bias, name, contrast).set_index("layer").loc[error.idxmin()]
             people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} people"
-            row = {"people": people, "encoder": encoder_label(name)}
+            row: dict[str, Any] = {"people": people, "encoder": encoder_label(name)}
             best = "all" if name == "logmel" else error.idxmin()
             row["best layer"] = Cell(best, "\nerror ", Number("share", error.min()))
             row["log odds ratio there"] = with_interval("log odds", gap)

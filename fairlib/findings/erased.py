@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
@@ -129,7 +131,7 @@ def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str
     }
     rows = []
     for layer in layer_order(bias["layer"].unique()):
-        row = {"layer": layer}
+        row: dict[str, Any] = {"layer": layer}
         if (layer, KEPT, GROUP) in read:
             kept, gone = (Number("share", read[layer, what, GROUP]) for what in (KEPT, ERASED))
             row["group read wrongly"] = Cell(kept, "\nerased: ", gone)
@@ -144,7 +146,7 @@ def geometry_table(geometry: pd.DataFrame, by: str, groups: tuple[str, str], enc
     layer; intervals over speakers."""
     own, rows = geometry[geometry["encoder"] == encoder], []
     for layer in layer_order(own["layer"].unique()):
-        row = {"layer": layer}
+        row: dict[str, Any] = {"layer": layer}
         for unit in (WITHIN, SHIFT, NEAREST, SCATTER):
             mine = own[(own["layer"] == layer) & (own["unit"] == unit)]
             parts = [mine.loc[mine[by] == group, "errors"].to_numpy(float) for group in groups]

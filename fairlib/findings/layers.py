@@ -71,7 +71,9 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
     errors = layer_errors(phones, resamples=200)
     best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
     against = {"logmel": BELOW_LOGMEL, untrained_twin(encoder): BELOW_TWIN}
-    rows = [{"control": name, "mark": mark, **reduction(phones, encoder, name)} for name, mark in against.items()]
+    rows: list[dict[str, Any]] = [
+        {"control": name, "mark": mark, **reduction(phones, encoder, name)} for name, mark in against.items()
+    ]
     if all(row["low"] >= row["mark"] for row in rows):
         verdict = "supported"
     elif all(row["estimate"] <= 0 for row in rows):
@@ -104,7 +106,7 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
         layers[task], drawn[task], whole[task], _ = _drawn(own[own["task"] == task], resamples)
     order = [layer for layer in layers["sid"] if layer in layers["phone"]]
     place = {task: {layer: layers[task].index(layer) for layer in order} for task in layers}
-    best = {task: min(order, key=lambda layer, task=task: whole[task][place[task][layer]]) for task in layers}
+    best = {task: order[int(np.argmin([whole[task][place[task][layer]] for layer in order]))] for task in layers}
     rows, apart = [], []
     for task, other in (("sid", "phone"), ("phone", "sid")):
         columns = drawn[task][:, [place[task][best[task]], place[task][best[other]]]]

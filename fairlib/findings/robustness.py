@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -245,7 +246,7 @@ def scales_at_best(outcomes: Mapping[str, pd.DataFrame], by: str, contrast: str)
         error = mean_error(mine).set_index("layer")["error"]
         bias = group_bias(mine[mine["layer"] == error.idxmin()], by=by, permutations=50)
         bias = bias[bias["contrast"] == contrast].set_index("scale")
-        entry = {"task": f"{task}\nlayer {error.idxmin()}"}
+        entry: dict[str, Any] = {"task": f"{task}\nlayer {error.idxmin()}"}
         entry |= {told: with_interval(kind, bias.loc[scale]) for scale, (told, kind) in SCALES.items()}
         rows.append(entry)
     return pd.DataFrame(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,7 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
     belongs = of_speakers == group
     beside = (of_speakers == rival) if rival is not None else of_speakers.notna() & ~belongs
     same = {"age", "age_group"} if by in ("age", "age_group") else {by}  # one thing recorded twice
-    values = {
+    values: dict[str, tuple[pd.Series, Callable[[float], str], str]] = {
         name: (speakers[column], form.format, f"\N{NO-BREAK SPACE}{unit}")
         for column, (name, form, unit) in _MEASURED.items()
         if column in speakers and column not in same
@@ -256,7 +256,7 @@ def smallest_table(outcomes: Mapping[str, pd.DataFrame], encoder: str, by: str |
     return table.sort_values("contrast", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
-def _large_enough(outcomes: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+def _large_enough(outcomes: pd.DataFrame, by: str | Sequence[str]) -> pd.DataFrame:
     """Outcomes of the people whose group, or whose intersection of groups, has enough of them."""
     groups = groups_of_speakers(outcomes, by)
     sizes = groups.value_counts()

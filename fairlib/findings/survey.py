@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -95,7 +96,7 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
         >>> print(side_by_side(every_encoder("speechocean762"), "phone")["title"].partition(" give ")[0])
         Best layers
     """
-    drawn = {}
+    drawn: dict[str, pd.DataFrame] = {}
     for name, outcomes in family.items():
         if finetuned_from(name) is None:
             shown = [name, "logmel", *([untrained_twin(name)] if name == encoder else [])]
@@ -162,7 +163,7 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = []
     for name, outcomes in family.items():
-        row = {"encoder": encoder_label(name)}
+        row: dict[str, Any] = {"encoder": encoder_label(name)}
         for unit in SHOWN:
             told_as = f"wrong {unit_named(unit).many}"
             same = outcomes[outcomes["unit"] == unit]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from fairlib.bias import group_errors, layer_order
@@ -170,7 +172,7 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
         layer = best_taught_layer(outcomes, encoder)
         mine = outcomes[(outcomes["encoder"] == encoder) & (outcomes["layer"] == layer)]
         mine = mine[mine["probe"] == taught_on(MIXED)]
-        row = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
+        row: dict[str, Any] = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
         row["error"] = Number("share", mine["errors"].sum() / mine["length"].sum())
         for group in dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]):
             at = quantity(gaps, encoder, PENALTY, group).set_index("layer").loc[layer]

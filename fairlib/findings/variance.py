@@ -25,7 +25,7 @@ PEOPLE, TRAINERS, PROBE_SEED, ENCODER_SEED = "test speakers", "training speakers
 _LONGER = CharacterProbe(passes=12).name
 
 
-def spread(draws: Sequence[Sequence[float]]) -> tuple[float, int]:
+def spread(draws: Sequence[Sequence[float]] | np.ndarray) -> tuple[float, int]:
     """Standard deviation within sets of draws, pooled over the sets, and its degrees of freedom.
 
     Example:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +73,8 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         by: the speaker column whose groups are compared.
     """
     plain = identify_or_verify(encoder, corpus, by, seeds, force)
-    balance = [column for column in ("sex", "age_group") if column in group_columns(plain)] or [by]
+    both: tuple[str, ...] = ("sex", "age_group")
+    balance = [column for column in both if column in group_columns(plain)] or [by]
     views = {PLAIN: plain}
     asked = {
         "channel perturbed": lambda: probe_speakers(encoder, corpus, seeds=seeds, force=force, perturbed=True),
@@ -184,7 +186,7 @@ def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = ""
         mine = bias[(bias["view"] == view) & (bias["contrast"] == contrast) & (bias["scale"] == "log_odds")]
         if mine.empty:
             continue
-        row = {"view": f"{view}\n{mine['explained'].iloc[0]}"}
+        row: dict[str, Any] = {"view": f"{view}\n{mine['explained'].iloc[0]}"}
         for name in dict.fromkeys(bias["encoder"]):
             at = "logmel" if name == "logmel" else best
             cell = mine[(mine["encoder"] == name) & (mine["layer"] == at)]
@@ -243,7 +245,7 @@ def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFra
     rows = []
     for name in dict.fromkeys(outcomes.loc[outcomes["encoder"].isin([encoder, "logmel"]), "encoder"]):
         for layer in layer_order(share[name].index.unique(0)):
-            row = {"encoder": encoder_label(name), "layer": "all" if layer == "logmel" else layer}
+            row: dict[str, Any] = {"encoder": encoder_label(name), "layer": "all" if layer == "logmel" else layer}
             for group in share[name, layer].index:
                 cell = (name, layer, group)
                 row[f"errors with {people(by, group)}"] = Cell(
@@ -260,7 +262,7 @@ def other_speaker_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.D
     Raises:
         ProbeError: too few utterances of anybody.
     """
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "of one with a hidden layer": {"probe": "hidden"}, "of one taught shuffled names": {"shuffled": True}
     }  # fmt: skip
     return {

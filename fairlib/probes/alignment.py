@@ -26,7 +26,11 @@ Segments = list[tuple[str, float, float]]
 PUBLISHED = ASSETS / "alignments"
 
 # Learners' and children's speech fits an adult native model poorly: try wider beams before giving up.
-_BEAMS = ({}, {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}, {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150})
+_BEAMS: tuple[dict[str, float], ...] = (
+    {},
+    {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80},
+    {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150},
+)
 _SILENCE = ("SIL", "+NSN+", "+SPN+")
 _VERSION = 3  # of what is kept in the cache
 
@@ -78,8 +82,8 @@ def publish(corpus: pd.DataFrame) -> Path:
     rows = []
     for row in corpus.itertuples():
         segments = aligned.get(row.utterance_id, [])
-        phones, starts, ends = ([each[part] for each in segments] for part in range(3))
-        times = {"start": [round(100 * t) for t in starts], "end": [round(100 * t) for t in ends]}
+        times = {"start": [round(100 * s) for _, s, _ in segments], "end": [round(100 * e) for *_, e in segments]}
+        phones = [phone for phone, _, _ in segments]
         rows.append({"utterance_id": row.utterance_id, "text": _digest(row.text), "phone": phones, **times})
     path = PUBLISHED / f"{corpus['corpus'].iloc[0]}.parquet"
     path.parent.mkdir(exist_ok=True)

@@ -93,14 +93,14 @@ class CharacterProbe(Probe):
             if not (usable & (half == name)).any():
                 raise ProbeError(f"No transcript in the {name} half of {corpus_name(work.table)} can be used.")
         # Where an utterance lies: its table and its row there.
-        places = [(0, row) for row in np.flatnonzero(usable & (half == "train"))]
+        places = [(0, int(row)) for row in np.flatnonzero(usable & (half == "train"))]
         places += [(number, row) for number in range(1, len(tables)) for row, text in enumerate(texts[number]) if text]
         if self.balance:
             candidates = pd.concat([tables[number].iloc[[row]] for number, row in places], ignore_index=True)
             places = [places[row] for row in balanced_seconds(candidates, self.balance, seed)]
         testing = np.flatnonzero(usable & (half == "test"))
         training = len(places)
-        places += [(0, row) for row in testing]
+        places += [(0, int(row)) for row in testing]
         mode = "stored" if work.given else self.frames
         if mode == "cheaper":
             durations = np.array([tables[number]["duration_s"].iloc[row] for number, row in places])

@@ -40,7 +40,8 @@ def description_length(
     settings = {**(SpeakerProbe(iterations=20) if task == "sid" else PhoneProbe()).settings(), "code": 1}
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
-        few, utterances = [], None
+        few: list[str] = []
+        utterances = None
         if task == "sid":
             kept, few = enough(work.table, FEWEST_UTTERANCES)
             table, features = work.table.iloc[kept].reset_index(drop=True), work.features(work.table)

@@ -49,7 +49,7 @@ class StoredFrames:
         for rows in groups:
             yield [_end_to_end([layer[row] for row in rows]) for layer in self._frames]
 
-    def statistics(self, rows: Sequence[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def statistics(self, rows: Sequence[int] | np.ndarray) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Mean and deviation of each layer over the frames of ``rows``, ``[D]``."""
         means, deviations = [], []
         for layer in self._frames:
@@ -86,14 +86,15 @@ class StreamedFrames:
                     for values in layers.values()
                 ]
 
-    def statistics(self, rows: Sequence[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def statistics(self, rows: Sequence[int] | np.ndarray) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """As `StoredFrames.statistics`, from sums, for all these frames at once would not fit the memory."""
-        number, sums, squares = 0, None, None
+        number = 0
+        sums = squares = [torch.zeros(())] * len(self.widths)
         for layers in self.batches([list(rows[start : start + 16]) for start in range(0, len(rows), 16)]):
             number += len(layers[0])
             wide = [layer.double() for layer in layers]
-            sums = [one.sum(dim=0) + (sums[i] if sums else 0) for i, one in enumerate(wide)]
-            squares = [one.square().sum(dim=0) + (squares[i] if squares else 0) for i, one in enumerate(wide)]
+            sums = [one.sum(dim=0) + before for one, before in zip(wide, sums)]
+            squares = [one.square().sum(dim=0) + before for one, before in zip(wide, squares)]
         means = [one / number for one in sums]
         deviations = [(one / number - mean**2).clamp(min=0).sqrt() for one, mean in zip(squares, means)]
         return [one.float().cpu() for one in means], [one.float().cpu() for one in deviations]
@@ -171,7 +172,7 @@ def _encoder_speed(encoder: Encoder, table: pd.DataFrame) -> float:
     return few["duration_s"].sum() / (time.perf_counter() - started)
 
 
-def _disk_speed(folder: Path, size: int = 64_000_000) -> tuple[float, float, float]:
+def _disk_speed(folder: Path, size: int = 64_000_000) -> tuple[float, ...]:
     """Bytes a second: written, read from the disk, and read again."""
     folder.mkdir(parents=True, exist_ok=True)
     content = np.random.default_rng(0).bytes(size)

@@ -52,7 +52,8 @@ def probe(
     """
     if not isinstance(probe, Probe):
         raise ProbeError(f"{probe!r} is no probe: give SpeakerProbe(), CharacterProbe() or PhoneProbe().")
-    key, extra = probe.key(), ()
+    key = probe.key()
+    extra: tuple[str, ...] = ()
     if probe.task == "asr":
         name = corpus_name(what.corpus if corpus is None and isinstance(what, Features) else corpus)
         extra = borrowed(name)
@@ -172,8 +173,8 @@ def _controls(encoder: str, there: set[str]) -> list[str]:
 
 def _control(control: str, keys: dict[int, dict], corpus: str | pd.DataFrame | None) -> pd.DataFrame:
     """A control's outcomes of some seeds of one probe, read or computed."""
-    entries = [read_outcomes(key) for key in keys.values()]
-    if all(entries):
+    entries = [entry for key in keys.values() if (entry := read_outcomes(key)) is not None]
+    if len(entries) == len(keys):
         return together(entries)
     key = next(iter(keys.values()))
     plain = probe_of(key)

@@ -18,6 +18,7 @@ _NO_SETTINGS = ("size", "seeds", "frames")  # first in the name; one entry each;
 class Probe:
     """A probe with its settings: a frozen dataclass, so that two with the same settings are equal."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     task: ClassVar[str]
     sizes: ClassVar[dict[str, tuple[str, ...]]]  # with the settings that only this size has
     size: str
@@ -28,10 +29,11 @@ class Probe:
         check_probe(self.size, self.sizes)
         object.__setattr__(self, "balance", tuple(columns_of(self.balance)))
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            value: Any = getattr(self, field.name)
             kind = type(field.default) if field.default is not None else int  # a number, or None for none
             if kind in (int, float) and (value is not None or field.default is not None):
-                fits = isinstance(value, numbers.Real) and kind(value) == value and value >= (kind is int)
+                real = isinstance(value, numbers.Real)
+                fits = real and kind(value) == value and value >= (kind is int)
                 if not fits:
                     least = "a whole number of 1 or more" if kind is int else "a number of 0 or more"
                     raise ProbeError(f"{type(self).__name__} has {field.name}={value!r}: it must be {least}.")

@@ -101,7 +101,7 @@ class SpeakerProbe(Probe):
         check_columns(work.table, self.balance)
         if self.balance:
             long_enough = work.table["duration_s"] >= BALANCED_SPEECH["seconds"]
-            chosen, few = enough(work.table, BALANCED_SPEECH["least_utterances"], long_enough)
+            chosen, few = enough(work.table, int(BALANCED_SPEECH["least_utterances"]), long_enough)
             chosen = chosen[balanced_speech(work.table.iloc[chosen], self.balance, seed)]
         else:
             chosen, few = enough(work.table, FEWEST_UTTERANCES)

@@ -55,9 +55,9 @@ def stored(
         "extra": list(extra), "settings": settings, "method": METHOD[task],
     }  # fmt: skip
     if isinstance(corpus, str) and not force:
-        entries = [read_published({**key, "seed": seed}) for seed in range(seeds)]
-        if all(entry is not None for entry in entries):
-            return together(entries)
+        shipped = [entry for seed in range(seeds) if (entry := read_published({**key, "seed": seed})) is not None]
+        if len(shipped) == seeds:
+            return together(shipped)
 
     table = load_corpus(corpus) if isinstance(corpus, str) else corpus
     extra_tables = [load_corpus(other) for other in extra]
@@ -76,7 +76,7 @@ def stored(
                 entries[seed] = entry or _computed(work, seed, compute, speaker_columns(table))
                 done()
         work.clear()
-    return together(entries)
+    return together([entry for entry in entries if entry is not None])
 
 
 def _computed(work: Work, seed: int, compute: Callable, of_speakers: list[str]) -> Entry:
@@ -110,7 +110,8 @@ class Work:
         self.table, self.extra, self.key = table.reset_index(drop=True), extra, key
         self.device = best_device()
         self.given = what if isinstance(what, Features) else None
-        self._encoder, self._folders = what if isinstance(what, Encoder) else None, {}
+        self._encoder = what if isinstance(what, Encoder) else None
+        self._folders: dict = {}
 
     @functools.cached_property
     def encoder(self) -> Encoder:
@@ -127,7 +128,7 @@ class Work:
         fingerprints = [self.key["corpus_fingerprint"], *self.key["extra_fingerprints"]]
         number = next(i for i, one in enumerate([self.table, *self.extra]) if one is table)
         if self.given is not None and number == 0:
-            return self._of_given(alteration, frames)
+            return _of_given(self.given, alteration, frames)
         if frames is None:
             frames = _kept is not None and not alteration
         name = "-".join([self.key["encoder_fingerprint"][:12], fingerprints[number][:12], *filter(None, [alteration])])
@@ -145,15 +146,16 @@ class Work:
             _pooled_folders[folder] = self._folders.pop(folder)
         return features
 
-    def _of_given(self, alteration: str, frames: bool | None) -> Features:
-        if alteration:
-            raise ProbeError(f"This probe alters the speech ({alteration}) before it is encoded: give it the encoder.")
-        if frames and not self.given.has_frames:
-            raise ProbeError("This probe needs frames, and these features are pooled: extract with frames=True.")
-        return self.given
-
     def clear(self) -> None:
         _remove(self._folders)
+
+
+def _of_given(given: Features, alteration: str, frames: bool | None) -> Features:
+    if alteration:
+        raise ProbeError(f"This probe alters the speech ({alteration}) before it is encoded: give it the encoder.")
+    if frames and not given.has_frames:
+        raise ProbeError("This probe needs frames, and these features are pooled: extract with frames=True.")
+    return given
 
 
 def _remove(folders: dict[Path, IO]) -> None:

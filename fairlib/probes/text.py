@@ -25,6 +25,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ _OPTIONAL_POINTS = re.compile(  # Arabic and Hebrew; the line that stretches Ara
 )
 _STRESS = re.compile("(?<=[\u0400-\u04ff])[\u0300\u0301]")  # what NFC leaves of them; ѝ, ѓ and ќ are letters
 _POINTED = ("yi", "ks")
-_SAME_LETTERS = {  # one letter to the language's readers, two to Unicode
+_SAME_LETTERS: dict[str, Any] = {  # one letter to the language's readers, two to Unicode
     "cv": str.maketrans("ăĕçÿĂĔÇŸ", "ӑӗҫӳӐӖҪӲ"),
     "fa": str.maketrans("يك", "یک"),
     "kab": str.maketrans("γεԑΓΕΣԐ", "ɣɛɛƔƐƐƐ"),

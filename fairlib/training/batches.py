@@ -58,8 +58,8 @@ def crop(
     """A random stretch of each utterance: audio ``[B, samples]`` and, if there are targets, ``[B, frames]``."""
     samples = seconds * SAMPLE_RATE
     frames = int(frame_count(samples))
-    augmented = augmentation is not None and rng.random() < augmentation.share
-    speed = float(rng.choice(augmentation.speeds)) if augmented and augmentation.speeds else 1.0
+    altered = augmentation if augmentation is not None and rng.random() < augmentation.share else None
+    speed = float(rng.choice(altered.speeds)) if altered and altered.speeds else 1.0
     stretch = int(np.ceil(samples * speed))
     if speed != 1.0 and speech.lengths[utterances].min() < stretch:
         speed, stretch = 1.0, samples
@@ -75,8 +75,8 @@ def crop(
         if speed != 1.0:
             heard = resample_poly(heard, 20, round(20 * speed))[:samples]
             heard = np.pad(heard, (0, samples - len(heard)))
-        if augmented and augmentation.snr_db:
-            heard = heard + noise_under(heard, rng.uniform(*augmentation.snr_db), rng)
+        if altered and altered.snr_db:
+            heard = heard + noise_under(heard, rng.uniform(*altered.snr_db), rng)
         audio[row] = heard
         if speech.targets is not None:
             targets[row] = speech.targets[speech.frame_starts[utterance] + offset + source]

@@ -53,7 +53,7 @@ class _Speech:
     starts: np.ndarray  # int64 [utterances + 1]
     texts: list[str]
 
-    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, rows: np.ndarray | list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = np.diff(self.starts)[rows]
         # Whole multiples of two seconds: few shapes, for which a processor's kernels are compiled once.
         padded = torch.zeros(len(rows), -(-int(lengths.max()) // 100) * 100, self.features.shape[1])

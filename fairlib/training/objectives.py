@@ -27,6 +27,7 @@ class MaskedPrediction(torch.nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
+        assert recipe.targets  # as `Recipe` demands of this family
         self.encoder = _network(recipe)
         self.head = torch.nn.Linear(self.encoder.config.hidden_size, recipe.targets.clusters)
         self.targets = recipe.targets
@@ -56,6 +57,7 @@ class Contrastive(torch.nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
+        assert recipe.contrast
         self.model = Wav2Vec2ForPreTraining(_config(Wav2Vec2Config, recipe))
         self.model.wav2vec2 = _network(recipe)
         self.contrast = recipe.contrast
@@ -111,6 +113,7 @@ class SelfDistillation(torch.nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
+        assert recipe.distillation
         self.encoder = _network(recipe)
         self.task = recipe.distillation
         if self.task.top_blocks > self.encoder.config.num_hidden_layers:

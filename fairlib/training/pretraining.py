@@ -59,12 +59,12 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     Example:
         >>> folder = pretrain("pocket-hubert-it1")  # about an hour on one core  # doctest: +SKIP
     """
-    recipe = read_recipe(recipe)
-    if seed is not None and seed != recipe.seed:  # another encoder, so it has a name of its own
-        recipe = recipe.model_copy(update={"seed": seed, "name": f"{recipe.name}-seed{seed}"})
-    output = Path(output) if output else pretraining_folder(recipe.name)
-    model = _begin(recipe, output)  # first: it may refuse
-    return _train_encoder(recipe, model, prepare_speech(recipe, output), output)
+    chosen = read_recipe(recipe)
+    if seed is not None and seed != chosen.seed:  # another encoder, so it has a name of its own
+        chosen = chosen.model_copy(update={"seed": seed, "name": f"{chosen.name}-seed{seed}"})
+    output = Path(output) if output else pretraining_folder(chosen.name)
+    model = _begin(chosen, output)  # first: it may refuse
+    return _train_encoder(chosen, model, prepare_speech(chosen, output), output)
 
 
 def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:

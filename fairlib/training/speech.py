@@ -126,8 +126,8 @@ def _target_features(targets: Targets, teacher: Encoder | None, speech: Speech) 
     else:
         most = BATCH_SECONDS[torch.device(teacher.device).type]
         batches = length_batches(speech.lengths[audible] / SAMPLE_RATE, most)
-        features = _layer(teacher, targets.layer)
-    frames: list[np.ndarray | None] = [None] * len(audible)
+        features = _layer(teacher, targets.layer or "")
+    frames: list[np.ndarray] = [np.empty(0)] * len(audible)
     for batch in steps("making targets", batches, unit="batches"):
         for row, values in zip(batch, features([speech.utterance(audible[row]) for row in batch])):
             frames[row] = values
