@@ -59,8 +59,6 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
     layers = list(rows["layer"])
     biased = list(rows.loc[rows["biased"], "layer"])
     known = list(rows.loc[np.isfinite(rows["low"]) & np.isfinite(rows["high"]), "layer"])
-    start = [layer for layer in FIRST_LAYERS if layer in biased]
-    later = [layer for layer in biased if layer not in FIRST_LAYERS]
 
     def finding(verdict: str, sentence: str) -> Finding:
         evidence = rows[["encoder", "layer", "contrast", "estimate", "low", "high", "biased"]].to_dict("records")
@@ -77,13 +75,21 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
         f"{layer} {interval(*rows.set_index('layer').loc[layer, ['estimate', 'low', 'high']].astype(float))}"
         for layer in FIRST_LAYERS
     )
-    if len(start) == len(FIRST_LAYERS):
+    if set(FIRST_LAYERS) <= set(biased):
         sentence = (
             f"From the first layers on: in {name} they already differ for {first} against {second} (log odds"
             f" ratio of error, {at}), and {fares(rows, first, second)} at {len(biased)} of {len(layers)}"
             f" layers ({spans(layers, biased)})."
         )
         return finding("supported", sentence)
+    return finding(*_not_from_the_first(rows, name, first, second, at))
+
+
+def _not_from_the_first(rows: pd.DataFrame, name: str, first: str, second: str, at: str) -> tuple[str, str]:
+    """Verdict and sentence where the first layers do not both show a gap; ``at`` tells theirs."""
+    layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
+    start = [layer for layer in FIRST_LAYERS if layer in biased]
+    later = [layer for layer in biased if layer not in FIRST_LAYERS]
     at_first = rows.set_index("layer").loc[list(FIRST_LAYERS)]
     no_gap = [layer for layer, row in at_first.iterrows() if row["low"] > -MARGIN and row["high"] < MARGIN]
     seen = f"A gap of {detectable(at_first['low'], at_first['high']):.2f} there would be detected in four out of five"
@@ -94,19 +100,19 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
             f" and {second} (log odds ratio of error, {at}; more than {MARGIN} is ruled out), yet"
             f" {fares(rows, first, second)} at {layers_named(layers, biased)}."
         )
-        return finding("contradicted", sentence)
+        return "contradicted", sentence
     if later:
         sentence = (
             f"Undecided: in {name} {fares(rows, first, second)} at {layers_named(layers, biased)}; the first layers do"
             f" not both show such a gap (log odds ratio of error, {at}), nor that there is none. {seen}"
         )
-        return finding("inconclusive", sentence)
+        return "inconclusive", sentence
     only = f" beyond {listing(start)}" if start else ""
     sentence = (
         f"Undecided: in {name} no layer{only} has a gap between {first} and {second} that differs detectably from"
         f" zero (log odds ratio of error, {at}). {seen}"
     )
-    return finding("inconclusive", sentence)
+    return "inconclusive", sentence
 
 
 def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contrast: str) -> Finding:
