@@ -71,31 +71,32 @@ def list_corpora(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand:
         return
     from fairlib.corpora import CORPORA, CorpusError, load_corpus
-    from fairlib.corpora.download import ON_REQUEST
+    from fairlib.corpora.table import find_root
 
     for name, about in CORPORA.items():
         groups = ", ".join(about.groups)
         if about.synthetic:
-            print(f"{name:16}synthetic speech, made on first use, no data needed; groups by {groups}")
+            print(f"{name:22}synthetic speech, made on first use, no data needed; groups by {groups}")
             continue
         try:
+            if about.long_recordings:  # to load it cuts hours of speech
+                print(f"{name:22}found in {find_root(about)}, cut into utterances when loaded; groups by {groups}")
+                continue
             table = load_corpus(name, on_error="skip")
         except CorpusError as error:
             how = f"{about.on_request}." if about.on_request else ""
             if about.archives:
                 size = sum(archive.megabytes for archive in about.to_fetch().values())
                 how = f"Or have it fetched: fairlib corpora fetch {name} ({size} MB)."
-            print(f"{name:16}not found; it would allow groups by {groups}. {error} {how}")
+            print(f"{name:22}not found; it would allow groups by {groups}. {error} {how}")
             continue
         recorded = [column for column in about.groups if column in table]
         there = [column for column in recorded if table[column].nunique() > 1]
         print(
-            f"{name:16}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
+            f"{name:22}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
             f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(there) or 'nothing recorded'}"
         )
-    for name, how in ON_REQUEST.items():
-        print(f"{name:16}on request. {how}.")
-    print(f"{'your own':16}a CSV beside its audio, or a folder that datasets saved; groups by its own columns")
+    print(f"{'your own':22}a CSV beside its audio, or a folder that datasets saved; groups by its own columns")
 
 
 @corpora.command()

@@ -41,7 +41,7 @@ def card(name: str) -> str:
     lineage = (
         f"fine-tuned for speech recognition from {tuning['finetuned_from']}" if tuning else "pretrained from scratch"
     )
-    licences = ", ".join(f"{about.title} ({about.licence})" for about in CORPORA.values() if about.licence)
+    licences = ", ".join(f"{about.title} ({about.licence})" for about in CORPORA.values() if about.described)
     return f"""---
 library_name: transformers
 license: cc-by-4.0

@@ -11,7 +11,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fairlib.corpora import commonvoice, librispeech, speechocean762, synthetic
+from fairlib.corpora import (
+    artie_bias,
+    audiomnist,
+    casual_conversations,
+    commonvoice,
+    coraal,
+    crema_d,
+    edacc,
+    fair_speech,
+    fleurs,
+    l2arctic,
+    librispeech,
+    sonos_svc,
+    speech_accent_archive,
+    speechocean762,
+    synthetic,
+    timit,
+    vctk,
+    voxceleb1,
+)
 from fairlib.corpora.corpus import SPEAKER_COLUMNS, Corpus, Groups
 from fairlib.corpora.synthetic import Disadvantage
 from fairlib.corpora.table import (
@@ -51,6 +70,20 @@ CORPORA: dict[str, Corpus] = {
         commonvoice.ABOUT,
         synthetic.ABOUT,
         synthetic.ABOUT_PLANTED,
+        fair_speech.ABOUT,
+        sonos_svc.ABOUT,
+        vctk.ABOUT,
+        l2arctic.ABOUT,
+        edacc.ABOUT,
+        coraal.ABOUT,
+        voxceleb1.ABOUT,
+        speech_accent_archive.ABOUT,
+        crema_d.ABOUT,
+        audiomnist.ABOUT,
+        timit.ABOUT,
+        fleurs.ABOUT,
+        casual_conversations.ABOUT,
+        artie_bias.ABOUT,
     )
 }
 
@@ -114,9 +147,9 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
     `SPEAKER_COLUMNS` that the corpus records; a value that it does not record is missing.
 
     Args:
-        name: speechocean762, librispeech, commonvoice, synthetic, or planted (a larger synthetic corpus, whose
-            groups' disadvantages are known); csv or datasets for one of your own (see `fairlib.corpora.custom`), whose
-            CSV file or folder may also stand in the name's place.
+        name: speechocean762, librispeech, commonvoice, synthetic, planted (a larger synthetic corpus, whose groups'
+            disadvantages are known), or another one that `fairlib corpora` lists; csv or datasets for one of your own
+            (see `fairlib.corpora.custom`), whose file or folder may also stand in the name's place.
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
             names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out,

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SPEAKER_COLUMNS = ("sex", "age", "age_group", "accent", "first_language", "group")
+SPEAKER_COLUMNS = (
+    "sex", "age", "age_group", "accent", "first_language", "ethnicity", "nationality", "socioeconomic", "group"
+)  # fmt: skip
 
 
 class Archive(NamedTuple):
@@ -72,6 +74,7 @@ class Corpus:
         on_request: where to ask for it and where to put it, if it is given out on request.
         borrows: corpora whose transcribed speech its character probes are trained on too.
         own_halves: whether it comes in a train and a test half; else a quarter of its speakers is drawn for testing.
+        long_recordings: whether its utterances are parts of long recordings, cut into the cache when it is loaded.
         described: for the card of an encoder that heard it; ``{part}`` is how much of it.
         cautions: what could be wrong with an answer from it.
     """
@@ -89,6 +92,7 @@ class Corpus:
     on_request: str = ""
     borrows: tuple[str, ...] = ()
     own_halves: bool = True
+    long_recordings: bool = False
     described: str = ""
     cautions: tuple[Caution, ...] = ()
 

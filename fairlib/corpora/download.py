@@ -39,21 +39,6 @@ class FetchRequestError(ValueError):
     """There is no such corpus or part, no place for it, or it is not given out freely; the message says what to do."""
 
 
-# Corpora that no loader here reads, given out on request: where to ask, where to put them, what they would allow.
-ON_REQUEST = {
-    "fair-speech": (
-        "Meta gives Fair-Speech out at https://ai.meta.com/datasets/speech-fairness-dataset/ to who accepts its terms:"
-        " write a CSV beside its audio (path, speaker_id, text, age, gender, ethnicity, ...) and run a chapter with"
-        " --corpus THAT.csv"
-    ),
-    "sonos-svc": (
-        "Sonos gives its Voice Control Bias Assessment Dataset out through the form that"
-        " https://github.com/sonos/svc-demographic-bias-assessment names: write a CSV beside its audio (path,"
-        " speaker_id, text, gender, age group, dialectal region, ...) and run a chapter with --corpus THAT.csv"
-    ),
-}
-
-
 def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None, source: str = OPENSLR) -> list[Path]:
     """Fetch a corpus, or some parts of it, and return their folders; what is there already is left alone.
 
@@ -86,7 +71,7 @@ def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None
 
 
 def _wanted(corpus: str, parts: Sequence[str]) -> dict[str, Archive]:
-    to_ask = {name: about.on_request for name, about in CORPORA.items() if about.on_request} | ON_REQUEST
+    to_ask = {name: about.on_request for name, about in CORPORA.items() if about.on_request}
     if corpus in to_ask:
         raise FetchRequestError(f"{corpus} cannot be fetched by a program. {to_ask[corpus]}.")
     free = [name for name, about in CORPORA.items() if about.archives]
