@@ -38,7 +38,7 @@ def published(rows: Rows, says: str = "", **about) -> Corpus:
 
         problems, audio, found = Problems(on_error), AudioFinder(), []
         folder, odd = find_root(corpus, root), list[str]()
-        for row in rows(folder):
+        for row in _in_words(rows(folder), folder):
             with problems.per_utterance():
                 if isinstance(row, str):
                     raise CorpusError(row)
@@ -63,6 +63,18 @@ def published(rows: Rows, says: str = "", **about) -> Corpus:
 
     corpus = Corpus(load=load, **about)
     return corpus
+
+
+def _in_words(rows: Iterator[dict | str], folder: Path) -> Iterator[dict | str]:
+    """The rows; a line that is not as the layout has it ends them with a sentence, not with Python's own complaint."""
+    try:
+        yield from rows
+    except (ValueError, LookupError) as error:
+        if isinstance(error, CorpusError):
+            raise
+        raise CorpusError(
+            f"{folder}: a list is not as its publisher has it ({error}): fetch it again, or correct that line."
+        ) from None
 
 
 def _recorded(rows: list[dict]) -> tuple[str, ...]:

@@ -254,3 +254,18 @@ def test_a_segment_beyond_its_recording_is_refused_and_others_are_cut_once(tmp_p
         with pytest.raises(CorpusError, match=words):
             quiet("edacc", root)
         assert quiet("edacc", root, on_error="skip")["utterance_id"].tolist() == ["C1-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "file", "line"),
+    [
+        ("edacc", edacc, "edacc_v1.0/dev/segments", "C1-1 C1 zero 1.0"),
+        ("edacc", edacc, "edacc_v1.0/dev/segments", "C1-1 C1"),
+        ("vctk", vctk, "VCTK-Corpus/speaker-info.txt", "ID  AGE\np225  23"),
+    ],
+)
+def test_a_malformed_line_is_said_in_words(name: str, make, file: str, line: str, tmp_path: Path) -> None:
+    make(tmp_path / file.split("/")[0])
+    write(tmp_path / file, line)
+    with pytest.raises(CorpusError, match="a list is not as its publisher has it"):
+        quiet(name, tmp_path)
