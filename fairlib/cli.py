@@ -96,7 +96,7 @@ def list_corpora(ctx: typer.Context) -> None:
             f"{name:22}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
             f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(there) or 'nothing recorded'}"
         )
-    print(f"{'your own':22}a CSV beside its audio, or a folder that datasets saved; groups by its own columns")
+    print(f"{'your own':22}a CSV beside its audio, a Kaldi folder, or one of datasets; groups by its own columns")
 
 
 @corpora.command()

@@ -1,7 +1,8 @@
-"""A corpus of one's own: one CSV beside its audio, or a Hugging Face dataset that ``save_to_disk`` wrote.
+"""A corpus of one's own: one CSV beside its audio, a Kaldi data folder, or a dataset that ``save_to_disk`` wrote.
 
 Each row is an utterance. The columns ``path`` (of the audio file, as seen from the CSV's folder) and ``speaker_id`` are
 needed; ``text``, ``language`` (a code such as ``fr``; English without it), ``utterance_id`` and ``split`` may be there;
+``start`` and ``end`` (seconds) make it a part of a long recording;
 every other column describes the speakers, who can be compared by it (see `fairlib.corpora.labels` for how it is
 checked). A dataset may have a column of type Audio in place of ``path``. It is read with pyarrow alone, so that the
 package `datasets` is not needed, and audio that it holds is written to the cache.
@@ -24,7 +25,9 @@ import pandas as pd
 
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.handed_over import names_of
+from fairlib.corpora.kaldi import is_kaldi, read_kaldi
 from fairlib.corpora.labels import as_text, not_recorded, read_ages, settle, tidy
+from fairlib.corpora.segments import cut_segments
 from fairlib.corpora.splits import in_both_halves
 from fairlib.corpora.table import (
     RESERVED_COLUMNS,
@@ -39,6 +42,7 @@ from fairlib.files import cache_folder, replace
 
 NEEDED = ("path", "speaker_id")
 _OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
+_TIMES = ("start", "end")  # of an utterance in a long recording, in seconds: both, or they describe speakers
 _MADE_HERE = ("corpus", "duration_s", "")  # what saving a corpus table adds; the audio tells it anyway
 
 # The columns whose meaning is known are known in any capitals.
@@ -157,18 +161,20 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
     listed, columns = _described(path, _read(path), say=True)
     ages = read_ages([row.values.get("age") for row in listed])
     language = [name for name in ("language",) if name in listed[0].values]
-    found = _found(path.parent, listed, problems)
+    found = _found(path if path.is_dir() and is_kaldi(path) else path.parent, listed, problems)
     names = names_of(
         [row.name or written for row, _, written in found], [row.where if row.name else file for row, file, _ in found]
     )
     for (listed_as, file, _), name in zip(found, names, strict=True):
         where, values, of_dataset = listed_as
         with problems.per_utterance():
-            name = values.get("utterance_id") or name
-            for what, each in (("utterance", name), ("audio file", where if of_dataset else file)):
+            times = _times(where, values)
+            name = values.get("utterance_id") or name + "".join(f"-{round(100 * time):06d}" for time in times.values())
+            sound = where if of_dataset else " ".join([file, *(f"{time:g}" for time in times.values())])
+            for what, each in (("utterance", name), ("audio file", sound)):
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
-            row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"]}
+            row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"], **times}
             row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
             try:
@@ -176,7 +182,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             except ValueError as error:
                 raise CorpusError(str(error)) from None
     known = tuple(column for column in columns if column in SPEAKER_COLUMNS)
-    table = finish_table(rows, own_name(path), known, problems)
+    table = finish_table(cut_segments(rows, problems), own_name(path), known, problems)
     _check_halves(table, path)
     rates = table.attrs["sample_rates"]
     if len(rates) > 1:
@@ -188,6 +194,18 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             stacklevel=3,
         )
     return table
+
+
+def _times(where: str, values: dict[str, str | None]) -> dict[str, float]:
+    """Where in its recording an utterance starts and ends, if the list says so."""
+    if not set(_TIMES) <= set(values):
+        return {}
+    try:
+        return {name: float(values[name] or "") for name in _TIMES}
+    except ValueError:
+        raise CorpusError(
+            f"{where}: start {values['start']!r} and end {values['end']!r} must be seconds in its recording."
+        ) from None
 
 
 def _found(folder: Path, listed: list[Row], problems: Problems) -> list[tuple[Row, str, str]]:
@@ -232,7 +250,10 @@ def _place(root: str | Path | None) -> Path:
 
 
 def _read(path: Path, audio: bool = True) -> list[Row]:
-    rows = _read_dataset(path, audio) if path.is_dir() else _read_csv(path)
+    if path.is_dir() and is_kaldi(path):
+        rows = [Row(*row) for row in read_kaldi(path)]
+    else:
+        rows = _read_dataset(path, audio) if path.is_dir() else _read_csv(path)
     if not rows:
         raise CorpusError(f"{path} lists no utterance.")
     return rows
@@ -364,7 +385,8 @@ def _json(path: Path) -> dict:
 
 def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[Row], list[str]]:
     """The rows, and the columns that are to describe the speakers; ages in words are bands."""
-    columns = [name for name in listed[0].values if name not in _OF_UTTERANCES]
+    times = _TIMES if set(_TIMES) <= set(listed[0].values) else ()
+    columns = [name for name in listed[0].values if name not in (*_OF_UTTERANCES, *times)]
     if "age" not in columns:
         return listed, columns
     if read_ages([row.values["age"] for row in listed]) is not None:

@@ -296,3 +296,41 @@ def test_what_is_wrong_in_the_corpus_is_said_before_a_kernel_starts(voices: Path
     with pytest.raises(chapters.ChapterError, match=r"ben/2\.wav is listed in .*line 8 but is not there"):
         runs.run("speaker-identification", {"corpus": str(voices), "group": "region"})
     assert not (tmp_path / "_runs").exists()
+
+
+# --- long recordings and Kaldi's folders --------------------------------------------------------------------------
+
+
+def kaldi(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in files.items():
+        (folder / name.replace("_", ".")).write_text(lines.replace("; ", "\n") + "\n")
+
+
+def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    for split, who, region in (("train", "a", "north"), ("test", "b", "south")):
+        sound(200 + ord(who), file=str(tmp_path / f"{who}.wav"))
+        part = tmp_path / "data" / split
+        kaldi(part, wav_scp=f"{who} {tmp_path}/{who}.wav", segments=f"{who}1 {who} 0 0.2; {who}2 {who} 0.25 0.5")
+        kaldi(part, text=f"{who}1 well; {who}2 yes", utt2spk=f"{who}1 {who}; {who}2 {who}")
+        kaldi(part, spk2gender=f"{who} f", spk2region=f"{who} {region}")
+    corpus = load_corpus(str(tmp_path / "data"))
+    assert corpus["utterance_id"].tolist() == ["a1", "a2", "b1", "b2"]
+    assert corpus["text"].tolist() == ["well", "yes"] * 2 and corpus["duration_s"].tolist() == [0.2, 0.25] * 2
+    assert corpus["split"].tolist() == ["train"] * 2 + ["test"] * 2
+    assert set(corpus["sex"]) == {"female"} and own_groups(tmp_path / "data") == {"region": ["north", "south"]}
+    kaldi(tmp_path / "data" / "train", wav_scp="a sph2pipe -f wav one.sph |")
+    assert "as a command (sph2pipe -f wav one.sph |...), which is not run here" in complaint(tmp_path / "data")
+
+
+def test_a_csv_may_name_parts_of_a_recording(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    sound(200, file=str(tmp_path / "one.wav"))
+    listed = tmp_path / "list.csv"
+    listed.write_text("path,speaker_id,start,end,sex\none.wav,a,0,0.25,female\none.wav,b,0.25,0.5,male\n")
+    corpus = load_corpus(str(listed))
+    assert corpus["utterance_id"].tolist() == ["one-000000-000025", "one-000025-000050"]
+    assert corpus["duration_s"].tolist() == [0.25] * 2 and "start" not in corpus
+    edit(listed, "0.25,0.5", "0.25,late")
+    assert "end 'late' must be seconds" in complaint(listed)
