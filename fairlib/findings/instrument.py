@@ -1,17 +1,21 @@
-"""How long a character probe was trained: whether its error, and the gap, have come to rest."""
+"""How good an instrument the character probe is: trained for longer, or a stronger one, does the gap stay?"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pandas as pd
 
 from fairlib.bias import BiasError, group_bias
 from fairlib.encoders import finetuned_from, shipped_encoders
 from fairlib.encoders.names import encoder_label
+from fairlib.files import ASSETS
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
 
+HEADS = ASSETS / "heads.csv"  # what `bench.character_heads` measured
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
 
 
@@ -47,3 +51,40 @@ def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             )  # fmt: skip
         rows += mine if len(mine) > 1 else []
     return pd.DataFrame(rows)
+
+
+def stronger_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
+    """Error and gap in characters of one layer by the usual probe and by stronger ones (`bench.character_heads`); empty
+    where none was trained on this encoder and these people."""
+    measured = pd.read_csv(HEADS, dtype={"layer": str})
+    mine = measured[(measured["encoder"] == encoder) & (measured["corpus"] == corpus)]
+    if mine.empty or by not in mine:
+        return pd.DataFrame()
+    layer, contrast = str(mine["layer"].iloc[0]), str(mine[by].iloc[0])
+    rows = [_usual(encoder, corpus, by, contrast, layer, passes) for passes in PASSES]
+    for row in mine.to_dict("records"):
+        gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
+        rows.append(_heads_row(f"{row['probe']}, {row['passes']} passes", row, contrast, gap))
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes: int) -> dict:
+    """The same of the probe with two convolutions, where it is published."""
+    outcomes = published_outcomes(encoder, corpus, "asr", CharacterProbe(passes=passes).name)
+    units = {unit: one for unit, one in outcomes[outcomes["layer"] == layer].groupby("unit")}
+    if not {"char", "word"} <= set(units):
+        return {}
+    gap = gaps(group_bias(units["char"], by=by, permutations=200), encoder, contrast).iloc[0]
+    shares = {unit: one["errors"].sum() / one["length"].sum() for unit, one in units.items()}
+    shares["deletions"] = units["char"]["deletions"].sum() / units["char"]["length"].sum()
+    return _heads_row(f"two convolutions, {passes} passes", shares, contrast, gap)
+
+
+def _heads_row(probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
+    return {
+        "probe": probe,
+        "character error rate": Number("share", shares["char"]),
+        "word error rate": Number("share", shares["word"]),
+        "left out": Number("share", shares["deletions"]),
+        f"log odds ratio, {contrast}": with_interval("log odds", gap),
+    }
