@@ -9,6 +9,7 @@ from scipy import stats
 from fairlib.bias.inference import quantiles, studentised
 from fairlib.bias.sums import CELL, SCALES, BiasError, everybody, link, random_numbers
 
+MOST_BANDS = 4
 POWER = 0.8  # with which a detectable slope is found
 FEWEST_SPEAKERS = 10
 
@@ -91,6 +92,35 @@ def dose_slopes(
                 )
             )
     return pd.concat(tables, ignore_index=True)
+
+
+def number_of(column: str) -> str:
+    """Where the numbers stand of a column that holds their bands."""
+    return f"{column}, as a number"
+
+
+def bands_of(numbers: pd.Series, fewest: int = FEWEST_SPEAKERS) -> pd.Series:
+    """The band of each speaker's number, such as "6 to 9": up to four, as equal in size as equal numbers allow.
+
+    Args:
+        numbers: one a speaker; where it is missing, so is the band.
+        fewest: speakers in a band; with too few there are fewer bands.
+
+    Raises:
+        BiasError: there are too few speakers for two bands.
+
+    Example:
+        >>> bands_of(pd.Series([6.0, 7.0, 9.0, 30.0, 31.0, 40.0]), fewest=3).tolist()
+        ['6 to 9', '6 to 9', '6 to 9', '30 to 40', '30 to 40', '30 to 40']
+    """
+    for count in range(MOST_BANDS, 1, -1):
+        cut = pd.qcut(numbers, count, labels=False, duplicates="drop")
+        sizes = cut.value_counts()
+        if len(sizes) > 1 and sizes.min() >= fewest:
+            ends = numbers.groupby(cut).agg(["min", "max"])
+            names = {band: f"{low:g} to {high:g}" for band, low, high in ends.itertuples()}
+            return cut.map(names)
+    raise BiasError(f"{numbers.name} has no two bands of {fewest} speakers: it is known of {numbers.notna().sum()}.")
 
 
 def _numbers(outcomes: pd.DataFrame, column: str) -> pd.Series:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from fairlib.bias.contrasts import contrast_name
 from fairlib.corpora import groups_by, speaker_columns
-from fairlib.corpora.labels import as_text, is_measure, two_answers
+from fairlib.corpora.labels import as_text, is_number, two_answers
 
 SCALES = ("difference", "ratio", "log_odds")
 FEWEST_SHOWN = 5  # people; of fewer a group is not shown, and is in no comparison of the chapters
@@ -237,7 +237,7 @@ def _labels(outcomes: pd.DataFrame, columns: list[str]) -> pd.Series:
             )
     people, several = {}, []
     for column in dict.fromkeys(columns):
-        if column == "age" or is_measure(outcomes[column]):
+        if is_number(outcomes[column]):
             raise BiasError(
                 f"{column} is a number, no group of people: compare by a column with bands of it"
                 f"{', such as age_group' if column == 'age' else ''}."

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -37,6 +37,15 @@ def groups_of(corpus: str) -> tuple[str, ...]:
     from fairlib.corpora import own_groups  # brings pandas, which those above do without
 
     return tuple(own_groups(corpus))
+
+
+def numbers_of(corpus: str) -> tuple[str, ...]:
+    """The speaker columns that hold numbers, such as age, of which a corpus can be compared by bands."""
+    if corpus in CORPORA:
+        return CORPORA[corpus].numbers
+    from fairlib.corpora.custom import own_numbers
+
+    return tuple(own_numbers(corpus))
 
 
 _CORPUS = (
@@ -127,6 +136,7 @@ class EncodersAndLayers(EncoderParameters):
 class StudyParameters(EncoderParameters):
     """What a chapter that compares groups at an encoder's layers can be rerun with."""
 
+    bands: ClassVar[bool] = False  # whether the chapter takes a number, such as age, and compares bands of it
     group: str = Field(
         "age_group",
         description="speaker column whose groups are compared; left out, the corpus's own main column",
@@ -145,7 +155,7 @@ class StudyParameters(EncoderParameters):
     @model_validator(mode="after")
     def _corpus_records_the_group(self) -> StudyParameters:
         groups = groups_of(self.corpus)
-        if self.group not in groups:
+        if self.group not in groups and self.group not in (numbers_of(self.corpus) if self.bands else ()):
             from fairlib.corpora import why_no_groups
 
             why = why_no_groups(self.corpus, self.group)
@@ -169,6 +179,7 @@ class SpeakerIdentification(StudyParameters):
 class SpeechRecognition(StudyParameters):
     """Parameters of chapter 6."""
 
+    bands = True
     seeds: int = Field(1, ge=1, le=100, description="number of probe trainings, each with its own seed")
     probe: Literal["linear", "context"] = Field(
         "context", description="recognition probe: linear, or a small head that sees neighbouring frames"

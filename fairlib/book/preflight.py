@@ -17,6 +17,7 @@ from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
 from fairlib.encoders.names import without_random
 from fairlib.files import cache_folder, require_room
+from fairlib.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +71,13 @@ def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str,
         encoders += controls(chosen.encoder)
     return [
         (encoder, task) for encoder in encoders for task in about.tasks
-        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1)
+        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1, _probe(chosen, task))
     ]  # fmt: skip
+
+
+def _probe(chosen: EncoderParameters, task: str) -> str | None:
+    """The probe of recognition, of which others are published for other seeds; of other tasks, whichever there is."""
+    return getattr(chosen, "probe", TASKS[task].main[2]) if task == "asr" else None
 
 
 def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:

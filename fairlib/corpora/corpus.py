@@ -65,6 +65,7 @@ class Corpus:
         title: what its publisher calls it.
         load: reads it; its first arguments are ``root`` and ``on_error``, others are settings of its own.
         groups: the speaker columns that it can be compared by; the first is the one to start from.
+        numbers: the speaker columns that hold numbers, of which bands are compared.
         folder: the folder that its publisher gives it, which may hold ``*``; none of speech that is made here.
         synthetic: whether its speech is made by a program, and says nothing about people.
         licence: in a word or two.
@@ -83,6 +84,7 @@ class Corpus:
     title: str
     load: Callable
     groups: Mapping[str, Groups]
+    numbers: tuple[str, ...] = ()
     folder: str = ""
     synthetic: bool = False
     licence: str = ""

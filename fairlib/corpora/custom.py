@@ -106,6 +106,13 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
     return divided
 
 
+def own_numbers(corpus: str | Path) -> list[str]:
+    """The columns that hold a number of each speaker, such as age, of which bands can be compared; reads no audio."""
+    table = _settled(_place(corpus))
+    numbers = [column for column in table.columns if pd.api.types.is_numeric_dtype(table[column])]
+    return [column for column in numbers if column != "speaker_id" and table[column].nunique() > 1]
+
+
 def why_no_groups(corpus: str, column: str) -> str:
     """Why a column that a corpus has is none to compare speakers by, and what to do; empty where it lacks the column.
 

@@ -234,6 +234,16 @@ def is_measure(values: pd.Series) -> bool:
     return len(known) > MOST_NUMBERS or not (numbers == numbers.round()).all()
 
 
+def is_number(values: pd.Series) -> bool:
+    """Whether a speaker column holds numbers that are compared by bands of them: ages, or a measure (`is_measure`).
+
+    Example:
+        >>> is_number(pd.Series([7, 8], name="age")), is_number(pd.Series(["6 to 9"], name="age"))
+        (True, False)
+    """
+    return values.name == "age" and pd.api.types.is_numeric_dtype(values) or is_measure(values)
+
+
 def read_ages(values: Iterable[str | None]) -> Callable[[str | None, str], float | None] | None:
     """How to read a column of ages: a function of a value and where it stands; None where it holds words or bands.
 

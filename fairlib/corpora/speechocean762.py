@@ -117,6 +117,7 @@ ABOUT = Corpus(
         "age_group": Groups({"adult": "adults", "child": "children"}, reference="adult"),
         "sex": RECORDED_SEX,
     },
+    numbers=("age",),
     borrows=("librispeech",),  # two to three hours are too few for a character probe
     described="speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
     cautions=(

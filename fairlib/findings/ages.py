@@ -8,11 +8,12 @@ import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_columns, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups, people
+from fairlib.bias.dose import number_of
 from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.gap_tables import mean_error
 from fairlib.writing import interval, layers_named, listing
 
-AGE = "age"
+AGE, EVERYBODY = "age", "everybody"
 YOUNG = 10  # years: from here on a child is in the older band
 
 
@@ -23,8 +24,12 @@ def age_slopes(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
         outcomes: of one encoder, task, unit and probe.
 
     Returns:
-        Empty where ages are not recorded.
+        Empty where ages are not recorded. Where ``by`` is a number whose bands are compared, its own slope over
+        everybody.
     """
+    if number_of(by) in outcomes:
+        numbers = outcomes.drop(columns=by).rename(columns={number_of(by): by})
+        return dose_slopes(numbers, by).assign(by=by, group=EVERYBODY)
     if AGE not in outcomes or by not in outcomes:
         return pd.DataFrame()
     tables = []
@@ -40,6 +45,8 @@ def by_age_band(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     """Gaps (log odds ratios) between the younger and the older people of each group that has both, as `group_bias`
     gives them, the younger's first; empty where no group has."""
     tables = []
+    if number_of(by) in outcomes:  # the bands are compared already
+        return pd.DataFrame()
     for group, mine in outcomes.dropna(subset=[AGE]).groupby(by) if AGE in outcomes else ():
         young = mine[AGE].astype(float) < YOUNG
         banded = mine.assign(**{AGE: young.map({True: "a younger", False: "b older"})})
@@ -50,6 +57,14 @@ def by_age_band(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def _unit(column: str) -> str:
+    return "year" if column == AGE else f"unit of {column.replace('_', ' ')}"
+
+
+def _who(by: str, group: str) -> str:
+    return EVERYBODY if group == EVERYBODY else people(by, group)
+
+
 def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     """Slopes and bands by layer, with a star where chance would not make one so large."""
     odds = slopes[slopes["scale"] == "log_odds"]
@@ -57,9 +72,9 @@ def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     for layer in layer_order(odds["layer"].unique()):
         row: dict[str, Any] = {"layer": layer}
         for mine in odds[odds["layer"] == layer].itertuples():
-            row[f"{people(mine.by, mine.group)} ({mine.n_speakers}), a year more"] = _starred(mine)
+            row[f"{_who(mine.by, mine.group)} ({mine.n_speakers}), a {_unit(mine.column)} more"] = _starred(mine)
         for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
-            who = people(mine.by, mine.group)
+            who = _who(mine.by, mine.group)
             row[f"{who} under {YOUNG} ({mine.n_speakers_a}) against older ({mine.n_speakers_b})"] = _starred(mine)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -77,19 +92,22 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
         of_group.items(), key=lambda one: one[1]["p_familywise"].min() >= 0.05
     ):  # shown ones first
         layers, shown = list(mine["layer"]), mine[mine["p_familywise"] < 0.05]
-        who = f"{people(mine['by'].iloc[0], group)} of {mine['least'].iloc[0]:g} to {mine['most'].iloc[0]:g} years"
+        span = f"{mine['least'].iloc[0]:g} to {mine['most'].iloc[0]:g}"
+        of = f"of {span} years" if mine["column"].iloc[0] == AGE else f"with {mine['column'].iloc[0]} from {span}"
+        who, unit = f"{_who(mine['by'].iloc[0], group)} {of}", _unit(mine["column"].iloc[0])
         if len(shown):
             most = shown.loc[shown["estimate"].abs().idxmax()]
             way = "fall" if most["estimate"] < 0 else "rise"
             where = layers_named(layers, list(shown["layer"]))
             slope = interval(most["estimate"], most["low"], most["high"])
             at = f"most at layer {most['layer']}: " if len(shown) > 1 else ""
-            said.append(f"Among {who} the odds of an error {way} with each year, at {where} ({at}{slope} a year).")
+            said.append(f"Among {who} the odds of an error {way} with each {unit}, at {where} ({at}{slope} a {unit}).")
         else:
             reach = f"{mine['detectable'].median():.2f}"
+            what = f"no change with {mine['column'].iloc[0]} is shown"
             said.append(
-                f"Among {who} no change with age is shown; {reach} in log odds a year would be detected in four out of"
-                " five studies of this size."
+                f"Among {who} {what}; {reach} in log odds a {unit} would be detected in four out of five studies of this"
+                " size."
             )
     return " ".join(said)
 

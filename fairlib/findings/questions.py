@@ -9,7 +9,9 @@ import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
 from fairlib.bias.contrasts import people
+from fairlib.bias.dose import bands_of, number_of
 from fairlib.corpora import CorpusError, halves, is_synthetic
+from fairlib.corpora.labels import is_number
 from fairlib.outcomes import provenance, published_outcomes
 from fairlib.tasks import TASKS, task_named
 from fairlib.writing import listing
@@ -84,7 +86,8 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     said = [line for task, several in tables.items() for line in _about(task, several)]
     groups: list[str] = []
     contrast = ""
-    if by:
+    if by and joined:
+        joined = in_bands(joined, by)
         groups, sizes, lacking = _comparable(joined, by)
         least = min(map(fewest_compared, joined.values()), default=FEWEST_SHOWN)
         refused |= {task: _no_groups(by, sizes[task], least) for task in lacking}
@@ -94,6 +97,20 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     said += [f"{task_named(task).heading} is not asked of this corpus: {why}" for task, why in refused.items()]
     runs = [table for task in joined for table in tables[task]]
     return Asked(joined, groups, contrast, refused, said, runs)
+
+
+def in_bands(tables: Mapping[str, pd.DataFrame], by: str) -> dict[str, pd.DataFrame]:
+    """The tables; where ``by`` holds numbers, each speaker's band stands in their place, the same in every table, and
+    the number beside it (`number_of`)."""
+    known = pd.concat([table[["speaker_id", by]] for table in tables.values() if by in table] or [pd.DataFrame()])
+    if known.empty or not is_number(known[by]):
+        return dict(tables)
+    known = known.dropna().drop_duplicates("speaker_id").set_index("speaker_id")[by].astype(float)
+    bands = bands_of(known.rename(by))
+    return {
+        task: table.assign(**{number_of(by): table[by].astype(float), by: table["speaker_id"].map(bands)})
+        for task, table in tables.items()
+    }
 
 
 def leading(sizes: Mapping[str, int], by: str) -> str:
@@ -268,9 +285,11 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table
                 (["phone"] if chapter in CROSSED else tasks) if by else ()
             )  # it tests the test half's speakers alone
             tested = {task: published_outcomes("logmel", corpus, task, TASKS[task].probe) for task in asked}
+            tested = in_bands(tested, by) if by else tested
             _, sizes, lacking = _comparable(tested, by)
             whys = [_no_groups(by, sizes[task]) if task in lacking else "" for task in tested]
         else:
+            table = in_bands({"": table}, by)[""] if by else table
             reasons = reasons_against(table, by, verify=chapter not in IDENTIFIES)
             whys = [reasons[task] for task in tasks]
             if chapter in CROSSED and not all(whys):

@@ -89,8 +89,9 @@ def entry_name(key: dict) -> str:
     return f"{key['task']}-{slug(key['encoder'])}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
 
 
-def anything_published(encoder: str, corpus: str, task: str, seed: int) -> bool:
-    """Whether any probe's outcomes of this encoder, corpus, task and seed are published and answer for the corpus here.
+def anything_published(encoder: str, corpus: str, task: str, seed: int, probe: str | None = None) -> bool:
+    """Whether outcomes of this encoder, corpus, task and seed, by any probe or by this one, are published and answer for
+    the corpus here.
 
     By their list alone, in no time.
 
@@ -99,7 +100,8 @@ def anything_published(encoder: str, corpus: str, task: str, seed: int) -> bool:
         (True, False)
     """
     entries = listed(shipped_file(PUBLISHED, encoder, corpus))
-    there = any((one.key["task"], one.key["seed"]) == (task, seed) for one in entries)
+    keys = [one.key for one in entries if probe in (None, one.key["probe"])]
+    there = any((key["task"], key["seed"]) == (task, seed) for key in keys)
     return there and published_for(corpus) != OTHER
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 
 from fairlib.corpora import halves
-from fairlib.corpora.labels import is_measure
+from fairlib.corpora.labels import is_number
 from fairlib.encoders import Encoder
 from fairlib.encoders.features import Features
 from fairlib.probes.classifiers import fit
@@ -117,7 +117,7 @@ def _of_speakers(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_number(table: pd.DataFrame, by: list[str]) -> bool:
-    return len(by) == 1 and by[0] in table and (by[0] == "age" or is_measure(table[by[0]]))
+    return len(by) == 1 and by[0] in table and is_number(table[by[0]])
 
 
 class _Groups:
