@@ -106,8 +106,8 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
             reach = f"{mine['detectable'].median():.2f}"
             what = f"no change with {mine['column'].iloc[0]} is shown"
             said.append(
-                f"Among {who} {what}; {reach} in log odds a {unit} would be detected in four out of five studies of this"
-                " size."
+                f"Among {who} {what}; {reach} in log odds a {unit} would be detected in four out of five studies of"
+                " this size."
             )
     return " ".join(said)
 

@@ -90,8 +90,8 @@ def entry_name(key: dict) -> str:
 
 
 def anything_published(encoder: str, corpus: str, task: str, seed: int, probe: str | None = None) -> bool:
-    """Whether outcomes of this encoder, corpus, task and seed, by any probe or by this one, are published and answer for
-    the corpus here.
+    """Whether outcomes of this encoder, corpus, task and seed, by any probe or by this one, are published and answer
+    for the corpus here.
 
     By their list alone, in no time.
 

@@ -182,7 +182,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
             "of pocket-hubert there are no published outcomes",
         ),
         ("speaker-identification", {"encoder": "pocket-hubert-children"}, "of random:pocket-hubert-children there are"),
-        ("speech-recognition", {"seeds": 2}, "of random:pocket-hubert there are no published outcomes"),
+        ("speech-recognition", {"seeds": 2}, "of pocket-hubert there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
         ("fine-tuning", {"pretrained": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are no published outcomes"),
     ],
