@@ -183,11 +183,11 @@ else:
 # %% [markdown]
 # Where no interval stands, one side has next to no errors, and there is no gap to speak of.
 #
-# ## What an interval is made of
+# ## Where the uncertainty comes from
 #
-# An interval here counts the people who are tested. Other things could have come out otherwise, too: the people who train
-# the probe, the seed of the probe, and the seed of the encoder's pretraining. Each stroke is the standard deviation of the
-# gap, in log odds, when one of them is drawn anew; behind each name stands how many draws there are.
+# The intervals of this book allow for the people who are tested. Other things could have come out differently, too: the
+# people whose speech trains the probe, the probe's seed, and the seed of the encoder's pretraining. Each dot is the
+# standard deviation of the gap when one of them is drawn anew, with its 95 % interval.
 
 # %% tags=["hide-input"]
 sources = variance.variance_sources(encoder, corpus, group)
@@ -206,8 +206,8 @@ else:
     display(Markdown(f"*Of this encoder nothing is published for {corpus}.*"))
 
 # %% [markdown]
-# Where draws are few, their stroke is long. The encoders' seeds are pairs of pretrainings that share everything else, at
-# all layers. Speaker identification averages five probes, so its probe seed counts less in the chapters than here.
+# Few draws give long intervals. Pretraining seeds come in pairs of encoders that share everything else. The main
+# figures of speaker identification average several probes, so the probe's seed counts for less there than here.
 #
 # ## What moves the conclusion, and what does not
 

@@ -50,7 +50,8 @@ def numbers_of(corpus: str) -> tuple[str, ...]:
 
 _CORPUS = (
     f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
-    " no data); or one of your own: a CSV file, or a folder that datasets saved"
+    " no data); or one of your own: a CSV file, a Kaldi data folder,"
+    " or a folder that datasets saved"
 )
 
 

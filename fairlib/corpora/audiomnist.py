@@ -6,23 +6,19 @@ the speakers is not clean: an age of 1234, numbers beside texts, a room in two s
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from fairlib.corpora.audio import EXTENSIONS
 from fairlib.corpora.corpus import RECORDED_SEX, Caution, Groups, Size
-from fairlib.corpora.published import below, published, require
-from fairlib.corpora.table import CorpusError
+from fairlib.corpora.published import below, published, read_json, require
 
 DIGITS = "zero one two three four five six seven eight nine".split()
 
 
 def rows(folder: Path):
     listing = require(folder, "data/audioMNIST_meta.txt", "audioMNIST_meta.txt")
-    try:
-        people = json.loads(listing.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorpusError(f"{listing} is no JSON ({error}): fetch it again.") from None
-    for audio in below(listing.parent, (".wav", ".flac", ".ogg", ".opus", ".mp3")):
+    people = read_json(listing)
+    for audio in below(listing.parent, EXTENSIONS):
         digit, speaker, *_ = [*audio.stem.split("_"), ""]
         if speaker not in people or not digit.isdigit() or len(digit) > 1:
             yield f"{audio}: its name is not DIGIT_SPEAKER_TAKE with a speaker of {listing}: leave it out."

@@ -8,20 +8,15 @@ read from ``transcripts.tsv``, with the columns file and text.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from fairlib.corpora.corpus import RECORDED_SEX, Caution
-from fairlib.corpora.published import published, read_table, require
-from fairlib.corpora.table import CorpusError
+from fairlib.corpora.published import published, read_json, read_table, require
 
 
 def rows(folder: Path):
     listing = require(folder, "CasualConversations.json", "CC_annotations/CasualConversations.json")
-    try:
-        people = json.loads(listing.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorpusError(f"{listing} is no JSON ({error}): fetch it again.") from None
+    people = read_json(listing)
     said = folder / "transcripts.tsv"
     texts = {line["file"]: line["text"] for _, line in read_table(said, ("file", "text"))} if said.is_file() else {}
     for person, about in people.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fairlib.corpora.audio import EXTENSIONS
 from fairlib.corpora.corpus import RECORDED_SEX, Caution, Groups
 from fairlib.corpora.published import below, published, read_table
 from fairlib.corpora.table import CorpusError
@@ -18,7 +19,7 @@ _NO_WORDS = re.compile(r"\(.*?\)|<.*?>|/|\[|\]")  # pauses, sounds, redactions; 
 
 def rows(folder: Path):
     files = below(folder, ".txt")
-    audio = {path.stem: path for path in below(folder, (".wav", ".flac", ".ogg", ".opus", ".mp3"))}
+    audio = {path.stem: path for path in below(folder, EXTENSIONS)}
     people = {}
     for listing in (path for path in files if "_metadata_" in path.name):
         for _, line in read_table(listing, ("CORAAL.Spkr", "CORAAL.File", "Gender", "Age")):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fairlib.corpora.audio import EXTENSIONS
 from fairlib.corpora.corpus import RECORDED_SEX, Caution, Groups, Size
 from fairlib.corpora.published import below, published, read_table, require
 
@@ -30,7 +31,7 @@ def rows(folder: Path):
     recorded = {"sex": "Sex", "age": "Age", "ethnicity": "Race", "hispanic": "Ethnicity"}
     listing = read_table(folder / "VideoDemographics.csv", ("ActorID", *recorded.values()), ",")
     people = {line["ActorID"]: {column: line[name] for column, name in recorded.items()} for _, line in listing}
-    for audio in below(require(folder, "AudioWAV"), (".wav", ".flac", ".ogg", ".opus", ".mp3")):
+    for audio in below(require(folder, "AudioWAV"), EXTENSIONS):
         actor, sentence, *_ = [*audio.stem.split("_"), ""]
         if actor not in people or sentence not in SENTENCES:
             yield f"{audio}: its name does not begin with an actor of VideoDemographics.csv and a sentence's code."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fairlib.corpora.corpus import RECORDED_SEX, Caution, Groups, Size
-from fairlib.corpora.published import published, read_table
+from fairlib.corpora.published import NO_SPEAKERS, published, read_table
 
 NAMED = {
     "sex": "gender",
@@ -35,8 +35,7 @@ def rows(folder: Path):
 
 ABOUT = published(
     rows,
-    says="it has no speaker ids, so each utterance counts as a person: speakers cannot be identified, and intervals "
-    "are too narrow, for one person's utterances are taken for several people's.",
+    says=NO_SPEAKERS,
     name="fair-speech",
     title="Fair-Speech",
     folder="fair-speech",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fairlib.corpora.corpus import RECORDED_SEX, Caution
-from fairlib.corpora.published import published
+from fairlib.corpora.published import NO_SPEAKERS, published
 from fairlib.corpora.table import CorpusError, read_lines
 
 
@@ -43,8 +43,7 @@ def rows(folder: Path):
 
 ABOUT = published(
     rows,
-    says="it has no speaker ids, so each utterance counts as a person: speakers cannot be identified, and intervals "
-    "are too narrow, for one person's utterances are taken for several people's.",
+    says=NO_SPEAKERS,
     name="fleurs",
     title="FLEURS",
     folder="fleurs",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fairlib.corpora.published import SEX
 from fairlib.corpora.table import CorpusError, KaldiFile
 
 _KNOWN = {"gender": "sex"}
-_SEX = {"f": "female", "m": "male"}
 
 
 def is_kaldi(folder: Path) -> bool:
@@ -53,7 +53,7 @@ def read_kaldi(folder: Path) -> list[tuple[str, dict[str, str | None]]]:
             row["text"] = texts.get(name) if texts else None
             for column, values in maps.items():
                 value = values.get(speaker)
-                row[_KNOWN.get(column, column)] = _SEX.get(str(value), value) if column == "gender" else value
+                row[_KNOWN.get(column, column)] = SEX.get(str(value), value) if column == "gender" else value
             rows.append((where, row))
     return rows
 

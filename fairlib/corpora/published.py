@@ -9,6 +9,7 @@ dictionary is what is wrong with an utterance.
 from __future__ import annotations
 
 import csv
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEX = {"f": "female", "female": "female", "m": "male", "male": "male"}
+NO_SPEAKERS = (
+    "it has no speaker ids, so each utterance counts as a person: speakers cannot be identified, and intervals are too"
+    " narrow, for one person's utterances are taken for several people's."
+)
 Rows = Callable[[Path], Iterator["dict | str"]]
 
 
@@ -69,7 +74,7 @@ def _in_words(rows: Iterator[dict | str], folder: Path) -> Iterator[dict | str]:
     """The rows; a line that is not as the layout has it ends them with a sentence, not with Python's own complaint."""
     try:
         yield from rows
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # text where an object should be, and so on
         if isinstance(error, CorpusError):
             raise
         raise CorpusError(
@@ -116,6 +121,23 @@ def read_table(path: Path, needed: tuple[str, ...], separator: str = "\t") -> It
     for fields in reader:
         where = f"{path} line {lines[min(reader.line_num, len(lines)) - 1][0]}"
         yield where, {name: field.strip() for name, field in zip(names, [*fields, *[""] * len(names)])}
+
+
+def read_json(path: Path) -> dict[str, dict]:
+    """A list in JSON: by name (of an utterance, or of a speaker), what it says of it.
+
+    Raises:
+        CorpusError: it is missing, or something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise CorpusError(f"{path} is not there: unpack the corpus as its publisher packed it.") from None
+    except ValueError as error:
+        raise CorpusError(f"{path} is no JSON ({error}): fetch it again.") from None
+    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+        raise CorpusError(f"{path} is not a JSON object of objects, by name: fetch it again.")
+    return found
 
 
 def require(folder: Path, *names: str) -> Path:

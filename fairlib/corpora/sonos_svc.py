@@ -6,22 +6,16 @@ Layout: ``metadata/{train,dev,test}_metadata.json`` by audio id, each with ``spe
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from fairlib.corpora.corpus import RECORDED_SEX, Groups, Size
-from fairlib.corpora.published import published, require
-from fairlib.corpora.table import CorpusError
+from fairlib.corpora.published import published, read_json, require
 
 
 def rows(folder: Path):
     for listing in sorted(require(folder, "metadata").glob("*_metadata.json")):
         split = listing.name.removesuffix("_metadata.json")
-        try:
-            utterances = json.loads(listing.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CorpusError(f"{listing} is no JSON ({error}): fetch it again.") from None
-        for name, about in utterances.items():
+        for name, about in read_json(listing).items():
             speaker, said = about.get("speaker") or {}, about.get("transcript") or {}
             if not speaker.get("user_id"):
                 yield f"{listing}: utterance {name!r} has no speaker with a user_id: correct it or leave it out."

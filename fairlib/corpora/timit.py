@@ -13,6 +13,7 @@ from fairlib.corpora.table import CorpusError, read_lines
 
 REGIONS = ("New England", "Northern", "North Midland", "South Midland", "Southern", "New York City", "Western",
            "Army Brat")  # fmt: skip
+# As SPKRINFO.TXT codes them; ORN, an outdated word in the corpus, is written Asian here.
 RACES = {"WHT": "White", "BLK": "Black", "AMR": "American Indian", "SPN": "Spanish-American", "ORN": "Asian",
          "HIS": "Hispanic"}  # fmt: skip
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fairlib.corpora.audio import EXTENSIONS
 from fairlib.corpora.corpus import RECORDED_SEX, Caution, Groups, Size
 from fairlib.corpora.published import below, published, require
 from fairlib.corpora.table import read_lines
@@ -21,7 +22,7 @@ def rows(folder: Path):
         fields = re.sub(r"\(.*", "", line).split()  # a comment in brackets ends some lines
         who = fields[0] if fields[0][0].isalpha() else f"p{fields[0]}"
         people[who] = {"sex": fields[2], "age": fields[1], "accent": fields[3] if len(fields) > 3 else None}
-    for audio in below(require(folder, "wav48_silence_trimmed", "wav48"), (".flac", ".wav", ".ogg", ".opus", ".mp3")):
+    for audio in below(require(folder, "wav48_silence_trimmed", "wav48"), EXTENSIONS):
         name, speaker = audio.stem.removesuffix("_mic1"), audio.parent.name
         if name.endswith("_mic2"):
             continue

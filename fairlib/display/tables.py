@@ -41,6 +41,7 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "change": lambda share: number(100 * share, 1 if abs(share) < 0.0995 else 0) + "\N{NO-BREAK SPACE}%",
     "per cent": lambda share: number(100 * share, 1).lstrip("+"),
     "log odds": lambda value: number(value, 2),
+    "slope": lambda value: number(value, 3),
     "difference": lambda share: number(100 * share, 1),
     "points": lambda value: number(value, 1),
     "ratio": lambda value: number(value, 2).lstrip("+"),

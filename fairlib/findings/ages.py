@@ -13,7 +13,7 @@ from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.gap_tables import mean_error
 from fairlib.writing import interval, layers_named, listing
 
-AGE, EVERYBODY = "age", "everybody"
+AGE, EVERYBODY = "age", "all speakers"
 YOUNG = 10  # years: from here on a child is in the older band
 
 
@@ -72,16 +72,17 @@ def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
     for layer in layer_order(odds["layer"].unique()):
         row: dict[str, Any] = {"layer": layer}
         for mine in odds[odds["layer"] == layer].itertuples():
-            row[f"{_who(mine.by, mine.group)} ({mine.n_speakers}), a {_unit(mine.column)} more"] = _starred(mine)
+            who = f"{_who(mine.by, mine.group)} ({mine.n_speakers})"
+            row[f"{who}, a {_unit(mine.column)} more"] = _starred("slope", mine)
         for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
-            who = _who(mine.by, mine.group)
-            row[f"{who} under {YOUNG} ({mine.n_speakers_a}) against older ({mine.n_speakers_b})"] = _starred(mine)
+            sizes = f"under {YOUNG} ({mine.n_speakers_a}) against older ({mine.n_speakers_b})"
+            row[f"{people(mine.by, mine.group)} {sizes}"] = _starred("log odds", mine)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _starred(row: Any) -> Number:
-    return Number("log odds", row.estimate, row.low, row.high, starred=row.p_familywise < 0.05)
+def _starred(kind: str, row: Any) -> Number:
+    return Number(kind, row.estimate, row.low, row.high, starred=row.p_familywise < 0.05)
 
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
@@ -99,11 +100,11 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
             most = shown.loc[shown["estimate"].abs().idxmax()]
             way = "fall" if most["estimate"] < 0 else "rise"
             where = layers_named(layers, list(shown["layer"]))
-            slope = interval(most["estimate"], most["low"], most["high"])
+            slope = interval(most["estimate"], most["low"], most["high"], digits=3)
             at = f"most at layer {most['layer']}: " if len(shown) > 1 else ""
             said.append(f"Among {who} the odds of an error {way} with each {unit}, at {where} ({at}{slope} a {unit}).")
         else:
-            reach = f"{mine['detectable'].median():.2f}"
+            reach = f"{mine['detectable'].median():.3f}"
             what = f"no change with {mine['column'].iloc[0]} is shown"
             said.append(
                 f"Among {who} {what}; {reach} in log odds a {unit} would be detected in four out of five studies of"

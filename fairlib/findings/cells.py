@@ -15,8 +15,8 @@ class Number:
 
     Attributes:
         kind: ``share`` (of one), ``change`` (a share, signed), ``per cent`` (a share, in a column that says so),
-            ``difference`` (of shares), ``points``, ``least points`` (a smallest gap), ``log odds``, ``ratio``, ``size``
-            (no sign), ``small`` (three digits) or ``p``.
+            ``difference`` (of shares), ``points``, ``least points`` (a smallest gap), ``log odds``, ``slope`` (three
+            digits), ``ratio``, ``size`` (no sign), ``small`` (three digits) or ``p``.
         low, high: of the interval.
         starred: chance would not make it so large.
     """

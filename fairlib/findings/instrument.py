@@ -54,17 +54,20 @@ def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
 
 
 def stronger_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
-    """Error and gap in characters of one layer by the usual probe and by stronger ones (`bench.character_heads`); empty
-    where none was trained on this encoder and these people."""
+    """Error and gap in characters of one layer by the usual probe and by stronger ones (`bench.character_heads`), of an
+    encoder and its controls, as far as they were trained on these people; empty where none was on the encoder."""
     measured = pd.read_csv(HEADS, dtype={"layer": str})
-    mine = measured[(measured["encoder"] == encoder) & (measured["corpus"] == corpus)]
-    if mine.empty or by not in mine:
+    measured = measured[measured["corpus"] == corpus]
+    if encoder not in set(measured["encoder"]) or by not in measured:
         return pd.DataFrame()
-    layer, contrast = str(mine["layer"].iloc[0]), str(mine[by].iloc[0])
-    rows = [_usual(encoder, corpus, by, contrast, layer, passes) for passes in PASSES]
-    for row in mine.to_dict("records"):
-        gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
-        rows.append(_heads_row(f"{row['probe']}, {row['passes']} passes", row, contrast, gap))
+    rows = []
+    for name in (encoder, *controls(encoder)):
+        mine = measured[measured["encoder"] == name]
+        for layer, contrast in mine[["layer", by]].drop_duplicates().itertuples(index=False):
+            rows += [_usual(name, corpus, by, contrast, layer, passes) for passes in (6, 12)]
+        for row in mine.to_dict("records"):
+            gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
+            rows.append(_heads_row(name, f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
     return pd.DataFrame([row for row in rows if row])
 
 
@@ -77,11 +80,12 @@ def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes
     gap = gaps(group_bias(units["char"], by=by, permutations=200), encoder, contrast).iloc[0]
     shares = {unit: one["errors"].sum() / one["length"].sum() for unit, one in units.items()}
     shares["deletions"] = units["char"]["deletions"].sum() / units["char"]["length"].sum()
-    return _heads_row(f"two convolutions, {passes} passes", shares, contrast, gap)
+    return _heads_row(encoder, f"two convolutions, {passes} passes", shares, contrast, gap)
 
 
-def _heads_row(probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
+def _heads_row(encoder: str, probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
     return {
+        "encoder": encoder_label(encoder),
         "probe": probe,
         "character error rate": Number("share", shares["char"]),
         "word error rate": Number("share", shares["word"]),

@@ -21,7 +21,7 @@ WITHOUT_LINES = {
     "07_opposite_patterns": 4,
     "09_along_pretraining": 4,
     "10_why": 1,
-    "11_robustness": 2,
+    "11_robustness": 3,
 }
 ON_FIELDS = {"rgb(31, 36, 49)", "rgb(255, 255, 254)"}  # letters on a map's fields, which stay as they are in both modes
 DRAWN = "[...document.querySelectorAll('.fairlib-chart')].every(chart => chart.dataset.drawn === 'live')"

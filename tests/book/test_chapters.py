@@ -345,6 +345,24 @@ def test_changed_audio_under_an_unchanged_list_is_another_run(tmp_path):
     assert runs.changes(before, after) == ["the corpus's files"]
 
 
+def test_changed_audio_that_a_kaldi_folder_points_to_is_another_run(tmp_path):
+    rng, data = np.random.default_rng(0), tmp_path / "data"
+    data.mkdir()
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    lines = {
+        "wav.scp": [f"u{n} {tmp_path / f'{n}.wav'}" for n in range(4)],
+        "utt2spk": [f"u{n} {'ab'[n % 2]}" for n in range(4)],
+        "spk2gender": ["a f", "b m"],
+    }
+    for name, written in lines.items():
+        (data / name).write_text("\n".join(written) + "\n")
+    chosen = chapters.check("speaker-identification", {"corpus": str(data)})
+    before = runs.made_from("speaker-identification", chosen)
+    soundfile.write(tmp_path / "2.wav", 0.1 * rng.standard_normal(16000), 16000)
+    assert runs.changes(before, runs.made_from("speaker-identification", chosen)) == ["the corpus's files"]
+
+
 @pytest.mark.parametrize("variable", ["FAIRLIB_CACHE", "FAIRLIB_STORE"])
 def test_a_folder_that_cannot_be_written_is_named_before_a_kernel_starts(variable, no_kernel, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")

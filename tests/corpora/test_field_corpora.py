@@ -269,3 +269,19 @@ def test_a_malformed_line_is_said_in_words(name: str, make, file: str, line: str
     write(tmp_path / file, line)
     with pytest.raises(CorpusError, match="a list is not as its publisher has it"):
         quiet(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "is not a JSON object of objects"),
+        ('{"u1": "Anna"}', "is not a JSON object of objects"),
+        ('{"u1": {"speaker": "Anna"}}', "a list is not as its publisher has it"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_json_of_another_form_is_said_in_a_sentence(tmp_path, content, words):
+    sonos_svc(tmp_path)
+    write(tmp_path / "metadata" / "train_metadata.json", content)
+    with pytest.raises(CorpusError, match=words):
+        load_corpus("sonos-svc", root=tmp_path)

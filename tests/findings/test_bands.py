@@ -45,7 +45,7 @@ def test_the_slope_is_that_of_the_number_itself():
     slopes = ages.age_slopes(asked.outcomes["asr"], "age")
     direct = dose_slopes(outcomes, "age")
     assert slopes["estimate"].tolist() == pytest.approx(direct["estimate"].tolist())
-    assert ages.ages_sentence(slopes).startswith("Among everybody of 6 to 45 years")
+    assert ages.ages_sentence(slopes).startswith("Among all speakers of 6 to 45 years")
 
 
 def test_chapters_that_compare_groups_take_a_number():
