@@ -187,7 +187,8 @@ else:
 #
 # The intervals of this book allow for the people who are tested. Other things could have come out differently, too: the
 # people whose speech trains the probe, the probe's seed, and the seed of the encoder's pretraining. Each dot is the
-# standard deviation of the gap when one of them is drawn anew, with its 95 % interval.
+# standard deviation of the gap when one of them is drawn anew, with its 95 % interval. In brackets: how many people,
+# draws or encoders it rests on.
 
 # %% tags=["hide-input"]
 sources = variance.variance_sources(encoder, corpus, group)

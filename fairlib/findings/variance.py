@@ -119,11 +119,7 @@ def _pairs() -> list[tuple[str, str]]:
 
 def variance_rows(table: pd.DataFrame) -> pd.DataFrame:
     """What `variance_sources` found, for `fairlib.display.charts.forest`; people stand out."""
-    drawn = {PEOPLE: "people", ENCODER_SEED: "encoders"}
-    name = [
-        f"{TASKS[row.task].heading}: {row.source} ({row.draws} {drawn.get(row.source, 'draws')})"
-        for row in table.itertuples()
-    ]
+    name = [f"{TASKS[row.task].heading}: {row.source} ({row.draws})" for row in table.itertuples()]
     rows = table[["sd", "low", "high"]].set_axis(["estimate", "low", "high"], axis=1)
     return rows.assign(name=name, marked=(table["source"] == PEOPLE).to_numpy())
 
