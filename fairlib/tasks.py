@@ -24,8 +24,8 @@ class Unit:
         wrong: ends a share: "12 % of characters wrong".
         plainly: what happens to people, for a reader who knows no term; ``{}`` is the share.
         question: what is asked of a layer.
-        saturates: whether an error rate near one says that next to nothing was learnt. Of many classes named at random
-            most are wrong, and the rest still tells layers apart.
+        saturates: whether a gap means little once most is wrong for everybody. Of hundreds of speakers named at random
+            nearly all are wrong, and an error well below that still separates layers.
     """
 
     name: str
@@ -131,10 +131,12 @@ TASKS = {
         Task(
             "phone", "phone classification", "phones",
             units=(
-                Unit("phone", "phone", "phones", "phone error rate", axis="frames given a wrong phone",
+                Unit("phone", "phone", "phones", "phone error rate", saturates=True,
+                     axis="frames given a wrong phone",
                      wrong="of frames a wrong phone", plainly="are misheard in {} of their sounds",
                      question="Which phone sounds"),
-                Unit(SAME_MIX, "phone", "phones at the same mix", "phone error rate", axis="frames given a wrong phone",
+                Unit(SAME_MIX, "phone", "phones at the same mix", "phone error rate", saturates=True,
+                     axis="frames given a wrong phone",
                      wrong="of frames a wrong phone, phones and durations weighed alike",
                      plainly="are misheard in {} of their sounds", question="Which phone sounds"),
             ),

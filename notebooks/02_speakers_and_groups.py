@@ -14,15 +14,8 @@
 # %% [markdown]
 # # Speakers and groups
 #
-# **The question.** Whose speech is this book about?
-# What is known of these people, in what else do the {term}`groups <speaker group>` differ that are compared, and how small a {term}`gap` between them
-# could show at all?
-#
-# **The answer.** Are the groups otherwise comparable? *{glue:text}`alike_verdict`*. {glue:text}`alike`
-# {glue:text}`smallest`
-#
-# **How it was judged**, by a rule with marks that others use too, but written when the groups’ means had been seen already:
-# {glue:text}`alike_criterion`
+# **Whose speech is this book about? In what else do the {term}`groups <speaker group>` differ? And how small a {term}`gap`
+# between them could these data detect?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -33,12 +26,6 @@ corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus kno
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the others are trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## Who is in the corpus
-#
-# Behind every number of this book stand people who lent their voices.
-# Here is what was written down about them, and of how many.
 
 # %% tags=["hide-input"]
 from IPython.display import Markdown, display
@@ -92,19 +79,6 @@ glue("n_utterances", f"{speakers['utterances'].sum():,}")
 glue("n_hours", f"{(speakers['utterances'] * speakers['seconds']).sum() / 3600:.1f}")
 
 # %% tags=["remove-input"]
-charts.table(recorded_table(speakers), "What the corpus records of its speakers")
-
-# %% [markdown]
-# Together {glue:text}`n_people` people speak {glue:text}`n_utterances` utterances, {glue:text}`n_hours` hours.
-#
-# What is not in this table is not known here: how long people have lived with the language they speak, where they grew
-# up, what they earn, whether they hear or speak with difficulty, with which microphone and in which room each of them
-# was recorded.
-# Any of these may lie behind a gap.
-# And what is in the table is what somebody wrote down, in the words of a form: a person is more than what it had boxes
-# for.
-
-# %% tags=["hide-input"]
 if "age" in speakers and speakers["age"].nunique() > 1:
     other = next((column for column in columns if column != "age_group"), "age_group")
     people = speakers.dropna(subset=["age"]).assign(**{other: lambda table: table.get(other, "people")})
@@ -130,14 +104,43 @@ if "age" in speakers and speakers["age"].nunique() > 1:
     )
 
 # %% [markdown]
+# **The answer.**
+#
+# - **Who are they?** {glue:text}`n_people` people, {glue:text}`n_utterances` utterances, {glue:text}`n_hours` hours.
+# - **Are the groups otherwise comparable?** *{glue:text}`alike_verdict`.* {glue:text}`alike`
+# - **What is the smallest gap that these data can detect?** {glue:text}`smallest`
+#
+# <details class="more"><summary>The rule behind this verdict</summary>
+#
+# Its thresholds are in common use, but it was written when the groups’ means had been seen.
+# {glue:text}`alike_criterion`
+#
+# </details>
+
+# %% [markdown]
+# ## Who is in the corpus
+#
+# Behind every number of this book are people who lent their voices.
+
+# %% tags=["remove-input"]
+charts.table(recorded_table(speakers), "What the corpus records of its speakers")
+
+# %% [markdown]
+# What is not in this table is not known here: how long people have lived with the language they speak, where they grew
+# up, what they earn, whether they have difficulty hearing or speaking, and the microphone and room in which each of them was
+# recorded.
+# Any of these may lie behind a gap.
+# And the table holds what somebody wrote down, in the words of a form. A person is more than the form had boxes for.
+
+# %% [markdown]
 # ## What else differs between the groups
 #
-# Whoever compares two groups of people compares everything about them at once.
-# If one group's utterances are longer, a probe has more to go by; if its recordings are noisier, less; and if more of one
-# group are women, a gap by age carries part of a gap by sex.
-# The chart sets the groups' means apart in a common unit, how much people differ within a group {cite:p}`austin2009`;
-# inside the grey it is too little to mind.
-# Texts are known here of the half of the people that recognisers are tested on.
+# Comparing two groups of people means comparing everything about them at once.
+# If one group's utterances are longer, a probe has more to work with; if its recordings are noisier, less; and if more of
+# one group are women, a gap by age includes part of a gap by sex.
+# The chart shows how far the groups' means differ, in standard deviations between people {cite:p}`austin2009`.
+# Inside the grey band a difference is negligible.
+# Texts are known here only for the half of the people that recognisers are tested on.
 
 # %% tags=["hide-input"]
 rows = apart.assign(name=apart["name"] + ": " + apart["first"] + " vs " + apart["second"])
@@ -151,23 +154,23 @@ else:
             within=NEGLIGIBLE,
             title=f"{words.capital(first)} and {second} differ most in {apart['name'].iloc[0]}"
             if alike.verdict == "contradicted"
-            else f"{words.capital(first)} and {second} are not shown to differ in anything else",
+            else f"{words.capital(first)} and {second} do not differ detectably in anything else",
             description="; ".join(
                 f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples(index=False)
             ),
-            notes="Strokes: 95 % intervals over speakers. Grey: differences too small to mind.",
+            notes="Strokes: 95 % intervals over speakers. Grey: negligible differences.",
         )
     )
 
 # %% [markdown]
 # What differs and was recorded can be adjusted for, and later chapters do so beside every raw gap.
-# But not everything that differs is a mishap of the recording: that children speak in shorter utterances, or more slowly,
-# is part of being a child.
-# A gap that goes away at equal lengths has been explained, not removed.
+# But not every difference is an accident of the recording: that children speak in shorter utterances, or more slowly, is part
+# of being a child.
+# A gap that disappears at equal lengths has been explained, not removed.
 #
-# ### How long the utterances are
+# <details class="more"><summary>How long the utterances are</summary>
 #
-# The length of what is said deserves a look of its own, for it is the one thing that enters every probe.
+# The length of an utterance enters every probe.
 
 # %% tags=["hide-input"]
 lengths = speakers.assign(group=lambda table: table.get(group), value=speakers["seconds"]).dropna(subset=["group"])
@@ -190,10 +193,13 @@ if len(middle):
     )
 
 # %% [markdown]
-# ## How many people stand behind a group
+# </details>
+
+# %% [markdown]
+# ## How many people are in each group
 #
-# People are the sample, not their utterances: a thousand utterances of four people tell about four people.
-# Groups of fewer than five are named here and left out of every comparison; between groups of fewer than ten nothing is
+# People are the sample, not their utterances: a thousand utterances of four people are evidence about four people.
+# Groups of fewer than five are named here and left out of every comparison. Between groups of fewer than ten nothing is
 # judged.
 
 # %% tags=["remove-input"]
@@ -204,22 +210,21 @@ if limits:
     display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
-# ## The smallest gap that could show
+# ## The smallest gap that could be detected
 #
-# A gap that was not found may be absent, or too small for the people there are.
-# So before any gap is looked at, here is how large one would have to be to show in four studies of five, at the encoder's
-# best layer for each task: the more people, the smaller; and the more people differ among themselves, the larger.
-# Probes of speech recognition and of phones are tested on the half of the people that they were not trained with.
+# If no gap is found, it may be absent, or too small for the number of people.
+# So before looking at any gap, we compute how large it would have to be to be detected with a power of four in five, at the
+# encoder's best layer for each task.
+# More people make it smaller; larger differences between people make it larger.
+# Probes of speech recognition and of phones are tested on the half of the people that they were not trained on.
 
 # %% tags=["remove-input"]
-charts.table(
-    written(smallest), f"The smallest gap that would show, at the best layer of {words.encoder_label(encoder)}"
-)
+charts.table(written(smallest), f"The smallest detectable gap, at the best layer of {words.encoder_label(encoder)}")
 
 # %% [markdown]
-# The finer the groups, the fewer the people and the larger the gap must be.
-# That is why the chapters lead with the contrast that has most people on both sides, chosen by their number and never by
-# the gap.
+# The finer the groups, the fewer the people in each, and the larger the gap must be.
+# That is why the chapters lead with the contrast that has most people on both sides. It is chosen by their number and never
+# by the gap.
 #
 # ## What could be wrong
 
@@ -240,8 +245,8 @@ rerun("speakers-and-groups", parameters)
 #
 # :::{exercise} Look
 # :label: people-look
-# Find in the first chart of differences what sets the groups apart most.
-# Which way could it push the errors of speaker identification, and which way those of speech recognition?
+# In the chart of differences, find what differs most between the groups.
+# In which direction could it move the errors of speaker identification, and those of speech recognition?
 # :::
 #
 # :::{solution-start} people-look
@@ -249,10 +254,10 @@ rerun("speakers-and-groups", parameters)
 # :::
 #
 # It depends on what it is.
-# A longer utterance gives a speaker probe more of the voice to know, so that the group with short ones is told worse, with
-# no unfairness in the encoder; a recogniser counts its errors by the character, so that length alone does less.
+# A longer utterance gives a speaker probe more of the voice, so the group with short utterances has more errors even if the
+# encoder is fair. A recogniser counts its errors by the character, so length alone matters less.
 # Noise harms both.
-# The code shows the means behind the strokes.
+# The code shows the means behind the chart.
 
 # %% tags=["solution"]
 from fairlib.findings.speakers import differences, main_contrast_of, speakers_of
@@ -274,10 +279,10 @@ differences(speakers_of(corpus), group, contrast)[["name", "first", "second", "e
 # :class: dropdown
 # :::
 #
-# Ten times the people show a gap about a third as large, by the root of ten.
-# Ten times the utterances help far less, since people differ however long one listens to them.
-# The code answers the first half with `fairlib.smallest_gaps`; for the second, look at how little is gained by counting
-# all five seeds of a probe as if each were more speech.
+# With ten times the people, a gap about a third as large is detectable (by the root of ten).
+# Ten times the utterances help far less, because people differ however long one listens to them.
+# The code answers the first half with `fairlib.smallest_gaps`. For the second, see how little is gained by counting all five
+# seeds of a probe as if each were more speech.
 
 # %% tags=["solution"]
 import fairlib
@@ -298,8 +303,8 @@ print("with one seed instead of all:", (100 * one["smallest"]).round(2).tolist()
 # :::{exercise} Build
 # :label: people-build
 # Make the groups comparable by matching.
-# Pair each person of the first group with the person of the other whose utterances are most nearly as long, each used once,
-# and drop pairs that differ by more than a fifth of a second.
+# Pair each person of the first group with the person of the other whose utterances are closest in length, use each person
+# once, and drop pairs that differ by more than a fifth of a second.
 # How many people are left, and in what do the groups still differ?
 # :::
 #
@@ -307,9 +312,9 @@ print("with one seed instead of all:", (100 * one["smallest"]).round(2).tolist()
 # :class: dropdown
 # :::
 #
-# Matching buys likeness with people: the groups are now alike in what they were matched by, the rest may still differ, and
-# fewer people can show larger gaps only.
-# It also changes the question, to one about those people of both groups who resemble each other.
+# Matching costs people: the groups are now alike in what they were matched on, but may still differ in the rest, and with
+# fewer people only larger gaps are detectable.
+# It also changes the question, to one about the people of both groups who resemble each other.
 
 # %% tags=["solution"]
 import numpy as np
@@ -335,9 +340,9 @@ differences(matched, group, contrast)[["name", "first", "second", "estimate", "l
 #
 # ## The next question
 #
-# We know whose speech it is, what else tells these people apart, and the smallest gap that these data can detect.
-# We do not know yet what the encoder makes of their speech: what can be read from its layers at all, and how much of that
-# it learnt. That is the question of [the next chapter](03_encoders_and_layers.ipynb).
+# We know whose speech it is, in what else the groups differ, and the smallest gap that these data can detect.
+# We do not know yet what can be read from the encoder's layers at all, and how much of that it learnt.
+# That is the question of [the next chapter](03_encoders_and_layers.ipynb).
 #
 # ## Provenance
 

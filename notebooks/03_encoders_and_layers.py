@@ -14,16 +14,9 @@
 # %% [markdown]
 # # Encoders and layers
 #
-# **The question.** What does each layer of a speech encoder hold: which sound is spoken, who speaks, what is said?
-# And how much of that has the encoder learnt, when an untrained network, or the plain spectrogram, holds some of it too?
-#
-# **The answer.** Does training add phone information? *{glue:text}`learnt_verdict`*. {glue:text}`learnt`
-# Who speaks and what is said at different depths: *{glue:text}`depths_verdict`*. {glue:text}`depths`
-#
-# **How it was judged**, by these rules:
-#
-# - *Learnt?* {glue:text}`learnt_criterion`
-# - *Different depths?* {glue:text}`depths_criterion`
+# **What does each layer of a speech encoder hold: which phone sounds, who is speaking, what is said? And how much of that
+# did the encoder learn?**
+# Some of it is in the plain spectrogram already, and some comes from the shape of the network before any training.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -33,21 +26,6 @@ encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
 seeds = 5  # speaker probes trained per layer; the others are trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## What a layer is
-#
-# A self-supervised encoder turns a recording into numbers in several steps, and each step is a layer.
-# The *convolutions* (layer `cnn`) look at a fortieth of a second at a time and give a row of numbers, a *frame*, fifty
-# times a second.
-# These enter the *transformer* (layer `0`), whose blocks (layers `1` and up) each look at all frames of the utterance
-# and write every frame anew.
-# Nobody told the encoder what was said: in training it learnt to guess stretches of speech that were hidden from it,
-# from what stood around them.
-#
-# What a layer holds is found with a *probe*: a classifier so small that it can only read what is there.
-# Three probes ask three questions of every layer: which *phone* sounds in a frame, which *speaker* is heard in an
-# utterance, and which *characters* write down what was said.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -95,52 +73,100 @@ for name, finding in {"learnt": learnt, "depths": depths}.items():
     glue(f"{name}_verdict", finding.verdict)
     glue(f"{name}_criterion", finding.criterion)
 
+# %% tags=["remove-input"]
+units = [unit for unit in ("phone", "speaker", "char") if unit in set(errors["unit"])]
+shown = {unit: errors[errors["unit"] == unit] for unit in units}
+charts.encoders_by_layer(shown[units[0]], **told(shown[units[0]], encoder))
+
 # %% [markdown]
-# ## What each layer holds
+# **The answer.**
 #
-# The lower a line, the more of it can be read from that layer.
-# The *untrained twin* is the same network with random weights: what it holds, the shape of the network gives.
-# *Log-mel* is the plain spectrogram: what it holds, the sound gives.
-# Only what lies below both has been learnt.
+# - **Does training add phone information?** *{glue:text}`learnt_verdict`.* {glue:text}`learnt`
+# - **Are speakers and phones classified best at different depths?** *{glue:text}`depths_verdict`.* {glue:text}`depths`
+#
+# <details class="more"><summary>The rules behind these verdicts</summary>
+#
+# - *Learnt?* {glue:text}`learnt_criterion`
+# - *Different depths?* {glue:text}`depths_criterion`
+#
+# </details>
+
+# %% [markdown]
+# ## What a layer is
+#
+# A self-supervised encoder turns a recording into numbers in several steps, and each step is a layer.
+# The *convolutions* (layer `cnn`) look at a fortieth of a second at a time and produce a list of numbers, a *frame*, fifty
+# times a second.
+# These enter the *transformer* (layer `0`), whose blocks (layers `1` and up) each look at all frames of the utterance
+# and compute every frame anew.
+# In training, the encoder never saw a transcript: it learnt to predict stretches of speech that were hidden from it from
+# what stood around them.
+#
+# What a layer holds is measured with a *probe*, a classifier so small that it can only read what is there.
+# Three probes are trained on every layer: which *phone* sounds in a frame, which *speaker* is heard in an utterance, and
+# which *characters* write down what was said.
+#
+# Two controls show what was not learnt.
+# The *untrained twin* is the same network, randomly initialised; what it holds comes from the shape of the network.
+# *Log-mel* is the plain spectrogram; what it holds comes from the sound.
+# Only what lies below both was learnt.
 
 # %% tags=["hide-input"]
-for unit in [unit for unit in ("phone", "speaker", "char") if unit in set(errors["unit"])]:
-    rows = errors[errors["unit"] == unit]
-    display(charts.encoders_by_layer(rows, **told(rows, encoder)))
+for unit in units[1:]:
+    display(charts.encoders_by_layer(shown[unit], **told(shown[unit], encoder)))
+
+# %% [markdown]
+# <details class="more"><summary>Every number behind these charts</summary>
 
 # %% tags=["remove-input"]
 charts.table(knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## Every encoder of this book
 #
-# This book pretrains encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and
-# wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`; some were then fine-tuned to write down speech.
-# Here they stand side by side, as far as their outcomes on this corpus are published, each on people whom it has not
-# heard.
-# Speakers are identified twice: as recorded, and with every utterance sent through a channel of its own, so that what is
-# recognised is less the recording and more the voice.
-# A chart’s title compares the best encoder with the worst, on the same people; picked out after the fact, the two seem
-# somewhat farther apart than two encoders named beforehand would.
+# We pretrain encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and wav2vec 2.0
+# {cite}`hsu2021,chen2022,baevski2020`.
+# Some were then fine-tuned for speech recognition.
+# Each is tested on people whom it has not heard.
+# A chart’s title compares the best encoder with the worst, picked after the fact, which overstates the difference a
+# little.
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
+of_all = {} if not family else {unit: side_by_side(family, unit, encoder) for unit in SHOWN}
+of_all = {unit: chart for unit, chart in of_all.items() if chart}
 if not family:
     display(Markdown("Outcomes on this corpus are not published."))
-else:
-    for unit in SHOWN:
-        if shown := side_by_side(family, unit, encoder):
-            display(charts.encoders_by_layer(**shown, height=260))
+for unit in list(of_all)[:1]:
+    display(charts.encoders_by_layer(**of_all[unit], height=260))
+
+# %% [markdown]
+# <details class="more"><summary>The other tasks, and every encoder’s best layer</summary>
+#
+# Speakers are identified twice: as recorded, and with every utterance sent through a channel of its own, so that less of
+# the recording and more of the voice is recognised.
+
+# %% tags=["remove-input"]
+for unit in list(of_all)[1:]:
+    display(charts.encoders_by_layer(**of_all[unit], height=260))
+if family:
     display(
         charts.table(
             encoders_table(family),
-            "Errors at every encoder’s best layer; below, by how much they differ from log-mel’s and from its untrained twin’s, as far as these are published",
+            "Errors at every encoder’s best layer; below, the relative difference from log-mel and from its untrained twin",
         )
     )
 
 # %% [markdown]
-# The same was asked of other people, where their outcomes are published.
-# Where few of them are left whom no encoder has heard, these are enough to see what a layer holds, and too few to compare
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>The same on other corpora</summary>
+#
+# Where few people are left whom no encoder has heard, these are enough to see what a layer holds, and too few to compare
 # groups.
 
 # %% tags=["hide-input"]
@@ -153,12 +179,17 @@ for other in corpora.CORPORA:
     elsewhere[other] = spoken
     n_people = len({person for mine in spoken.values() for person in mine["speaker_id"]})
     for unit in ("phone", "char"):
-        if shown := side_by_side(spoken, unit, encoder, f", on {other}"):
-            display(charts.encoders_by_layer(**shown, height=260))
+        if chart := side_by_side(spoken, unit, encoder, f", on {other}"):
+            display(charts.encoders_by_layer(**chart, height=260))
     display(charts.table(encoders_table(spoken), f"The same on {other}: {n_people} people whom none of them has heard"))
 
 # %% [markdown]
-# Every number behind these charts, layer by layer; each encoder stands beside log-mel on the same people:
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Every number, layer by layer</summary>
+#
+# Each encoder stands beside log-mel on the same people.
 
 # %% tags=["remove-input"]
 for where, here in {corpus: family, **elsewhere}.items():
@@ -167,37 +198,15 @@ for where, here in {corpus: family, **elsewhere}.items():
             display(charts.table(numbers, f"On {where}, per cent {unit_named(unit).wrong}", folded=True))
 
 # %% [markdown]
-# ## How the encoder was trained
-#
-# The pocket encoders are our own, so all that they heard is known, and how they went about it can be shown.
-# The chart follows the share of hidden frames that the encoder guesses rightly.
-# For HuBERT and WavLM a guess is one of a hundred clusters of sounds, for wav2vec 2.0 one of fifty-one frames.
-
-# %% tags=["hide-input"]
-log = pretraining_log(encoder)
-if log is None:
-    display(Markdown("How this encoder was trained is not on record here."))
-else:
-    last = log.iloc[-5:].mean()
-    drawn = log.iloc[len(log) % 5 :].groupby(lambda row: row // 5).mean()  # means over five hundred steps
-    display(
-        charts.curves(
-            drawn.assign(line="hidden frames", x=drawn["hours_heard"], value=drawn["masked_accuracy"]),
-            x_title="hours of speech heard in training",
-            y_title="hidden frames guessed rightly (%)",
-            format="%",
-            title=f"In the end {words.percent(last['masked_accuracy'])} of the hidden frames were guessed rightly",
-            description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
-        )
-    )
+# </details>
 
 # %% [markdown]
-# Guessing clusters is only the exercise; what it is for is the layers.
-# Of the trainings that were watched, the next charts show how the best layer’s phone error fell on people whom the
-# encoder does not hear in training, and whether it still did in the end.
-# A *second seed* is the same training once more, from other random numbers.
-# The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too; its untrained twin
-# stands for the beginning, and between the two nothing was measured.
+# ## How the encoder was trained
+#
+# The pocket encoders are our own, so all that they heard is known.
+# The training is only a means: what counts is how the layers improve.
+# The first charts follow the best layer’s phone error along those trainings that were measured on the way, on people whom
+# the encoder does not hear in training.
 
 # %% tags=["hide-input"]
 for where in dict.fromkeys((corpus, *corpora.CORPORA)):
@@ -228,36 +237,70 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
     )
 
 # %% [markdown]
+# A *second seed* is the same training again, from other random numbers.
+# The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
+# for the beginning, and nothing was measured between the two.
+#
+# <details class="more"><summary>The training task itself</summary>
+#
+# The share of hidden frames that the encoder predicts correctly.
+# For HuBERT and WavLM the prediction is one of a hundred clusters of sounds, for wav2vec 2.0 one of fifty-one frames.
+
+# %% tags=["hide-input"]
+log = pretraining_log(encoder)
+if log is None:
+    display(Markdown("How this encoder was trained is not on record here."))
+else:
+    last = log.iloc[-5:].mean()
+    drawn = log.iloc[len(log) % 5 :].groupby(lambda row: row // 5).mean()  # means over five hundred steps
+    display(
+        charts.curves(
+            drawn.assign(line="hidden frames", x=drawn["hours_heard"], value=drawn["masked_accuracy"]),
+            x_title="hours of speech heard in training",
+            y_title="hidden frames predicted correctly (%)",
+            format="%",
+            title=f"In the end {words.percent(last['masked_accuracy'])} of the hidden frames were predicted correctly",
+            description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
+        )
+    )
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## What makes layers differ
 #
-# Between the layers of the first encoders there is little to see: the blocks add a point or so to what layer `0` knows of
-# phones.
-# So we trained others for a short while, each with something changed, and measured all of them alike, on people whom none
-# had heard, before any gap was looked at.
-# An encoder's layers should lie so far apart: the best block {glue:text}`gate_layer` points of phone error below layer `0`,
-# {glue:text}`gate_logmel` below log-mel of 100 ms, the context of a kernel of 5, and the error spread over
-# {glue:text}`gate_span` in log odds.
-# In brackets stands the layer.
+# The layers of the first encoders differ little: the blocks add about a point to what layer `0` knows of phones.
+# So we trained others for a short while, each with one thing changed, and measured all of them in the same way, on people
+# whom none had heard, before looking at any gap.
+# Three marks were set: the best block at least {glue:text}`gate_layer` points of phone error below layer `0`; at least
+# {glue:text}`gate_logmel` below log-mel with 100 ms of context; and the error spread over at least {glue:text}`gate_span`
+# in log odds.
 #
-# Where a convolution tells the blocks of positions, none got there: it mixes neighbouring frames into layer `0`, which then
-# knows much of what the blocks could learn.
-# In the last five, positions are relative. Layer `0` hears one frame, and all context must form in the blocks.
-# As HuBERT and as WavLM these pass the first and the third mark by far, and their error falls from block to block: phones and
-# speakers are both classified best near the top.
-# None passes the second: they heard too little speech to leave the spectrogram far behind.
-# With the tasks of data2vec and wav2vec 2.0 the blocks had hardly begun to learn.
-# Two of the five, mini-hubert and mini-wavlm, stand beside the first encoders in the chapters to come.
+# - **With a positional convolution, none passed.** It mixes neighbouring frames into layer `0`, which then knows much of
+#   what the blocks could learn.
+# - **With relative positions** (the last five), layer `0` hears one frame, and all context must form in the blocks.
+#   As HuBERT and as WavLM these pass the first and the third mark easily, and their error falls from block to block.
+#   None passes the second: they have heard too little speech to leave the spectrogram far behind.
+# - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
-# The lowest errors come from the larger data2vec, which has a teacher of its own; phones are classified best from its third
-# block.
-# Its convolutions began as those of an encoder trained before.
-# Where hours or the learning rate differ too, the table cannot tell what did it; each training was made once.
+# Two of the last five, mini-hubert and mini-wavlm, stand beside the first encoders in the following chapters.
+#
+# <details class="more"><summary>All short trainings</summary>
+#
+# The lowest errors come from the larger data2vec, which has a teacher of its own and classifies phones best from its third
+# block; its convolutions began as those of an encoder trained before.
+# Where hours or the learning rate differ too, the table cannot say which of them mattered; each training was made once.
+# The layer stands in brackets.
 
 # %% tags=["remove-input"]
 charts.table(
     ablations_table(),
-    "Short trainings on a GPU in half precision, of 128 s a step unless it is said: how far their layers lie apart",
+    "Short trainings on a GPU in half precision, 128 s a step unless stated: how far their layers lie apart",
 )
+
+# %% [markdown]
+# </details>
 
 # %% tags=["remove-input", "remove-output"]
 glue("gate_layer", f"{GATE['below layer 0']:.0f}")
@@ -284,18 +327,18 @@ rerun("encoders-and-layers", parameters)
 #
 # :::{exercise} Look
 # :label: layers-look
-# Which of the three questions does the untrained twin answer best, beside the trained encoder?
-# And why should a network that has never been trained hold anything of it?
+# On which of the three tasks does the untrained twin come closest to the trained encoder?
+# And why should a network that has never been trained hold anything useful?
 # :::
 #
 # :::{solution-start} layers-look
 # :class: dropdown
 # :::
 #
-# The code sets the best layer of each beside the others.
-# Random weights mix what comes in, but they throw little of it away: level, pitch and the balance of the spectrum pass
-# through, and a good part of a voice, or of a recording, is made of these.
-# So a good probe on a layer is no proof that the layer has learnt anything; only a better one than on the twin is.
+# The code compares the best layer of each.
+# Random weights mix their input but lose little of it: level, pitch and the balance of the spectrum pass through, and these
+# make up much of a voice, or of a recording.
+# So a low probe error does not show that a layer has learnt anything; an error below the twin's does.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -323,8 +366,8 @@ errors.pivot_table(index="encoder", columns="unit", values="error", aggfunc="min
 # :class: dropdown
 # :::
 #
-# The share of the twin's errors that training took away, layer by layer.
-# The two need not agree: a layer can be the best one to read from and yet owe less to training than another.
+# The code gives the share of the twin's errors that training removed, layer by layer.
+# The two need not agree: the layer with the lowest error may owe less to training than another.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -335,7 +378,7 @@ from fairlib.findings.layers import layer_errors
 pair = [encoder, f"random:{encoder}"]
 errors = layer_errors(pd.concat([fairlib.probe_phones(name, corpus) for name in pair]), resamples=200)
 wide = errors.pivot(index="layer", columns="encoder", values="error").loc[fairlib.layer_order(errors["layer"])]
-taken = (1 - wide[encoder] / wide[f"random:{encoder}"]).rename("share of the twin's errors taken away")
+taken = (1 - wide[encoder] / wide[f"random:{encoder}"]).rename("share of the twin's errors removed")
 print(f"Most learnt at layer {taken.idxmax()}, lowest error at layer {wide[encoder].idxmin()}.")
 taken.round(2).to_frame()
 
@@ -345,18 +388,17 @@ taken.round(2).to_frame()
 #
 # :::{exercise} Build
 # :label: layers-build
-# How sure can one be which layer is the best for phones?
-# Write a function that draws the speakers anew many times, with replacement, and counts how often each layer comes out
-# best.
+# How sure can we be which layer is best for phones?
+# Write a function that resamples the speakers many times, with replacement, and counts how often each layer is best.
 # :::
 #
 # :::{solution-start} layers-build
 # :class: dropdown
 # :::
 #
-# Whole speakers are drawn, not utterances, since one person's utterances are alike.
-# Where one layer wins nearly always, other people of the same kind would hardly have changed the answer; where two share
-# the wins, the order of these two says little.
+# Whole speakers are drawn, not utterances, because one person's utterances are alike.
+# Where one layer wins nearly always, other people of the same kind would hardly have changed the answer. Where two share
+# the wins, their order says little.
 
 # %% tags=["solution"]
 import numpy as np
@@ -382,9 +424,9 @@ how_often_best(fairlib.probe_phones(encoder, corpus)).to_frame()
 #
 # ## The next question
 #
-# The layers hold something, and not the same thing at each depth.
-# Whether they hold it equally for everybody is the question of the chapters to come; how to tell, without being fooled by
-# luck or by the metric, is that of [the next one](04_measuring_bias.ipynb).
+# Do the layers hold as much for everybody?
+# Before we can ask, [the next chapter](04_measuring_bias.ipynb) shows how to measure a gap without being misled by chance
+# or by the metric.
 #
 # ## Provenance
 

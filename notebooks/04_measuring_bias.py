@@ -14,16 +14,14 @@
 # %% [markdown]
 # # Measuring bias
 #
-# **The question.** One group of speakers has more errors than another.
-# When is that a finding, and when is it luck, or the metric?
+# One group of speakers has more errors than another.
+# **When is that a finding, and when is it chance, or the metric?**
 #
 # **The answer.** {glue:text}`answer_people` {glue:text}`answer_rulers`
 #
-# You need to know what a mean is, and nothing more, to read this chapter.
-# It builds studies whose truth we know, because we made them up, and looks at what each way of measuring says about
-# them.
-# A way of measuring that finds a gap where we put none, or misses one that we did put there, is not used in this
-# book.
+# To read this chapter, you only need to know what a mean is.
+# It simulates studies whose truth we know, and looks at what each method concludes about them.
+# We use the method whose mistakes are rarest and known; how often it errs stands below.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -60,23 +58,23 @@ utterances = value("false_positives", "utterances as sample")
 glue(
     "answer_people",
     "People are the sample, not their utterances: in studies without any gap, treating utterances as independent "
-    f"finds one in {percent(utterances)}, and shuffling people between groups in {percent(people)}, as it should.",
+    f"gives {percent(utterances)} false positives; shuffling people between groups gives {percent(people)}, as it should.",
 )
 usual = value("association", "rank test over layers, as usual", condition="constant odds")
 ours = value("association", "slope beyond one odds ratio", condition="constant odds")
 glue(
     "answer_rulers",
-    "And the metric matters: where bias is the same at every layer, a usual test says that it goes with error in "
-    f"{percent(usual)} of studies when the gap is a difference, and the test of this book in {percent(ours)}.",
+    "And the metric matters: where bias is the same at every layer, the usual test finds that the difference of error "
+    f"rates changes with error in {percent(usual)} of studies, and the test of this book in {percent(ours)}.",
 )
 
 # %% [markdown]
-# ## A study that we made up
+# ## A simulated study
 #
 # Two groups of people are recorded, twenty utterances each, and a recogniser makes errors.
-# Each person has an error rate of their own: some are understood easily, others are not.
-# The two groups are drawn from the same law, unless you planted a gap: {glue:text}`planted_words`.
-# Here is what one such study looks like.
+# Each person has an error rate of their own: some are easy to recognise, others are not.
+# Both groups are drawn from the same distribution, unless you plant a gap: {glue:text}`planted_words`.
+# Here is one such study.
 
 # %% tags=["hide-input"]
 worse, other = constant_odds([0.25], planted)
@@ -116,19 +114,17 @@ glue(
 
 # %% [markdown]
 # The means of the two groups lie {glue:text}`gap_points` points apart.
-# Is that a gap, or did the people in one group just happen to be the harder ones?
+# Is that a gap, or did one group just happen to include people who are harder to recognise?
 #
-# A test that takes every utterance as a person of its own gives {glue:text}`naive_p`: it {glue:text}`naive_words`.
-# A test that shuffles the group labels among the *people*, again and again, gives
-# p = {glue:text}`permutation_p`.
+# A test that treats every utterance as independent gives {glue:text}`naive_p`: it {glue:text}`naive_words`.
+# A test that shuffles the group labels among the *people*, many times, gives p = {glue:text}`permutation_p`.
 # Its interval runs from {glue:text}`gap_low` to {glue:text}`gap_high` points.
 #
 # ## First trap: counting utterances as people
 #
 # One study may be bad luck.
-# So we made {glue:text}`studies_text` of them, at several sizes, all without a gap, and counted how often each test
-# claims one.
-# At the usual level a sound test should do so in one study of twenty {cite}`liu2019`.
+# So we simulated {glue:text}`studies_text`, at several sizes, all without a gap, and counted how often each test claims one.
+# At the usual level, a valid test should do so in one study of twenty {cite}`liu2019`.
 
 # %% tags=["hide-input"]
 tests = {"utterances as sample": "utterances", "gap": "people"}
@@ -140,15 +136,15 @@ charts.curves(
     description="Share of simulated studies without a gap in which a test finds one, by people in each group. The test "
     "over utterances stays near one half at every size; the test over people stays at one in twenty.",
     format="%",
-    reference=(0.05, "what was promised"),
+    reference=(0.05, "nominal"),
     log_x=True,
     span=(0, 0.7),
 )
 
 # %% [markdown]
-# More people do not help the test over utterances: it is wrong in kind, not in size.
+# More people do not help the test over utterances: the method is wrong, whatever the size.
 # The same mistake makes intervals too short.
-# Below, a gap *was* planted, and we count how often a 95 % interval does hold it.
+# Below, a gap *was* planted, and we count how often a 95 % interval contains it.
 
 # %% tags=["hide-input"]
 methods = {
@@ -160,13 +156,13 @@ bare = value("coverage", "utterance bootstrap")
 charts.curves(
     lines("coverage", methods),
     x_title="people in each group",
-    y_title="intervals that hold the gap (%)",
-    title=f"An interval from resampled utterances holds the truth in {percent(bare)} of studies, where it claims 95 %",
+    y_title="intervals that contain the gap (%)",
+    title=f"A 95 % interval from resampled utterances contains the truth in {percent(bare)} of studies",
     description="Share of simulated studies whose 95 % interval holds the planted gap, by people in each group. "
     "Resampled utterances stay far below; resampled people come near from thirty people on, and stretched for small "
     "numbers they do at every size.",
     format="%",
-    reference=(0.95, "what was promised"),
+    reference=(0.95, "nominal"),
     log_x=True,
     span=(0.3, 1.0),
 )
@@ -181,18 +177,17 @@ glue("studentised_wider", f"{100 * widths[0]:.0f}")
 glue("stretched_width", f"{100 * widths[1]:.0f}")
 
 # %% [markdown]
-# With five people in each group the plain interval holds the truth in {glue:text}`plain_few` of studies: a resample of
+# With five people in each group the plain interval contains the truth in {glue:text}`plain_few` of studies: a resample of
 # so few people varies too little.
-# This book stretches it by what Student's t asks for at that number ({glue:text}`stretched_few`).
-# Two well-known cures were tried beside it: the bias-corrected interval, BCa ({glue:text}`bca_few`), and the
+# This book stretches it by the factor that Student's t gives for that number ({glue:text}`stretched_few`).
+# Two well-known remedies were tried as well: the bias-corrected interval, BCa ({glue:text}`bca_few`), and the
 # studentised one ({glue:text}`studentised_few`, at a mean width of {glue:text}`studentised_wider` points instead of
 # {glue:text}`stretched_width`).
 #
 # ## Second trap: the largest of many gaps
 #
-# With eight groups, someone always comes out worst and someone best.
-# Papers report the gap between these two, and it is never zero, however fair the system is
-# {cite}`lum2022`.
+# With eight groups, one is always worst and one is always best.
+# Papers report the gap between these two, and it is never zero, however fair the system {cite}`lum2022`.
 
 # %% tags=["hide-input"]
 alike = "eight groups alike"
@@ -205,8 +200,7 @@ charts.curves(
     rows,
     x_title="people in each group",
     y_title="worst less best of eight (points)",
-    title=f"Eight groups that are served alike differ by {100 * few:.0f} points from worst to best, if each has five "
-    "people",
+    title=f"Eight equal groups differ by {100 * few:.0f} points from worst to best, if each has five people",
     description="Mean gap between the worst and the best of eight groups that are alike, by people in each group: it is "
     "large for few people and falls slowly. Less its null mean it is zero at every size.",
     reference=(0, "the truth"),
@@ -214,17 +208,16 @@ charts.curves(
 )
 
 # %% [markdown]
-# The cure is to ask how large that gap is when group labels are shuffled among the people, and to subtract it: the
-# *excess*.
-# The smaller the groups, the larger what must be subtracted, so that a gap between small groups is not a finding
-# before this was done.
-# Groups with fewer than five people are flagged, and left out of such comparisons.
+# The remedy is to measure how large that gap is when group labels are shuffled among the people, and to subtract it.
+# What remains is the *excess*.
+# The smaller the groups, the more must be subtracted.
+# Groups with fewer than five people are flagged and left out of such comparisons.
 #
-# ## Third trap: many looks
+# ## Third trap: many comparisons
 #
-# Thirteen layers, two tasks, six groups: who looks often enough will find something.
-# Where this book asks whether there is a gap at *any* layer, for *any* group, it uses the largest statistic over all of
-# them, in the same shuffled studies (family-wise), and Holm's simpler correction beside it.
+# Thirteen layers, two tasks, six groups: with enough comparisons, something will look significant.
+# To test whether there is a gap at *any* layer, for *any* group, this book compares each with the largest statistic over all
+# of them in the same shuffled studies (family-wise). Holm's simpler correction stands beside it.
 
 # %% tags=["hide-input"]
 family = everything.query("topic == 'false_positives' and scale == 'difference'")
@@ -232,15 +225,14 @@ family = family[family["test"].isin(["gap, family-wise", "gap, Holm", "worst vs 
 wide = family.pivot_table(index=["test", "condition"], columns="n_speakers", values="value")
 shown = wide.map(lambda share: "" if pd.isna(share) else percent(share)).reset_index()
 shown.columns = ["test", "groups and layers", *(f"{n} people" for n in wide.columns)]
-charts.table(shown, "Studies without any gap in which at least one is claimed; it should be one in twenty")
+charts.table(shown, "Studies without any gap in which at least one is claimed; it should be 1 in 20")
 
 # %% [markdown]
 # ## Fourth trap: the metric
 #
-# Take a bias that is the same at every layer, in the plainest sense: the odds of an error are one and a half times as
-# high for one group, whatever the layer.
-# Now let the layers differ in how many errors they make.
-# A *difference* and a *ratio* of errors both see a pattern across layers, and not the same one
+# Take a bias that is the same at every layer: the odds of an error are one and a half times as high for one group.
+# Now let the layers differ in their error rates.
+# The *difference* and the *ratio* of error rates both show a pattern across layers, and not the same one
 # {cite}`hutiri2024`.
 
 # %% tags=["hide-input"]
@@ -259,7 +251,7 @@ for scale, (axis, factor, words) in looks.items():
         rows.assign(value=factor * rows["value"], low=float("nan"), high=float("nan")),
         x_title="errors of both groups together",
         y_title=axis,
-        title=f"One bias, three rulers: {words}",
+        title=f"One bias, three metrics: {words}",
         description=f"The {axis} that a constant odds ratio of one and a half gives, by the error over both groups.",
         x_format="%",
         span=(0, 0.6) if scale == "log_odds" else None,
@@ -276,22 +268,22 @@ panels["log_odds"]
 # %% [markdown]
 # None of the three is wrong.
 # A difference counts people's errors, a ratio compares experiences, odds compare difficulty.
-# But a *pattern* across layers that shows on one metric alone may be the metric's.
-# So every gap in this book is shown on all three.
+# But a *pattern* across layers that shows on one metric alone may come from that metric.
+# So chapters 5 and 6 show their gaps on all three, and every verdict names its scale.
 #
-# ## Fifth trap: bias that goes with error
+# ## Fifth trap: bias that seems to follow error
 #
-# The paper that this book follows says that bias and error go together from layer to layer, one way for speaker
-# identification and the other way for speech recognition.
-# The usual test takes the rank correlation over layers.
-# We ran it on studies in which bias is *the same at every layer*: one odds ratio between persons.
-# Beside it stands the test of this book: the slope of the gap on the error's log odds, beyond the slope that one odds
-# ratio between persons would give.
+# The paper that this book follows says that bias follows error from layer to layer, in one direction for speaker
+# identification and in the other for speech recognition.
+# The usual test is a rank correlation over layers.
+# We ran it on studies in which bias is *the same at every layer*: a constant odds ratio between persons.
+# Beside it stands the test of this book: the slope of the gap on the log odds of the error, beyond the slope that a constant
+# odds ratio would give.
 
 # %% tags=["hide-input"]
 found = everything.query("topic == 'association' and n_speakers == 30")
 names = {
-    "constant odds": "nothing (one odds ratio)",
+    "constant odds": "nothing (constant odds)",
     "planted: rises with error": "bias rises with error",
     "planted: falls with error": "bias falls with error",
     "planted: without order": "bias without order",
@@ -305,13 +297,13 @@ for condition, words in names.items():
         cells = [percent(wide.loc[condition, (test, scale)]) for scale in ("difference", "ratio", "log_odds")]
         rows.append([words, short, *cells])
 shown = pd.DataFrame(rows, columns=["planted", "test", "difference", "ratio", "log odds ratio"])
-charts.table(shown, "Studies of eight layers and thirty people a group in which bias is said to go with error")
+charts.table(shown, "Studies of eight layers, thirty people a group, in which bias is found to follow error")
 
 # %% [markdown]
-# Such studies have evenly spread errors, as no encoder here has.
-# So the test was tried once more at the design that it judges: the people of speechocean762, and the errors of
-# pocket-hubert at its layers.
-# People were drawn from the real ones, and errors taken away or added until the gaps were as planted.
+# The errors in such studies are evenly spread, which those of our encoders are not.
+# So the test was also tried on the actual design: the people of speechocean762, and the error rates of pocket-hubert at its
+# layers.
+# People were drawn from the real ones, and errors were removed or added until the gaps were as planted.
 # *R* is how many times larger the gap is at one end of the layers than at the other.
 
 # %% tags=["hide-input"]
@@ -336,17 +328,17 @@ glue("alarms_characters", percent(planted_none["characters"]))
 glue("ours_rises", percent(value("association", "slope, as planted", "log_odds", planted_up)))
 
 # %% [markdown]
-# Read the first two lines of the first table: nothing was planted, and the usual test on differences finds a pattern in
-# {glue:text}`usual_difference` of studies.
-# The test of this book does so in {glue:text}`ours_difference`, and finds a bias that rises with error in
-# {glue:text}`ours_rises` of studies on the log odds scale.
-# Among the real people, where nothing is planted, it should find something in one study of twenty: in speaker identification
-# it does so in {glue:text}`alarms_speakers`, in characters in up to {glue:text}`alarms_characters`, a little too often.
+# In the first two lines of the first table, nothing was planted: the usual test on differences finds a pattern in
+# {glue:text}`usual_difference` of studies, the test of this book in {glue:text}`ours_difference`.
+# It finds a bias that rises with error in {glue:text}`ours_rises` of studies on the log odds scale.
+# At the actual design, where nothing is planted, it should find a pattern in one study of twenty. It does so in
+# {glue:text}`alarms_speakers` in speaker identification, and in up to {glue:text}`alarms_characters` in characters, a little
+# too often.
 #
-# ## Sixth trap: too few people to say anything
+# ## Sixth trap: too few people
 #
-# A gap that was not found may be absent, or too small for the people there are.
-# Only the smallest gap that *would* have been found tells which.
+# If no gap is found, it may be absent, or too small for the number of people.
+# Only the smallest gap that *would* have been detected shows which.
 
 # %% tags=["hide-input"]
 shape = simulate_outcomes({"one": [0.25], "other": [0.25]}, speakers=200, seed=1)
@@ -356,9 +348,9 @@ smallest = power.set_index("n_speakers_a")["smallest"] * 100
 charts.curves(
     pd.DataFrame({"line": "smallest gap", "x": smallest.index, "value": smallest.to_numpy()}),
     x_title="people in each group",
-    y_title="smallest gap that shows (points)",
-    title=f"Ten people in each group show a gap of {smallest[10]:.0f} points or more; for half of it, four times as many "
-    "are needed",
+    y_title="smallest detectable gap (points)",
+    title=f"With ten people in each group, a gap of {smallest[10]:.0f} points is detectable; half of it needs four times "
+    "as many",
     description="The smallest true gap that a study finds with a probability of 80 per cent falls with the root of the "
     "number of people in each group.",
     log_x=True,
@@ -367,20 +359,21 @@ charts.curves(
 )
 
 # %% [markdown]
-# ## Seventh trap: whom the probe was taught on
+# ## Seventh trap: whom the probe was trained on
 #
-# A probe that was taught mostly on one group can fail another although that one speaks as clearly.
-# So we make up voices of two groups, three times over.
-# In the first world they are alike.
-# In the second the voices of the second group vary as much, but in other ways: a shift, which a probe of their own would undo.
-# In the third they vary more, in the same ways: noise, with which no probe can do much.
-# [Chapter 10](10_why.ipynb) teaches probes on one group at a time; can it tell the three worlds apart?
+# A probe that was trained mostly on one group can fail another that speaks just as clearly.
+# So we simulate voices of two groups, in three worlds.
+# In the first, the groups are alike.
+# In the second, the voices of the second group vary as much, but in other directions: a shift, which a probe of their own
+# would remove.
+# In the third, they vary more, in the same directions: noise, which no probe can remove.
+# [Chapter 10](10_why.ipynb) trains probes on one group at a time. Does that distinguish the three worlds?
 
 # %% tags=["hide-input"]
 worlds = {"alike": "the groups are alike", "shifted": "the second is shifted", "noisier": "the second varies more"}
 asked = {
     "penalty of both": "a penalty of both",
-    "own-taught gap": "a gap that remains",
+    "own-taught gap": "a remaining gap",
     "random penalty": "a penalty of random halves",
 }
 crossed = everything[(everything["topic"] == "teaching") & (everything["scale"] == "log_odds")]
@@ -401,11 +394,11 @@ charts.table(
 glue("crossed_studies", f"{int(crossed['studies'].min())} studies of each kind")
 glue(
     "crossed_words",
-    f"With {int(crossed['n_speakers'].max())} people tested in each group, a shift is told in "
+    f"With {int(crossed['n_speakers'].max())} people tested in each group, a shift is detected in "
     f"{percent(value('teaching', 'penalty of both', 'log_odds', 'shifted', int(crossed['n_speakers'].max())))} of the "
-    "studies, and told where there is only noise in "
-    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))}; a gap that "
-    "remains is told in "
+    "studies, and wrongly reported where there is only noise in "
+    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))}; a "
+    "remaining gap is detected in "
     f"{percent(value('teaching', 'own-taught gap', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))} where there "
     f"is noise, and in {percent(value('teaching', 'own-taught gap', 'log_odds', 'alike', int(crossed['n_speakers'].max())))} "
     "where the groups are alike.",
@@ -413,15 +406,15 @@ glue(
 
 # %% [markdown]
 # {glue:text}`crossed_words` ({glue:text}`crossed_studies`.)
-# A verdict should be rare where nothing of the kind was planted, in one study of twenty or fewer.
+# Where nothing of the kind was planted, a detection should be rare: one study of twenty or fewer.
 #
 # ## Synthetic speech with known disadvantages
 #
 # So far the outcomes were simulated.
-# Now the whole way is put to the test, from audio through an encoder and a probe to the gap.
+# Now the whole pipeline is tested, from audio through an encoder and a probe to the gap.
 # A synthesiser (eSpeak NG) speaks as six groups of 24 voices.
 # Two are left as they are; one speaks too fast, one is heard through a narrow band, one in noise and one in much noise.
-# This says nothing about people; it says whether a disadvantage that we put in comes out.
+# This says nothing about people. It shows whether a disadvantage that we put in is detected.
 
 # %% tags=["hide-input"]
 runs = [
@@ -465,37 +458,37 @@ narrow = last[last["unit"] == "speaker"].pivot(index="encoder", columns="group",
 easier = bool((narrow["telephone"] < narrow["clear"]).all())
 glue(
     "narrow_words",
-    "With the narrow band, the error of telling voices apart is "
+    "With the narrow band, the error of speaker identification is "
     + ("even lower than without it, for log-mel and for the encoder." if easier else "not lower throughout."),
 )
 harmed = pd.DataFrame(harmed, columns=["task", "disadvantage", "layers that show it", "layers"])
 
 # %% [markdown]
 # The two groups that were left alone should show no gap at any layer ({glue:text}`alike_words`).
-# The others should show theirs, as far as eight or 24 voices can tell:
+# The others should show theirs, as far as so few voices can show it:
 
 # %% tags=["remove-input"]
 charts.table(harmed, "Layers of pocket-hubert at which each planted disadvantage is found (family-wise over layers)")
 
 # %% [markdown]
-# A disadvantage that was put into the sound is not yet one in the outcome.
-# Speech that is too fast is hard to transcribe, and may be as easy as any to tell a voice from.
+# A disadvantage in the sound need not become one in the outcome.
+# Speech that is too fast is hard to transcribe, but the voice may be as easy to identify as any.
 # {glue:text}`narrow_words`
-# So where a line says that no layer shows it, either it does not hurt this task, or it hurts by less than so few voices
-# can show.
+# So where no layer shows a disadvantage, either it does not harm this task, or the harm is too small to detect with so few
+# voices.
 #
 # ## What could be wrong
 #
-# - The simulated people follow a bell curve on the scale of log odds.
-#   People may not; a few for whom nothing works would make true intervals wider than ours.
-# - With groups of very unequal size *and* spread, the test claims a gap in {glue:text}`unequal_few` of studies with ten
-#   people in the smaller group, more than it promises.
-#   Chapters say how many people stand behind each gap.
+# - The simulated people are normally distributed on the scale of log odds.
+#   Real people may not be. A few for whom nothing works would make the true intervals wider than ours.
+# - With groups of very unequal size *and* spread, the test finds a gap in {glue:text}`unequal_few` of studies with ten
+#   people in the smaller group, more often than it should.
+#   Chapters say how many people are behind each gap.
 # - The synthetic voices differ less than people do.
-#   They test the machinery, not the world.
-# - No measure tells *why* there is a gap.
-#   Text, rate and recording differ between groups as well; adjusted gaps, which later chapters show beside the raw
-#   ones, account for what was recorded, and for nothing else.
+#   They test the pipeline, not the world.
+# - No measure says *why* there is a gap.
+#   Text, speaking rate and recording differ between groups as well. Adjusted gaps, which later chapters show beside the raw
+#   ones, account for what was recorded and for nothing else.
 
 # %% tags=["remove-input", "remove-output"]
 glue("unequal_few", percent(value("false_positives", "gap", condition="unequal sizes and spreads", speakers=10)))
@@ -504,7 +497,7 @@ glue("unequal_few", percent(value("false_positives", "gap", condition="unequal s
 # ## Rerun it
 #
 # The command that made this page.
-# Plant a gap (`--planted`), change the number of people, or draw another study (`--seed`):
+# Plant a gap (`--planted`), change the number of people, or simulate another study (`--seed`):
 
 # %% tags=["remove-input"]
 parameters = dict(speakers=speakers, planted=planted, seed=seed, force=force)
@@ -526,10 +519,10 @@ rerun("measuring-bias", parameters)
 # :class: dropdown
 # :::
 #
-# It is not.
-# How much *people* differ does not decide, but how much *means of so many people* would differ by chance, which is less
+# No.
+# What counts is not how much *people* differ but how much *means of so many people* would differ by chance, which is less
 # by the square root of their number.
-# The code works that out for the chapter's study, where a gap of about twice the last number would begin to stand out.
+# The code computes that for the chapter's study. A gap of about twice the last number would be detectable.
 
 # %% tags=["solution"]
 from fairlib.bias.simulation import constant_odds, simulate_outcomes
@@ -559,9 +552,9 @@ print(
 # :class: dropdown
 # :::
 #
-# Twenty studies of each size; finding means a p below one in twenty.
-# A gap that is really there is missed again and again by small studies.
-# So "not found" in a small study is not "not there".
+# The code runs twenty studies of each size; "found" means a p below one in twenty.
+# Small studies often miss a gap that is really there.
+# So "not found" in a small study does not mean "not there".
 
 # %% tags=["solution"]
 import pandas as pd
@@ -583,19 +576,18 @@ pd.Series(found, name="share of studies that find the gap").rename_axis("people 
 #
 # :::{exercise} Build
 # :label: measuring-build
-# Many readers claim a gap when two 95 % intervals do not overlap.
+# Many readers conclude that there is a gap when two 95 % intervals do not overlap.
 # Write that rule as a function, and try it where nothing was planted and where something was.
-# How often is it right, and what does it cost?
+# How often is it right, and what does it miss?
 # :::
 #
 # :::{solution-start} measuring-build
 # :class: dropdown
 # :::
 #
-# Asking that two intervals keep apart asks for more than that the gap's own interval keeps from zero.
-# Where there is no gap, the rule hardly ever claims one; where there is a gap, it misses some that the permutation test
-# finds.
-# It errs on the careful side, which in a study of fairness is not the side of those who are served worse.
+# That two intervals do not overlap is a stricter condition than that the gap's own interval excludes zero.
+# Where there is no gap, the rule almost never claims one; where there is one, it misses some that the permutation test finds.
+# It errs on the cautious side, which in a study of fairness is not the side of those who are disadvantaged.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -623,9 +615,9 @@ pd.DataFrame(rows, columns=["planted log odds ratio", "intervals keep apart", "p
 #
 # ## The next question
 #
-# Six traps are known, and a way around each.
-# [The next chapter](05_speaker_identification.ipynb) takes these measures to a first task: can a layer tell who is
-# speaking, and can it tell it equally well for everybody?
+# We know seven traps, and how to avoid each.
+# [The next chapter](05_speaker_identification.ipynb) uses these methods on a first task: can the speaker be identified from a
+# layer, and equally well for everybody?
 #
 # ## Provenance
 

@@ -14,21 +14,9 @@
 # %% [markdown]
 # # Speaker identification, layer by layer
 #
-# **The question.** A small classifier reads the embeddings of one layer and says who is speaking.
-# Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
-# encoder's doing?
-#
-# **The answer.** Does the gap differ between layers? *{glue:text}`sid_where_verdict`*. {glue:text}`sid_where`
-# Unequal from the first layers on? *{glue:text}`sid_begins_verdict`*. {glue:text}`sid_begins`
-# The encoder's own doing? *{glue:text}`sid_whose_verdict`*. {glue:text}`sid_whose`
-#
-# Within the groups? {glue:text}`sid_ages`
-#
-# **How it was judged**, by these rules:
-#
-# - *Does it differ between layers?* {glue:text}`sid_where_criterion`
-# - *From which layer on?* {glue:text}`sid_begins_criterion`
-# - *Whose gap is it?* {glue:text}`sid_whose_criterion`
+# A small classifier, a *probe*, reads the embeddings of one layer and says who is speaking.
+# **Does it misidentify some groups of speakers more often than others? From which layer on? And is that the encoder's
+# doing?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -40,13 +28,6 @@ group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # probes trained per layer, each from another seed
 layer = ""  # the layer of the closer look; left empty, the one that identifies speakers best
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## The whole analysis
-#
-# Outcomes are the hub of everything: one row for each encoder, layer, seed and utterance, right or wrong.
-# Two controls go through exactly the same steps: an *untrained twin* of the encoder, with random weights,
-# and *log-mel*, the plain spectrogram.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -89,6 +70,42 @@ bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
+# %% tags=["remove-input"]
+of_groups_by_layer = charts.error_by_layer(
+    errors,
+    encoder=encoder,
+    title=sentences.errors_title(bias, encoder, contrast),
+    description=sentences.describe_errors(errors, encoder),
+)
+glue("sid_errors", of_groups_by_layer, display=False)
+of_groups_by_layer
+
+# %% [markdown]
+# **The answer.** {glue:text}`sid_sentence`
+#
+# - **Does the gap differ between layers?** *{glue:text}`sid_where_verdict`.* {glue:text}`sid_where`
+# - **Is there a gap from the first layers on?** *{glue:text}`sid_begins_verdict`.* {glue:text}`sid_begins`
+# - **Is it the encoder's doing?** *{glue:text}`sid_whose_verdict`.* {glue:text}`sid_whose`
+# - **Does age matter within the groups?** {glue:text}`sid_ages`
+#
+# <details class="more"><summary>The rules behind these verdicts</summary>
+#
+# - *Does it differ between layers?* {glue:text}`sid_where_criterion`
+# - *From which layer on?* {glue:text}`sid_begins_criterion`
+# - *Whose gap is it?* {glue:text}`sid_whose_criterion`
+#
+# </details>
+#
+# Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
+# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
+
+# %% [markdown]
+# ## How large is the gap, and whose is it?
+#
+# The chart below shows the gap itself, as a log odds ratio, beside two controls that go through the same steps: the
+# *untrained twin*, which is the same network randomly initialised, and *log-mel*, the plain spectrogram.
+# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
+
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
 begins = findings.where_bias_begins(bias, encoder, contrast)
@@ -103,12 +120,6 @@ lead = charts.bias_by_layer(
 )
 lead
 
-# %% [markdown]
-# *How to read it.* Zero means that both sides are identified equally well.
-# Where a band does not touch the line of no gap, the gap is larger than chance among this many speakers would
-# make it.
-# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
-
 # %% tags=["remove-input", "remove-output"]
 glue("sid_lead", lead)
 glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, where))
@@ -118,24 +129,6 @@ for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"sid_{name}_verdict", finding.verdict)
     glue(f"sid_{name}_criterion", finding.criterion)
 
-# %% [markdown]
-# ## The detail, layer by layer
-#
-# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
-# The error of each group, and what each layer says.
-# Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its
-# blocks.
-
-# %% tags=["hide-input"]
-of_groups_by_layer = charts.error_by_layer(
-    errors,
-    encoder=encoder,
-    title=sentences.errors_title(bias, encoder, contrast),
-    description=sentences.describe_errors(errors, encoder),
-)
-glue("sid_errors", of_groups_by_layer, display=False)
-of_groups_by_layer
-
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
 lines.append(sentences.best_layer_sentence(outcomes, encoder))
@@ -143,21 +136,29 @@ if lines:
     display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
-# Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never
-# single utterances):
+# <details class="more"><summary>Every number behind these charts</summary>
+#
+# Intervals are over speakers: whole speakers are resampled, never single utterances.
 
 # %% tags=["remove-input"]
 charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
-# ### The same gaps on three scales
+# </details>
+
+# %% [markdown]
+# ### Does the scale matter?
 #
-# Which scale a gap is measured on can decide what one sees.
-# If the odds of an error differed between two groups by one constant factor at every layer, their *ratio* of
-# errors would still
-# rise as errors fall, and their *difference* would be largest where about half of all answers are wrong.
+# If the *odds* of an error differed between two groups by the same factor at every layer, the *ratio* of their errors
+# would rise as errors fall, and the *difference* would be largest where about half of all answers are wrong.
 # Only the log odds ratio would stay level.
-# A pattern that shows on one scale alone may thus be the metric's, not the encoder's.
+# A pattern that shows on one scale alone may come from the metric and not from the encoder.
+
+# %% tags=["remove-input"]
+Markdown(sentences.scales_sentence(bias, encoder, contrast))
+
+# %% [markdown]
+# <details class="more"><summary>The same gaps on three scales</summary>
 
 # %% tags=["hide-input"]
 for chart in charts.three_scales(
@@ -168,14 +169,14 @@ for chart in charts.three_scales(
 ):
     display(chart)
 
-# %% tags=["remove-input"]
-Markdown(sentences.scales_sentence(bias, encoder, contrast))
+# %% [markdown]
+# </details>
 
 # %% [markdown]
-# ### Every contrast that the corpus records
+# ### Which other groups does the corpus record?
 #
-# The same rule, applied to all groups that can be compared here.
-# Each verdict is adjusted for all layers and contrasts of its own column, not for the number of columns.
+# The same rule, applied to every column with enough speakers.
+# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
@@ -184,60 +185,79 @@ charts.table(
 )
 
 # %% [markdown]
-# ### How old? And two columns at once
+# ### Does age matter within the groups?
 #
-# "Child" is not one age, and a group is not one kind of people.
-# Here is what a year more does to a speaker's errors *within* each group, from layer to layer, by least squares over
-# speakers; and the younger against the older ones.
-# A star marks what is larger than chance would make it, over all layers together.
-# These comparisons were chosen after the first outcomes had been seen: they explore, and decide nothing.
+# Children are not all of one age, and every speaker belongs to several groups at once.
+# These comparisons were chosen after the first outcomes had been seen. They explore, and they decide nothing.
 
 # %% tags=["hide-input"]
 slopes = ages.age_slopes(own, group)
-said_of_ages = "The ages of these people are not recorded."
+said_of_ages = "The corpus does not record ages."
+by_age = None
 if len(slopes):
     said_of_ages = ages.ages_sentence(slopes)
-    by_band = ages.by_age_band(own, group)
-    display(charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of error by age, within each group"))
+    by_age = charts.table(
+        ages.ages_table(slopes, ages.by_age_band(own, group)), "Log odds ratios of error by age, within each group"
+    )
+display(Markdown(said_of_ages))
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_ages", said_of_ages)
 
+# %% [markdown]
+# <details class="more"><summary>By year of age, and by two columns at once</summary>
+#
+# Slopes are fitted by least squares over speakers.
+# A star marks a value that is significant over all layers together.
+
 # %% tags=["remove-input"]
-display(Markdown(said_of_ages))
+if by_age is not None:
+    display(by_age)
 crossed = ages.intersections_table(own, group)
 if len(crossed):
     display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
 
 # %% [markdown]
-# ### Adjusted for what else differs
+# </details>
+
+# %% [markdown]
+# ### Do other differences between the groups explain it?
 #
-# Groups differ in more than their names say.
-# Here the gap is estimated anew at equal values of the length of the utterance, of its noise (speech over noise, in
-# decibels, estimated from the pauses) and of the other recorded columns, beside the raw one from the same regression
-# {cite}`liu2021`.
+# Here the gap is estimated again with the length of the utterance, its noise and the other recorded columns held
+# equal, by regression {cite}`liu2021`.
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
-own = outcomes[outcomes["encoder"] == encoder]
 own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
 covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+display(Markdown(sentences.adjusted_sentence(adjusted, contrast)))
+
+# %% [markdown]
+# <details class="more"><summary>Raw and adjusted gaps</summary>
+#
+# Noise is the ratio of speech to noise in decibels, estimated from the pauses.
+
+# %% tags=["remove-input"]
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Does it survive stricter tests?
 #
-# Identifying a speaker among all that a corpus holds is not a fair contest.
-# Each person was recorded in a room of their own, so a probe may know the room and not the voice; and who stands among
-# many similar voices is harder to identify.
-# Here the question is asked again in other ways, each of which takes one such reason away: through a random *channel*
-# for every utterance (level, equaliser, noise, codec), with *equal shares* of each group, among *a few candidates* of
-# which each group has as many, and as *verification*, where two utterances come from one person or from two.
+# Each person was recorded in one room, so a probe may know the room and not the voice.
+# And a person who stands among many similar voices is harder to identify.
+# Each of the following views removes one such reason: a random *channel* for every utterance (level, equaliser, noise,
+# codec), *equal shares* of each group, *a few candidates* with equal numbers of each group, and *verification*, where
+# two utterances come from one person or from two.
 #
-# **Is it the voice?** *{glue:text}`sid_voice_verdict`*. {glue:text}`sid_voice`
+# **Is it the voice?** *{glue:text}`sid_voice_verdict`.* {glue:text}`sid_voice`
 #
-# *How it was judged.* {glue:text}`sid_voice_criterion`
+# <details class="more"><summary>Every view, with the controls; the rule behind the verdict</summary>
+#
+# {glue:text}`sid_voice_criterion`
 
 # %% tags=["hide-input"]
 views = of_groups(
@@ -245,10 +265,7 @@ views = of_groups(
 )
 fair = views_bias(views, group)
 voice = is_it_the_voice(fair, encoder, contrast, layer)
-charts.table(
-    views_table(fair, encoder, contrast, layer),
-    f"Error and gap ({contrast}, log odds ratio) however the question is asked",
-)
+charts.table(views_table(fair, encoder, contrast, layer), f"Error and gap ({contrast}, log odds ratio) in every view")
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_voice", voice.sentence)
@@ -256,14 +273,16 @@ glue("sid_voice_verdict", voice.verdict)
 glue("sid_voice_criterion", voice.criterion)
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ### One person or two?
 #
-# A door that opens to its owner's voice can fail somebody in two ways: it stays shut for the owner, or it opens for
-# somebody else.
-# Here every two utterances of the test half are compared, and one threshold serves everybody: the one at which both
-# kinds of error are equally frequent over all.
-# Within a group they need not be: the groups for whom the door stays shut, and those for whom it opens to others, pay
-# for a threshold that was set for all.
+# A door that opens to its owner's voice can fail in two ways: it stays shut for the owner, or it opens for somebody
+# else.
+# Here all pairs of test utterances are compared at one threshold for everybody, at which both errors are equally
+# frequent overall.
+# Within a group they need not be.
 
 # %% tags=["hide-input"]
 doors = verification_table(views, group)
@@ -273,10 +292,13 @@ else:
     display(charts.table(doors, "Errors of verification at one threshold for all, with 95 % intervals over speakers"))
 
 # %% [markdown]
-# ### Whom an error names
+# ### Whom is a speaker confused with?
 #
-# If errors ignored group membership, a speaker would be taken for one of their own group as often as that group's share
-# among the others.
+# If errors ignored group membership, a speaker would be confused with one of their own group as often as that group's
+# share among the others.
+
+# %% [markdown]
+# <details class="more"><summary>How many errors name somebody of the same group</summary>
 
 # %% tags=["hide-input"]
 if (outcomes["predicted"] != "").all():
@@ -286,14 +308,19 @@ else:
     display(Markdown("Verification names nobody, so this cannot be asked here."))
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ### Is it the layer, or the probe?
 #
-# A probe that could learn anything would say nothing of the layer.
-# With *shuffled* names there is nothing to learn, and its errors must be those of guessing {cite}`hewitt2019`.
-# A probe with a *hidden* layer could read what a linear one cannot, given speech enough of every speaker to learn from.
-# And the *code length* counts the bits that it takes to send each utterance's speaker to somebody who has the layer:
-# the fewer, the plainer the layer shows who speaks {cite}`voita2020`.
+# A probe that could learn anything would say nothing about the layer.
+# With *shuffled* names there is nothing to learn, so its errors must be those of guessing {cite}`hewitt2019`.
+# A probe with a *hidden* layer could read what a linear one cannot.
+# The *code length* counts the bits needed to send each utterance's speaker to somebody who has the layer: the fewer,
+# the more plainly the layer shows who speaks {cite}`voita2020`.
 
+# %% [markdown]
+# <details class="more"><summary>Four probes of the same layers</summary>
 
 # %% tags=["hide-input"]
 try:
@@ -302,6 +329,9 @@ try:
     display(charts.table(controls_table(kinds, code), "Four probes of the same layers"))
 except ProbeError as error:
     display(Markdown(f"This cannot be asked here: {words.plain(str(error))}"))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## What could be wrong
@@ -324,15 +354,15 @@ rerun("speaker-identification", parameters)
 # :::{exercise} Look
 # :label: speakers-look
 # The untrained twin has never heard speech.
-# How well does it identify speakers all the same, and what does its gap say about that of the trained encoder?
+# How well does it identify speakers nevertheless, and what does its gap say about the trained encoder's?
 # :::
 #
 # :::{solution-start} speakers-look
 # :class: dropdown
 # :::
 #
-# Far better than guessing, which is right once in as many tries as there are speakers.
-# What a random network passes on of the sound is enough to know many people by, or the rooms they were recorded in.
+# Far better than chance, which is right once in as many tries as there are speakers.
+# A random network passes on enough of the sound to identify many people, or the rooms they were recorded in.
 # Where the twin shows a gap as well, training cannot have made all of it.
 
 # %% tags=["solution"]
@@ -358,7 +388,7 @@ best[["layer", "error", "gap (log odds ratio)"]].round(2)
 # :::{exercise} Try
 # :label: speakers-try
 # Rank the layers by the size of their gap, once as a difference and once as a ratio.
-# Find two layers whose order turns round.
+# Find two layers whose order is reversed.
 # Which of the two scales would you report, and to whom?
 # :::
 #
@@ -366,9 +396,9 @@ best[["layer", "error", "gap (log odds ratio)"]].round(2)
 # :class: dropdown
 # :::
 #
-# A difference counts utterances that went wrong, and speaks to who runs a service for many people.
-# A ratio compares what it is like to be in the one group or the other, and speaks to them.
-# Whichever one reports, the other belongs beside it.
+# A difference counts utterances that went wrong, which matters to whoever runs a service for many people.
+# A ratio compares what it is like to be in one group or the other, which matters to them.
+# Whichever you report, show the other beside it.
 
 # %% tags=["solution"]
 import numpy as np
@@ -431,9 +461,9 @@ pd.DataFrame(rows, columns=[f"speakers: {first}", "log odds ratio", "from", "to"
 #
 # ## The next question
 #
-# That was about voices, or about the rooms around them: who is speaking is in the sound before any encoder hears it.
-# What was *said* is not so plainly there, and an encoder may well bring a gap of its own.
-# Does it? [The next chapter](06_speech_recognition.ipynb) lets a probe write down what it hears.
+# Who is speaking is audible before any encoder hears it.
+# What was *said* is less plainly there, so an encoder may well add a gap of its own.
+# Does it? In [the next chapter](06_speech_recognition.ipynb) a probe writes down what it hears.
 #
 # ## Provenance
 

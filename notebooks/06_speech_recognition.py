@@ -14,24 +14,9 @@
 # %% [markdown]
 # # Speech recognition, layer by layer
 #
-# **The question.** A small recogniser reads the frames of one layer and writes down what was said.
-# Does it get some groups of speakers wrong more often than others, from which layer on, and is that the
-# encoder's doing?
-#
-# **The answer.** Does the gap differ between layers, in characters? *{glue:text}`asr_where_verdict`*.
-# {glue:text}`asr_where` Unequal from the first layers on? *{glue:text}`asr_begins_verdict`*.
-# {glue:text}`asr_begins` The encoder's own doing? *{glue:text}`asr_whose_verdict`*. {glue:text}`asr_whose`
-#
-# Within the groups? {glue:text}`asr_ages`
-#
-# And in phones, frame by frame? *{glue:text}`phone_where_verdict`*. {glue:text}`phone_where` Unequal from the first layers on? *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
-# The encoder's own doing? *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
-#
-# **How it was judged**, by these rules:
-#
-# - *Does it differ between layers?* {glue:text}`asr_where_criterion`
-# - *From which layer on?* {glue:text}`asr_begins_criterion`
-# - *Whose gap is it?* {glue:text}`asr_whose_criterion`
+# A small recogniser reads the frames of one layer and writes down what was said.
+# **Does it misrecognise some groups of speakers more often than others? From which layer on? And is that the encoder's
+# doing?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -43,16 +28,6 @@ group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 1  # probes trained per layer, each from another seed
 probe = "context"  # "linear", or "context": a small head that sees neighbouring frames
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## The whole analysis
-#
-# Outcomes are the hub of everything: one row for each encoder, layer, seed and utterance,
-# with its number of wrong characters and words (substituted, left out or put in) and how many there were to
-# get right.
-# Probes are trained on some speakers and tested on others.
-# Two controls go through exactly the same steps: an *untrained twin* of the encoder, with random weights,
-# and *log-mel*, the plain spectrogram.
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -93,6 +68,47 @@ bias = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
+# %% tags=["remove-input"]
+charts.error_by_layer(
+    errors,
+    encoder=encoder,
+    title=sentences.errors_title(bias, encoder, contrast),
+    description=sentences.describe_errors(errors, encoder),
+)
+
+# %% [markdown]
+# **The answer, in characters.** {glue:text}`asr_plain`
+#
+# - **Does the gap differ between layers?** *{glue:text}`asr_where_verdict`.* {glue:text}`asr_where`
+# - **Is there a gap from the first layers on?** *{glue:text}`asr_begins_verdict`.* {glue:text}`asr_begins`
+# - **Is it the encoder's doing?** *{glue:text}`asr_whose_verdict`.* {glue:text}`asr_whose`
+# - **Does age matter within the groups?** {glue:text}`asr_ages`
+#
+# **And in phones**, frame by frame:
+#
+# - **Does the gap differ between layers?** *{glue:text}`phone_where_verdict`.* {glue:text}`phone_where`
+# - **Is there a gap from the first layers on?** *{glue:text}`phone_begins_verdict`.* {glue:text}`phone_begins`
+# - **Is it the encoder's doing?** *{glue:text}`phone_whose_verdict`.* {glue:text}`phone_whose`
+#
+# <details class="more"><summary>The rules behind these verdicts</summary>
+#
+# - *Does it differ between layers?* {glue:text}`asr_where_criterion`
+# - *From which layer on?* {glue:text}`asr_begins_criterion`
+# - *Whose gap is it?* {glue:text}`asr_whose_criterion`
+#
+# </details>
+#
+# Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
+# Probes are trained on some speakers and tested on others.
+# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
+
+# %% [markdown]
+# ## How large is the gap in characters, and whose is it?
+#
+# The gap as a log odds ratio, beside the two controls: the *untrained twin*, which is the same network randomly
+# initialised, and *log-mel*, the plain spectrogram.
+# Hollow marks are layers where so much is wrong for everybody that a gap means little.
+
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
 begins = findings.where_bias_begins(bias, encoder, contrast)
@@ -106,35 +122,12 @@ charts.bias_by_layer(
     description=sentences.describe_gaps(bias, encoder, contrast),
 )
 
-# %% [markdown]
-# *How to read it.* Zero means that both sides are recognised equally well; hollow marks are layers where
-# so much is wrong for everybody that a gap means little.
-# Where a band does not touch the line of no gap, the gap is larger than chance among this many speakers would
-# make it.
-# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
-
 # %% tags=["remove-input", "remove-output"]
 glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"asr_{name}", finding.sentence)
     glue(f"asr_{name}_verdict", finding.verdict)
     glue(f"asr_{name}_criterion", finding.criterion)
-
-# %% [markdown]
-# ## The detail, layer by layer
-#
-# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
-# The error of each group, and what each layer says.
-# Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its
-# blocks.
-
-# %% tags=["hide-input"]
-charts.error_by_layer(
-    errors,
-    encoder=encoder,
-    title=sentences.errors_title(bias, encoder, contrast),
-    description=sentences.describe_errors(errors, encoder),
-)
 
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
@@ -143,21 +136,27 @@ if lines:
     display(Markdown(words.bullets(lines)))
 
 # %% [markdown]
-# Every number behind the charts, with 95 % intervals over speakers (whole speakers are resampled, never
-# single utterances):
+# <details class="more"><summary>Every number behind these charts</summary>
+#
+# Intervals are over speakers: whole speakers are resampled, never single utterances.
 
 # %% tags=["remove-input"]
 charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
-# ### The same gaps on three scales
+# </details>
+
+# %% [markdown]
+# ### Does the scale matter?
 #
-# Which scale a gap is measured on can decide what one sees.
-# If the odds of an error differed between two groups by one constant factor at every layer, their *ratio* of
-# errors would still
-# rise as errors fall, and their *difference* would be largest where about half of all characters are wrong.
-# Only the log odds ratio would stay level.
-# A pattern that shows on one scale alone may thus be the metric's, not the encoder's.
+# A gap can be a difference, a ratio or a log odds ratio of error rates.
+# [Chapter 5](05_speaker_identification.ipynb) explains why the three may disagree.
+
+# %% tags=["remove-input"]
+Markdown(sentences.scales_sentence(bias, encoder, contrast))
+
+# %% [markdown]
+# <details class="more"><summary>The same gaps on three scales</summary>
 
 # %% tags=["hide-input"]
 for chart in charts.three_scales(
@@ -168,38 +167,44 @@ for chart in charts.three_scales(
 ):
     display(chart)
 
-# %% tags=["remove-input"]
-Markdown(sentences.scales_sentence(bias, encoder, contrast))
+# %% [markdown]
+# </details>
 
 # %% [markdown]
-# ### Words instead of characters
+# ### In words instead of characters
 #
-# One wrong character makes a whole word wrong, so words saturate sooner.
+# One wrong character makes a whole word wrong, so word error saturates sooner.
 
 # %% tags=["hide-input"]
 in_words = everything[everything["unit"] == "word"]
-said = "This corpus is written without spaces between words: there are no words to count errors in."
+said, of_words = "This corpus is written without spaces between words: there are no words to count errors in.", None
 if len(in_words):
     word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
     word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
     said = words.plain(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
-    display(
-        charts.error_by_layer(
-            word_errors,
-            encoder=encoder,
-            title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
-            description=sentences.describe_errors(word_errors, encoder),
-        )
+    of_words = charts.error_by_layer(
+        word_errors,
+        encoder=encoder,
+        title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
+        description=sentences.describe_errors(word_errors, encoder),
     )
-
-# %% tags=["remove-input"]
 Markdown(said)
 
 # %% [markdown]
-# ### Every contrast that the corpus records
+# <details class="more"><summary>Word error at every layer</summary>
+
+# %% tags=["remove-input"]
+if of_words is not None:
+    display(of_words)
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# ### Which other groups does the corpus record?
 #
-# The same rule, applied to all groups that can be compared here.
-# Each verdict is adjusted for all layers and contrasts of its own column, not for the number of columns.
+# The same rule, applied to every column with enough speakers.
+# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
 
 # %% tags=["remove-input"]
 own = outcomes[outcomes["encoder"] == encoder]
@@ -208,63 +213,68 @@ charts.table(
 )
 
 # %% [markdown]
-# ### How old? And two columns at once
+# ### Does age matter within the groups?
 #
-# "Child" is not one age, and a group is not one kind of people.
-# Here is what a year more does to a speaker's errors *within* each group, from layer to layer, by least squares over
-# speakers; and the younger against the older ones.
-# A star marks what is larger than chance would make it, over all layers together.
-# These comparisons were chosen after the first outcomes had been seen: they explore, and decide nothing.
+# Children are not all of one age, and every speaker belongs to several groups at once.
+# These comparisons were chosen after the first outcomes had been seen. They explore, and they decide nothing.
 
 # %% tags=["hide-input"]
 slopes = ages.age_slopes(own, group)
-said_of_ages = "The ages of these people are not recorded."
+said_of_ages = "The corpus does not record ages."
+by_age = None
 if len(slopes):
     said_of_ages = ages.ages_sentence(slopes)
-    by_band = ages.by_age_band(own, group)
-    display(charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of error by age, within each group"))
+    by_age = charts.table(
+        ages.ages_table(slopes, ages.by_age_band(own, group)), "Log odds ratios of error by age, within each group"
+    )
+display(Markdown(said_of_ages))
 
 # %% tags=["remove-input", "remove-output"]
 glue("asr_ages", said_of_ages)
 
+# %% [markdown]
+# <details class="more"><summary>By year of age, and by two columns at once</summary>
+#
+# Slopes are fitted by least squares over speakers.
+# A star marks a value that is significant over all layers together.
+
 # %% tags=["remove-input"]
-display(Markdown(said_of_ages))
+if by_age is not None:
+    display(by_age)
 crossed = ages.intersections_table(own, group)
 if len(crossed):
     display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
 
 # %% [markdown]
-# ### Which errors?
+# </details>
+
+# %% [markdown]
+# ### Which kind of error?
 #
-# Two groups can have the same error and yet fail in other ways: characters left out, taken for others, or put in.
+# Two groups can have the same error rate and still fail in different ways: characters left out (deletions), replaced
+# (substitutions) or added (insertions).
+
+# %% [markdown]
+# <details class="more"><summary>Deletions, substitutions and insertions at every layer</summary>
 
 # %% tags=["hide-input"]
-who = " and of ".join(words.sides(group, contrast))
+who = " and ".join(words.sides(group, contrast))
 charts.table(
     ages.kinds_table(own, group, contrast),
-    f"Errors of {who}, in percent of their characters; below, how far they lie apart, in points (95 % interval)",
+    f"Error rates of {who}, in percent of their characters; below, the difference in points (95 % interval)",
 )
 
 # %% [markdown]
-# ### Was the probe trained for long enough?
-#
-# These probes pass a few times over the speech that they are trained on, all alike.
-# Had they gone on, they would err less. Does the gap stay?
-
-# %% tags=["remove-input"]
-longer = passes_table(encoder, corpus, group)
-if len(longer):
-    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
-else:
-    display(Markdown("*Of these people nothing is published of longer trainings.*"))
+# </details>
 
 # %% [markdown]
-# ### Would a stronger probe find another gap?
+# ### Does the gap depend on the probe?
 #
-# With eight hours of speech to train on, a head of two convolutions misses many characters.
-# A recurrent head (two bidirectional LSTM layers) misses fewer, and so does a beam search with a character language
-# model, which knows the spelling of the training texts. Hiding spans of the features in training is a third way.
-# Here is what each gains on one layer, and the gap that it finds. Nothing was tuned on these speakers.
+# The usual probe has two convolutions and passes a few times over eight hours of speech.
+# Trained for longer, it makes fewer errors.
+# A recurrent probe makes fewer still, and so does a beam search with a character language model, which knows the
+# spelling of the training texts.
+# Nothing was tuned on these speakers.
 
 # %% tags=["remove-input"]
 stronger = stronger_table(encoder, corpus, group)
@@ -276,35 +286,50 @@ else:
     display(Markdown("*No stronger probe was trained on this encoder and these people.*"))
 
 # %% [markdown]
-# ### Adjusted for what else differs
+# <details class="more"><summary>Trained for less and for longer</summary>
+
+# %% tags=["remove-input"]
+longer = passes_table(encoder, corpus, group)
+if len(longer):
+    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
+else:
+    display(Markdown("*No longer training is published for these people.*"))
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# ### Do other differences between the groups explain it?
 #
-# Groups differ in more than their names say.
-# Here the gap is estimated anew at equal values of the length of the text, the characters spoken in a second, the noise
-# of the recording (speech over noise, in decibels, estimated from the pauses) and the other recorded columns, beside
-# the raw one from the same regression.
+# Here the gap is estimated again with the length of the text, the speaking rate, the noise of the recording and the
+# other recorded columns held equal, by regression.
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
-own = outcomes[outcomes["encoder"] == encoder]
 own = own.assign(rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus)))
 covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
 adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+display(Markdown(sentences.adjusted_sentence(adjusted, contrast)))
+
+# %% [markdown]
+# <details class="more"><summary>Raw and adjusted gaps</summary>
+#
+# The speaking rate is in characters a second. Noise is the ratio of speech to noise in decibels, estimated from the
+# pauses.
+
+# %% tags=["remove-input"]
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
-# ## Phones, moment by moment
+# </details>
+
+# %% [markdown]
+# ## In phones, frame by frame
 #
-# A recogniser has to get a whole sentence right, letter by letter, and a weak layer gets almost none of it.
-# There is a plainer question: which *phone* sounds in this fiftieth of a second?
-# A linear probe answers it frame by frame and needs no neighbours and no spelling, so that even a weak layer has something
-# to say.
-# The labels come from a program that laid the text over the sound, and so from a dictionary of how adults in America say it.
-#
-# **Unequal from the first layers on?** *{glue:text}`phone_begins_verdict`*. {glue:text}`phone_begins`
-#
-# **The encoder's own doing?** *{glue:text}`phone_whose_verdict`*. {glue:text}`phone_whose`
-#
-# The rules are those from the top of the page.
+# A recogniser has to get a whole sentence right, character by character.
+# Phone classification is simpler: which *phone* sounds in this fiftieth of a second?
+# A linear probe answers it frame by frame, with no neighbouring frames and no spelling.
+# The labels come from a forced aligner and so from a dictionary of how American adults pronounce English.
 
 # %% tags=["hide-input"]
 in_context = [encoder, *findings.controls_in_context(encoder)]
@@ -339,18 +364,16 @@ else:
     display(Markdown(words.plain(phone_begins.sentence)))
 
 # %% [markdown]
-# Log-mel stands in several widths, because context alone makes phones easier.
-# A frame of plain log-mel hears 35 ms; what a convolution or a block hears may be far more.
-# So each layer is judged against the log-mel that hears as much as it does, and a block, which hears the whole utterance,
-# against the widest:
+# Context alone makes phones easier, so each layer is compared with the log-mel that hears as much of the utterance as it
+# does. A block, which hears all of it, is compared with the widest.
 
-# %% tags=["remove-input"]
-if phones is not None:
-    ladder = findings.ladder_table(phones, phone_bias, contrast)
-    display(charts.table(ladder, "Phones from log-mel that hears more and more, with 95 % intervals"))
+# %% [markdown]
+# <details class="more"><summary>Phone error at every layer, and of log-mel with more and more context</summary>
 
 # %% tags=["hide-input"]
 if phones is not None:
+    ladder = findings.ladder_table(phones, phone_bias, contrast)
+    display(charts.table(ladder, "Phone classification from log-mel with more and more context, with 95 % intervals"))
     phone_errors = phone_errors[phone_errors["encoder"].isin(names)]
     display(
         charts.error_by_layer(
@@ -365,6 +388,9 @@ if phones is not None:
 if phones is not None:
     display(Markdown(words.bullets(sentences.layer_sentences(phone_errors, phone_bias, encoder, contrast))))
 
+# %% [markdown]
+# </details>
+
 # %% tags=["remove-input", "remove-output"]
 phone_plain = phone_begins.sentence
 if phones is not None:
@@ -375,55 +401,59 @@ for name, finding in {"where": phone_where, "begins": phone_begins, "whose": pho
     glue(f"phone_{name}_verdict", finding.verdict)
 
 # %% [markdown]
-# Two instruments, two pictures: where they disagree, neither is wrong.
-# Characters count what a small recogniser makes of whole sentences, phones what each moment of sound gives away.
-# And the texts are not the same for both groups: who reads shorter and plainer sentences has easier phones to classify.
-# So here, too, the gap at equal length of the utterance, noise of the recording and other recorded columns:
+# Where characters and phones disagree, neither is wrong.
+# Characters count what a small recogniser makes of whole sentences; phones count what each moment of sound reveals.
+# Also, the two groups do not read the same texts: shorter and plainer sentences hold phones that are easier to classify.
 
 # %% tags=["hide-input"]
+by_age, phone_adjusted = None, None
 if phones is not None:
     own = phones[phones["encoder"] == encoder]
     own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
     covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
     phone_adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+    slopes = ages.age_slopes(own, group)
+    best = mean_error(own).set_index("layer")["error"].idxmin()
+    missing = unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
+    said = [
+        ("Other differences between the groups", sentences.adjusted_sentence(phone_adjusted, contrast)),
+        ("Texts that the aligner could not place", unaligned_sentence(missing, group, contrast, encoder, best)),
+    ]
+    if len(slopes):
+        said.insert(1, ("Age within the groups", ages.ages_sentence(slopes)))
+        by_age = charts.table(
+            ages.ages_table(slopes, ages.by_age_band(own, group)),
+            "Log odds ratios of phone error by age, within each group",
+        )
+    display(Markdown(words.bullets(said)))
+
+# %% [markdown]
+# <details class="more"><summary>Adjusted gaps, and gaps by age</summary>
+#
+# Held equal are the length of the utterance, its noise and the other recorded columns.
+
+# %% tags=["remove-input"]
+if phone_adjusted is not None:
     display(
         charts.table(
             findings.adjusted_table(phone_adjusted, contrast),
             "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
         )
     )
+if by_age is not None:
+    display(by_age)
 
 # %% [markdown]
-# Age within the groups, in phones:
-
-# %% tags=["remove-input"]
-if phones is not None:
-    slopes = ages.age_slopes(own, group)
-    if len(slopes):
-        by_band = ages.by_age_band(own, group)
-        display(
-            charts.table(ages.ages_table(slopes, by_band), "Log odds ratios of phone error by age, within each group")
-        )
-        display(Markdown(ages.ages_sentence(slopes)))
+# </details>
 
 # %% [markdown]
-# A text that the aligner could not lay over the sound has no phones, and it fails more often where speech is far from its
-# own.
-# So we ask what the missing ones could do at most.
-
-# %% tags=["remove-input"]
-if phones is not None:
-    best = mean_error(own).set_index("layer")["error"].idxmin()
-    missing = unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
-    display(Markdown(unaligned_sentence(missing, group, contrast, encoder, best)))
-
-# %% [markdown]
-# And three more probes of phones.
-# One has a *hidden* layer and may read what a linear one cannot.
-# One is taught with *equal shares* of speech from every group of sex and age, so that none is better known to it.
-# One has a task in which there is nothing to hear, only to memorise, the *control task* {cite}`hewitt2019`: every phone
-# between its neighbours has been given another name by lot.
-# The lower the probe's own error stands below that, the more is the layer's and not the probe's.
+# <details class="more"><summary>Is it the layer, or the probe? Four phone probes</summary>
+#
+# One probe has a *hidden* layer and may read what a linear one cannot.
+# One is trained on *equal shares* of speech from every group of sex and age.
+# One has a *control task* {cite}`hewitt2019` with nothing to hear and only names to memorise: every phone between its
+# neighbours has been given another name at random.
+# The further the probe's own error lies below that, the more it says about the layer and not about the probe.
 
 # %% tags=["hide-input"]
 of_each = [phone_probes(name, corpus) for name in names]
@@ -436,6 +466,9 @@ if len(kinds) > 1:
     display(charts.table(controls_table(kinds), "Phone probes of the same layers"))
 else:
     display(Markdown(f"*Nothing is published of these probes for {words.encoder_label(encoder)} on {corpus}.*"))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## What could be wrong
@@ -517,18 +550,18 @@ pd.DataFrame(rows, columns=["recorded", "contrast", "biased layers", "log-mel's 
 #
 # :::{exercise} Build
 # :label: recognition-build
-# A wrong character was put in the place of another, left out, or put in where none was.
+# A wrong character is a substitution, a deletion or an insertion.
 # Take the layer with the lowest error and split each group's error rate into the three.
-# Of which kind are the extra errors of the group that is served worse?
+# Of which kind are the extra errors of the group with the higher error rate?
 # :::
 #
 # :::{solution-start} recognition-build
 # :class: dropdown
 # :::
 #
-# Many left out can mean that speech is faint, or too quick for the probe; many put in, that it is slow or broken up; many
-# replaced, that sounds are taken for others.
-# The split says where to listen next, not yet why.
+# Many deletions can mean that speech is faint or too quick for the probe; many insertions, that it is slow or broken up;
+# many substitutions, that one sound resembles another.
+# The split says where to listen next. It does not say why.
 
 # %% tags=["solution"]
 import fairlib
@@ -547,10 +580,10 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 #
 # ## The next question
 #
-# Two tasks have now been asked of the same layers.
-# The paper that asked this book's question says that their gaps, too, run opposite ways: smallest where speakers
-# are identified best, largest where speech is recognised best.
-# Is it so, and would the metric show it even if it were not? [The next chapter](07_opposite_patterns.ipynb) tests it.
+# The same layers have now been probed for two tasks.
+# The paper that asked this book's question says that their gaps run opposite ways: smallest where speakers are
+# identified best, largest where speech is recognised best.
+# Is that so, or would the metric show it in any case? [The next chapter](07_opposite_patterns.ipynb) tests it.
 #
 # ## Provenance
 

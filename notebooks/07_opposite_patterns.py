@@ -14,14 +14,10 @@
 # %% [markdown]
 # # Opposite patterns?
 #
-# **The question.** Is the gap between groups of speakers smallest where the encoder does a task best, or largest?
-# The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks: for speaker identification,
-# the fairest layers are the best ones; for speech recognition, the best layers are the least fair.
-#
-# **The answer.** Speaker identification: *{glue:text}`sid_pattern_verdict`*. {glue:text}`sid_pattern`
-# Speech recognition: *{glue:text}`asr_pattern_verdict`*. {glue:text}`asr_pattern`
-#
-# **How it was judged.** {glue:text}`pattern_criterion`
+# **Is the gap between groups smallest where the encoder does a task best, or largest?**
+# The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks.
+# For speaker identification, the most accurate layers are the fairest; for speech recognition, the most accurate layers
+# are the least fair.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -32,25 +28,6 @@ corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the character probe is trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## Why this is easily got wrong
-#
-# Suppose that a layer changes nothing about fairness: the odds of an error are twice as high for one group as for the
-# other, at every layer.
-# As the error falls from layer to layer, the *ratio* of the groups' errors then rises towards two, and their
-# *difference* falls towards nothing.
-# Who looks at ratios sees the best layers as the least fair; who looks at differences, as the fairest.
-# Neither has seen anything but the scale.
-# Even the odds ratio of two groups is not quite free of this: people differ, and averaging over people pulls it a little
-# towards one, most where half of all answers are wrong.
-#
-# So we measure a slope: by how much the gap changes, from layer to layer, when the error's log odds change by one.
-# And we subtract two slopes from it: the one that a single odds ratio between persons would give at all layers, and the
-# one of the same network before any training.
-# What remains is what training did.
-# [Measuring bias](04_measuring_bias.ipynb) shows that this test finds planted patterns, with the very people and errors
-# of this chapter, and is not fooled by the scale.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -118,8 +95,6 @@ for task, finding in found.items():
 glue("pattern_criterion", RULE)
 
 # %% [markdown]
-# ## Gap over error, layer by layer
-#
 # If the claim holds, the dots of the first chart rise from left to right, and those of the second fall.
 
 # %% tags=["hide-input"]
@@ -137,12 +112,42 @@ for task, outcomes in runs.items():
     )
 
 # %% [markdown]
+# **The answer.**
+#
+# - **Speaker identification:** *{glue:text}`sid_pattern_verdict`.* {glue:text}`sid_pattern`
+# - **Speech recognition:** *{glue:text}`asr_pattern_verdict`.* {glue:text}`asr_pattern`
+#
+# <details class="more"><summary>The rule behind these verdicts</summary>
+#
+# {glue:text}`pattern_criterion`
+#
+# </details>
+
+# %% [markdown]
+# ## Why this is easy to get wrong
+#
+# Suppose that a layer changes nothing about fairness: at every layer, the odds of an error are twice as high for one
+# group as for the other.
+# As the error falls from layer to layer, the *ratio* of the groups' error rates then rises towards two, and their
+# *difference* falls towards zero.
+# Judged by ratios, the best layers look least fair; judged by differences, they look fairest.
+# Both patterns come from the scale alone.
+# Even the odds ratio is not quite free of this: people differ, and averaging over people pulls it a little towards one,
+# most where half of all answers are wrong.
+#
+# So we measure a *slope*: how much the log odds ratio changes, from layer to layer, when the log odds of the error
+# change by one.
+# From it we subtract two slopes: the one that a constant odds ratio between persons would give, and the one of the same
+# network before training.
+# What remains is what training did.
+# [Chapter 4](04_measuring_bias.ipynb) shows that this test finds planted patterns, with the people and error rates of
+# this chapter, and that the scale does not mislead it.
+
+# %% [markdown]
 # ## The slope, and what is subtracted from it
 #
-# Each line below is a slope beyond that of one odds ratio: by how much the log odds ratio changes when the error's log
-# odds change by one.
-# That of the encoder less its untrained twin, over all layers, is what the verdict rests on.
-# A stroke that touches zero shows no pattern.
+# The verdict rests on the first line of each chart: the encoder's slope less its untrained twin's, over all layers.
+# An interval that includes zero shows no pattern.
 
 # %% tags=["hide-input"]
 for task, table in slopes.items():
@@ -161,27 +166,33 @@ for task, table in slopes.items():
         )
 
 # %% [markdown]
-# ### A ruler: the error moved without changing the layer
+# ### Does it need different layers at all?
 #
-# The error of one and the same layer can be moved, too.
-# Among few candidates a voice is easier to find than among many; a probe that is trained for longer errs less.
-# If the gap goes with the error in the same way then, the layers have added nothing to it.
+# The error of one and the same layer can be moved as well.
+# Among few candidates a voice is easier to find than among many, and a probe that is trained for longer makes fewer
+# errors.
+# If the gap follows the error in the same way then, the layers have added nothing.
 
 # %% tags=["remove-input"]
 ruled = []
 for task, outcomes in runs.items():
     steps = ruler.ruler(task, encoder, corpus, group, seeds)
     beside = ruler.against_ruler(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
-    told = ruler.ruler_sentence(beside, encoder) if len(beside) else "no ruler is at hand."
+    told = ruler.ruler_sentence(beside, encoder) if len(beside) else "No such outcomes are published for these people."
     ruled.append((TASKS[task].heading, told))
 Markdown(words.bullets(ruled))
 
 # %% [markdown]
-# On the other two scales the same question can have another answer:
+# ### Does the scale matter?
 
 # %% tags=["remove-input"]
 for task, table in slopes.items():
     display(Markdown(f"{TASKS[task].heading}: {scales_title(table[table['encoder'] == encoder], task, contrast)}."))
+
+# %% [markdown]
+# <details class="more"><summary>The slope on three scales</summary>
+
+# %% tags=["remove-input"]
 if slopes:
     every = pd.concat(slopes.values())
     every = every[every["encoder"] == encoder]
@@ -191,7 +202,7 @@ if slopes:
             "task": [TASKS[task].title for task in shown["task"]],
             "scale": shown["scale"].map(words.SCALE_WORDS),
             "slope": numbers("log odds", shown["slope"]),
-            "one odds ratio gives": numbers("log odds", shown["null"]),
+            "constant odds give": numbers("log odds", shown["null"]),
             "beyond it": numbers("log odds", *(shown[name] for name in ("excess", "excess_low", "excess_high"))),
             "p": numbers("p", shown["p"]),
             "would be detected": numbers("size", shown["detectable"]),
@@ -205,12 +216,15 @@ if slopes:
     )
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## All families together
 #
 # One encoder is an anecdote.
-# The table gives the mean slope over encoders that are published for these people, one of each family and depth; the same
-# people are resampled for all of them, and where the encoders differ by more than chance, that is part of the interval.
-# They share people, and some learned from the features of others: they are not as many independent studies.
+# This is the mean slope over published encoders, one of each family and depth.
+# The same people are resampled for all of them, and differences between the encoders are part of the interval.
+# They share these people, and some learnt from the features of others, so they are not independent studies.
 
 # %% tags=["remove-input"]
 together = families_together(corpus, group)
@@ -228,7 +242,7 @@ if len(together):
         }
     )
     display(
-        charts.table(shown, "Mean slopes beyond one odds ratio, over published encoders, one of each family and depth")
+        charts.table(shown, "Mean slopes beyond constant odds, over published encoders, one of each family and depth")
     )
 else:
     display(Markdown(f"Of {corpus} and {group} no two encoders are published."))
@@ -236,10 +250,10 @@ else:
 # %% [markdown]
 # ## What could be wrong
 #
-# - **Few layers, and one that weighs most.** The convolutions (`cnn`) err much more than the blocks, so that the slope is
-#   mostly that layer against all others; the rows without it show how much is left.
+# - **Few layers, and one that weighs most.** The convolutions (`cnn`) make many more errors than the blocks, so the slope
+#   mostly compares that layer with all others. The rows without it show how much is left.
 # - **The probe.** A gap also changes with the error when the layer stays and only the probe's training changes.
-#   The random twin, whose layers say little of speech, shows how much of a slope needs no training at all.
+#   The untrained twin, whose layers say little about speech, shows how much of a slope needs no training at all.
 
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr", encoder, corpus, group))
@@ -260,15 +274,15 @@ rerun("opposite-patterns", parameters)
 # :label: patterns-look
 # Take the first chart and cover the convolutions (layer `cnn`) with a finger.
 # Does a pattern remain?
-# Then leave that layer out and let the test say what you saw.
+# Then leave that layer out, and compare the test with what you saw.
 # :::
 #
 # :::{solution-start} patterns-look
 # :class: dropdown
 # :::
 #
-# The table has rows without `cnn` already; here is the same by hand.
-# A pattern that goes when a single layer goes is a statement about that layer, and should be reported as one.
+# The table already has rows without `cnn`; here is the same by hand.
+# A pattern that disappears with a single layer is a statement about that layer, and should be reported as one.
 
 # %% tags=["solution"]
 import fairlib
@@ -284,19 +298,18 @@ without[columns].round(2)
 #
 # :::{exercise} Try
 # :label: patterns-try
-# Make outcomes in which every layer has one odds ratio (`fairlib.bias.simulation.constant_odds`), from one to forty errors in
-# a hundred.
-# Which of the three scales goes with the error, and which way?
+# Simulate outcomes in which every layer has the same odds ratio (`fairlib.bias.simulation.constant_odds`), at error rates
+# from one to forty in a hundred.
+# Which of the three scales changes with the error, and in which direction?
 # :::
 #
 # :::{solution-start} patterns-try
 # :class: dropdown
 # :::
 #
-# Nothing about these layers is less fair than about others, and yet the difference rises with the error and the ratio
-# falls.
-# Whoever looks at one of the two alone has found a law of layers; it is a law of scales.
-# What goes beyond it (`excess`) is about nothing on every scale.
+# No layer is less fair than another, and yet the difference rises with the error and the ratio falls.
+# Seen on one scale alone, this looks like a law about layers, but it is a law about scales.
+# What goes beyond it (`excess`) is close to zero on every scale.
 
 # %% tags=["solution"]
 import fairlib
@@ -313,19 +326,20 @@ fairlib.error_slopes(study, by="group")[columns].round(2)
 #
 # :::{exercise} Build
 # :label: patterns-build
-# Where there is no gap at all, the *size* of what is measured is luck.
-# Does luck have a pattern too?
-# Simulate studies without any gap whose layers differ in error, and see how the size of the gap goes with the error.
+# Where there is no gap at all, the *size* of the measured gap is chance.
+# Does chance have a pattern too?
+# Simulate studies without any gap whose layers differ in error, and see how the size of the measured gap changes with the
+# error.
 # :::
 #
 # :::{solution-start} patterns-build
 # :class: dropdown
 # :::
 #
-# The size of a gap that is not there follows its own noise, and the noise of an error rate is largest where half of all
-# answers are wrong.
-# So even among layers without any gap, the size of a difference goes with the error, and a correlation of sizes where no
-# layer shows a gap means nothing.
+# The measured size of a gap that does not exist follows the noise, and the noise of an error rate is largest where half of
+# all answers are wrong.
+# So even without any gap, the size of the difference grows with the error, and such a correlation means nothing where no
+# layer shows a gap.
 
 # %% tags=["solution"]
 import numpy as np
@@ -350,8 +364,9 @@ pd.Series(correlations).describe()[["min", "50%", "max"]].round(2).to_frame("ove
 #
 # ## The next question
 #
-# Whatever the pattern, it is that of an encoder that was never told what anybody said.
-# What happens to the gaps when it is, is [the next question](08_fine_tuning.ipynb).
+# This encoder was never trained on text.
+# What happens to the gaps when it is? [The next chapter](08_fine_tuning.ipynb) compares encoders before and after
+# fine-tuning.
 #
 # ## Provenance
 

@@ -14,14 +14,10 @@
 # %% [markdown]
 # # After fine-tuning
 #
-# **The question.** An encoder that has only listened is taught to write down what it hears.
-# Do the gaps between groups of speakers change with that, at which layers, and for which task?
-# The paper that asked this book's question {cite}`herron2026` claims that they do not: what pretraining set is hard to remove.
-#
-# **The answer.** Speech recognition: *{glue:text}`asr_tuned_verdict`*. {glue:text}`asr_tuned`
-# Speaker identification: *{glue:text}`sid_tuned_verdict`*. {glue:text}`sid_tuned`
-#
-# **How it was judged.** {glue:text}`tuned_criterion`
+# An encoder that was pretrained on speech alone is now trained to write down what it hears.
+# **Does fine-tuning change the gaps between groups of speakers?**
+# The paper that asked this book's question {cite}`herron2026` claims that it does not: bias that pretraining has set is hard
+# to remove.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -33,14 +29,6 @@ corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the character probe is trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## The same probes, before and after
-#
-# Fine-tuning goes on from the pretrained weights, with transcribed speech; the convolutions stay as they were, and so
-# does layer `cnn`.
-# Before and after are probed alike, on the same people, and compared in pairs: what a person adds to the gap before, the
-# same person adds after.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -88,32 +76,37 @@ for task, finding in found.items():
     glue(f"{task}_tuned_verdict", finding.verdict)
 glue("tuned_criterion", findings.TUNED_CRITERION)
 
-# %% [markdown]
-# ## The gap before and after
-#
-# Where the two bands part, fine-tuning changed the gap; whether it did is tested within speakers, which is more sensitive than comparing the
-# bands.
-
-# %% tags=["hide-input"]
-for task in outcomes:
-    display(
-        charts.bias_by_layer(
-            bias[task],
-            contrast=contrast,
-            title=f"{TASKS[task].heading}: {sentences.gap_title(bias[task], encoder, contrast)}",
-            description=sentences.describe_gaps(bias[task], encoder, contrast),
-        )
+# %% tags=["remove-input"]
+drawn = {
+    task: charts.bias_by_layer(
+        bias[task],
+        contrast=contrast,
+        title=f"{TASKS[task].heading}: {sentences.gap_title(bias[task], encoder, contrast)}",
+        description=sentences.describe_gaps(bias[task], encoder, contrast),
     )
+    for task in outcomes
+}
+for task in drawn:
+    display(drawn[task])
 
 # %% [markdown]
-# ## What fine-tuning did to the task itself
+# **The answer.**
 #
-# A gap can only be understood beside the errors that it is a gap between.
-
-# %% tags=["hide-input"]
-for task in outcomes:
-    errors = layer_errors(outcomes[task])
-    display(charts.encoders_by_layer(errors, **told(errors, encoder)))
+# - **Speech recognition:** *{glue:text}`asr_tuned_verdict`.* {glue:text}`asr_tuned`
+# - **Speaker identification:** *{glue:text}`sid_tuned_verdict`.* {glue:text}`sid_tuned`
+#
+# <details class="more"><summary>The rule behind these verdicts</summary>
+#
+# {glue:text}`tuned_criterion`
+#
+# </details>
+#
+# Fine-tuning starts from the pretrained weights and uses transcribed speech.
+# The convolutions, and so layer `cnn`, stay as they were.
+# Both encoders are probed in the same way on the same people, and compared in pairs: each person is compared with
+# themselves, which is more sensitive than comparing the bands.
+#
+# <details class="more"><summary>How much the gap changed at each layer</summary>
 
 # %% tags=["remove-input"]
 rows = []
@@ -128,12 +121,25 @@ charts.table(
 )
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
+# ## What fine-tuning did to the task itself
+#
+# A gap should be read beside the error rates that it compares.
+
+# %% tags=["hide-input"]
+for task in outcomes:
+    errors = layer_errors(outcomes[task])
+    display(charts.encoders_by_layer(errors, **told(errors, encoder)))
+
+# %% [markdown]
 # ## What could be wrong
 #
-# - **What it was tuned on.** Fine-tuning changes an encoder towards the speech it was tuned on, here a few hours read by
-#   adults who grew up with English. Other speech may do otherwise.
+# - **What it was fine-tuned on.** Fine-tuning moves an encoder towards the speech it hears, here a few hours read by adults
+#   who grew up with English. Other speech may have other effects.
 # - **Probes are trained too.** The probe on every layer has heard speech of both groups, whatever the encoder heard.
-#   What fine-tuning does to a recogniser of its own, with its own last layer, is another question.
+#   What fine-tuning does to a complete recogniser, with its own last layer, is another question.
 
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr", encoder, corpus, group))
@@ -161,9 +167,9 @@ rerun("fine-tuning", parameters)
 # :class: dropdown
 # :::
 #
-# The code compares the two answer by answer.
-# If any differed, the change would be the probe's own noise, and every other change in this chapter would have to be
-# larger than that to count.
+# The code compares them one by one.
+# If any differed, the change would be noise of the probe, and every other change in this chapter would have to be larger
+# to count.
 
 # %% tags=["solution"]
 import fairlib
@@ -181,16 +187,16 @@ print(f"{len(both):,} answers at layer cnn, {same:.1%} of them the same before a
 #
 # :::{exercise} Try
 # :label: tuning-try
-# Which task does fine-tuning make better, which worse, and from which layer on?
-# Put the change of the error beside the change of the gap. Does the one follow the other?
+# Which task does fine-tuning improve, which does it harm, and from which layer on?
+# Compare the change of the error with the change of the gap. Does one follow the other?
 # :::
 #
 # :::{solution-start} tuning-try
 # :class: dropdown
 # :::
 #
-# Tuning for one task can cost another: what helps to write down words need not help to know voices.
-# A gap on the scale of log odds is free to stay where it is while errors fall, or to move while they stay.
+# Fine-tuning for one task can harm another: what helps to recognise words need not help to recognise voices.
+# On the scale of log odds, a gap can stay while errors fall, or move while they stay.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -218,17 +224,17 @@ pd.DataFrame(columns).loc[fairlib.layer_order(outcomes["layer"])].astype(float).
 #
 # :::{exercise} Build
 # :label: tuning-build
-# A mean can hide who gained.
-# For each person, take the error in characters at the best layer before and after.
-# What share of each group did fine-tuning help, and by how much at the median?
+# A mean can hide who benefits.
+# For each person, take the character error rate at the best layer before and after.
+# What share of each group did fine-tuning help, and what is the median gain?
 # :::
 #
 # :::{solution-start} tuning-build
 # :class: dropdown
 # :::
 #
-# If nearly everybody gains, and both groups gain alike, the gap stays although all are served better.
-# Whoever did not gain deserves a look of their own: they are the ones whom the mean forgets.
+# If nearly everybody gains, and both groups gain equally, the gap stays although all are served better.
+# Those who did not gain deserve a closer look: the mean hides them.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -260,9 +266,8 @@ pd.DataFrame(
 #
 # ## The next question
 #
-# Fine-tuning comes late. If it finds the gaps already there, they came earlier: in pretraining, or before it, in the
-# signal.
-# [The next chapter](09_along_pretraining.ipynb) goes back and watches: when does the gap open, and would it have opened
+# Fine-tuning comes late. Gaps that it finds came earlier: in pretraining, or before it, in the signal.
+# [The next chapter](09_along_pretraining.ipynb) goes back to pretraining: when does the gap open, and would it have opened
 # if the encoder had heard children too?
 #
 # ## Provenance

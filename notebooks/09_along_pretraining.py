@@ -14,20 +14,9 @@
 # %% [markdown]
 # # When: bias along pretraining
 #
-# **The question.** An {term}`encoder` begins as random numbers, and then hears speech for hours and hours.
-# At what point on that way does the {term}`gap` between groups of speakers open?
-# And would it be smaller had it been trained on the speakers it serves worse?
-#
-# **The answer.** Speaker identification: does the gap open in pretraining? *{glue:text}`sid_when_verdict`*. {glue:text}`sid_when`
-# Phone classification: *{glue:text}`phone_when_verdict`*. {glue:text}`phone_when`
-#
-# Does it help to have heard such speakers? Speaker identification: *{glue:text}`sid_cause_verdict`*. {glue:text}`sid_cause`
-# Phone classification: *{glue:text}`phone_cause_verdict`*. {glue:text}`phone_cause`
-#
-# **How it was judged**, by these rules:
-#
-# - *When does it open?* {glue:text}`when_criterion`
-# - *Does hearing help?* {glue:text}`cause_criterion`
+# An {term}`encoder` begins as random numbers and then hears hours of speech.
+# **When does the {term}`gap` between groups of speakers open? And would it be smaller had the encoder been trained on the
+# speakers it serves worse?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -39,19 +28,6 @@ corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus kno
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the phone probe is trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## The same probes at every step
-#
-# While an encoder of ours was trained, its weights were kept now and then.
-# Each of these is probed like a finished encoder, on the same people with the same {term}`probes <probe>`, so that whatever changes from
-# one step to the next is the encoder's doing.
-# The first of them has heard nothing at all: its weights are those that training started from.
-#
-# Speakers are identified here by a probe that stops after 20 steps of its training, as when these weights were probed;
-# most of them are no longer there.
-# So errors and gaps differ a little from those of chapter 5, whose probe ends at its optimum, and are compared with none
-# of them.
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -107,31 +83,56 @@ hours = pretraining.hours_at(encoder, steps)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
-# %% [markdown]
-# ## The gap, layer by layer and hour by hour
-#
-# Training goes from top to bottom, from no hour of speech to all of them; layers lie where they always lie.
-# Blue fields are gaps in favour of the group that is named first, orange ones are to its harm; the stronger, the larger.
-
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 for task, table in maps.items():
     display(trajectories.gap_map(task, table, hours, contrast, signal[task]))
 
 # %% [markdown]
-# ## The error, on the same map
+# *How to read it.* Training goes from top to bottom, layers from left to right.
+# Blue: the group named first makes fewer errors. Orange: it makes more. The stronger the colour, the larger the gap.
 #
-# A gap can only be understood beside the errors that it is a gap between: as training goes on, everybody may be served
-# better, or only some.
+# **Does the gap open in pretraining?**
+#
+# - **Speaker identification:** *{glue:text}`sid_when_verdict`.* {glue:text}`sid_when`
+# - **Phone classification:** *{glue:text}`phone_when_verdict`.* {glue:text}`phone_when`
+#
+# **Is it smaller if the encoder has heard such speakers?**
+#
+# - **Speaker identification:** *{glue:text}`sid_cause_verdict`.* {glue:text}`sid_cause`
+# - **Phone classification:** *{glue:text}`phone_cause_verdict`.* {glue:text}`phone_cause`
+#
+# <details class="more"><summary>The rules behind these verdicts</summary>
+#
+# - *When does it open?* {glue:text}`when_criterion`
+# - *Does hearing help?* {glue:text}`cause_criterion`
+#
+# </details>
+
+# %% [markdown]
+# ## How it was measured
+#
+# We kept an encoder's weights several times during its training.
+# Each of these steps is probed like a finished encoder, on the same people with the same {term}`probes <probe>`, so any
+# change from one step to the next comes from the encoder.
+# The first step has heard nothing: its weights are those that training started from.
+#
+# Here the speaker probe stops after 20 steps of its own training, so errors and gaps differ a little from those of
+# [chapter 5](05_speaker_identification.ipynb), whose probe is trained to its optimum.
+
+# %% [markdown]
+# <details class="more"><summary>The error rates on the same maps</summary>
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
     display(trajectories.error_map(task, table, hours))
 
 # %% [markdown]
-# ## With its uncertainty
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Three layers with their intervals</summary>
 #
-# The same gaps at three layers, with their intervals: where the signal comes in, where the encoder is best at the end,
-# and at its last layer.
+# The output of the convolutions, the layer that is best at the end, and the last layer.
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
@@ -146,13 +147,17 @@ rows = [
 charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pretraining, with 95 % intervals")
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## Another family
 #
-# One training may be one accident. Here are the encoders of other families whose training was watched, as far as their
-# outcomes on this corpus are published, each at the layer at which it ends best, and judged by the same rule.
-# A *second seed* is the same training once more, from other random numbers.
-# The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too; its untrained twin
-# stands for the beginning, and between the two nothing was measured.
+# One training may be an accident.
+# Here are encoders of other families that were measured along their training, each at the layer that is best at the end,
+# and judged by the same rule.
+# A *second seed* is the same training again, from other random numbers.
+# The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
+# for the beginning, and nothing was measured between the two.
 
 # %% tags=["hide-input"]
 told = []
@@ -190,18 +195,18 @@ Markdown(words.bullets(told) or "Of no other family outcomes along its training 
 # %% [markdown]
 # ## Would it be smaller, had the encoder heard such people?
 #
-# Watching tells when, not why.
-# To find a cause one has to change something and leave everything else.
-# So the encoder was trained twice, with the same architecture, seed, number of steps and hours of speech, but in the second
-# training part of the speech was exchanged for speech of the very corpus that we test on: {glue:text}`exchanged`.
-# People whom that encoder has heard are left out here, so that both meet strangers.
-# Where both were trained once more, from another seed, that pair stands beside the first, and so does what the seed alone
-# changes.
+# Watching a training shows when, not why.
+# So we trained the encoder twice, with the same architecture, seed, number of steps and hours of speech.
+# In the second training, part of the speech was exchanged for speech of the corpus that we test on:
+# {glue:text}`exchanged`.
+# People whom that encoder has heard are left out here, so all test speakers are new to both.
+# Where both were trained again from another seed, that pair stands beside the first, and so does the effect of the seed
+# alone.
 
 # %% tags=["hide-input"]
 pairs = pretraining.pairs_of(encoder, counterpart)
 unheard = strangers(corpus) if corpus in encoders.heard(counterpart) else None  # the half that is tested on transcripts
-compared, effects = {}, {}
+helped, effects = {}, {}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
 names = dict.fromkeys(name for pair in pairs.values() for name in (pair.one, pair.other))
 for task, ask in cause_probes.items():
@@ -238,16 +243,21 @@ for task, ask in cause_probes.items():
     effects[task] = pretraining.changes_by_speech(kept, group, paired)
     helps = pretraining.does_it_help(bias, effects[task], encoder, contrast, pretraining.best_layer(kept, encoder))
     found[f"{task}_cause"] = replace(helps, claim=f"{TASKS[task].heading}: {helps.claim}")
-    display(
-        charts.bias_by_layer(
-            bias,
-            contrast=contrast,
-            title=f"{TASKS[task].heading}: {sentences.gap_title(bias, counterpart, contrast)}",
-            description=sentences.describe_gaps(bias, encoder, contrast),
-        )
+    helped[task] = charts.bias_by_layer(
+        bias,
+        contrast=contrast,
+        title=f"{TASKS[task].heading}: {sentences.gap_title(bias, counterpart, contrast)}",
+        description=sentences.describe_gaps(bias, encoder, contrast),
     )
+for task in list(helped)[:1]:
+    display(helped[task])
+
+# %% [markdown]
+# <details class="more"><summary>The other tasks, and the change at every layer</summary>
 
 # %% tags=["remove-input"]
+for task in list(helped)[1:]:
+    display(helped[task])
 rows = []
 for task, table in effects.items():
     table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
@@ -262,6 +272,9 @@ charts.table(
     "How much the gap's log odds ratio changes, in pairs, with Holm's p and 95 % intervals",
 )
 
+# %% [markdown]
+# </details>
+
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
     glue(name, finding.sentence)
@@ -273,16 +286,16 @@ glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 # %% [markdown]
 # ## What could be wrong
 #
-# - **One training each.** Two trainings that differ in their seed alone differ in their gaps too. Where a second seed is
-#   published, its own effect stands beside that of the speech; a third could still tell otherwise.
-# - **Everybody of that corpus was heard, not only those served worse.** The exchanged speech is of both groups. If both
-#   gain alike, the gap stays, although everybody is served better.
-# - **Few hours.** A small encoder that hears so little may not have the room to learn about everyone. That more speech of
-#   the same people would help is not excluded.
-# - **Where all is wrong, no gap can show.** From random weights hardly a phone is told. A gap that opens while errors
-#   fall may be one that the errors had hidden.
+# - **One training each.** Two trainings that differ only in their seed also differ in their gaps. Where a second seed is
+#   published, its effect stands beside that of the speech; a third might show something else.
+# - **Both groups were heard.** The exchanged speech is of both groups. If both improve equally, the gap stays, although
+#   everybody is served better.
+# - **Few hours.** A small encoder that hears so little may be unable to learn about everyone. More speech of the same people
+#   might still help.
+# - **Where all is wrong, no gap can show.** From random weights hardly a phone is classified correctly. A gap that appears
+#   while errors fall may have been hidden by them.
 # - **The beginning is not nothing.** Random weights pass on much of the sound, and its gaps with it. A gap that is there
-#   before training is the signal's, or that of the network's shape.
+#   before training comes from the signal or from the shape of the network.
 
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("phone", encoder, corpus, group))
@@ -301,7 +314,7 @@ rerun("along-pretraining", parameters)
 #
 # :::{exercise} Look
 # :label: along-look
-# Cover the first row of the first map: which layers would you now call unfair by pretraining?
+# Cover the first row of the first map: which layers would you now say that pretraining made unfair?
 # Uncover it: at which of them was the gap as large before the encoder had heard a single word?
 # :::
 #
@@ -310,7 +323,7 @@ rerun("along-pretraining", parameters)
 # :::
 #
 # Without the row for random weights, the whole gap seems to have been learnt.
-# A beginning is to training what a control is to an experiment, and it costs one more row.
+# The starting point is to training what a control is to an experiment, and it costs one more row.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -330,9 +343,9 @@ wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"],
 #
 # :::{exercise} Try
 # :label: along-try
-# Whom did training help more?
-# Take the layer that is best in the end and give each group's error before and after, once in points and once as a share
-# of what it was.
+# Which group did training help more?
+# Take the layer that is best at the end, and compare each group's error before and after: once in points, once as a share
+# of the error before.
 # Do the two agree on who gained more?
 # :::
 #
@@ -340,8 +353,8 @@ wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"],
 # :class: dropdown
 # :::
 #
-# Who has more errors to begin with can lose more of them in points and still lose a smaller share.
-# Which of the two is fair is not for arithmetic to say; that they can disagree is.
+# A group with more errors at the start can gain more points and still a smaller share.
+# Arithmetic shows that the two can disagree. It cannot say which of them is fair.
 
 # %% tags=["solution"]
 import fairlib
@@ -364,17 +377,17 @@ table.round(3)
 #
 # :::{exercise} Build
 # :label: along-build
-# The chapter says how much a gap changed between two encoders by resampling people.
-# Test it in another way: if what the encoders heard did not matter, their names could be exchanged for any person.
-# Exchange them at random many times, and see how often the gap then changes by as much as it did.
+# The chapter tests how much a gap changed between two encoders by resampling people.
+# Test it in another way: if what the encoders heard did not matter, their names could be swapped for any person.
+# Swap them at random many times, and count how often the gap then changes by as much as it did.
 # :::
 #
 # :::{solution-start} along-build
 # :class: dropdown
 # :::
 #
-# A permutation test in pairs: each person keeps both of their error rates, only which encoder they belong to is drawn.
-# Its p should tell much the same as the interval of the chapter: where the two part, people are few.
+# This is a paired permutation test: each person keeps both error rates, and only the encoder they belong to is drawn.
+# Its p should agree with the interval of the chapter; where they disagree, there are few people.
 
 # %% tags=["solution"]
 import numpy as np
@@ -410,9 +423,9 @@ print(f"layer {best}: the difference of the groups' errors changes by {100 * mov
 #
 # ## The next question
 #
-# Now we know where a gap stands and when it came. *Why* is it there: does the speech of one group vary more, or does it lie
-# elsewhere, where a probe that was taught mostly on others does not look? [The next chapter](10_why.ipynb) teaches probes on
-# one group at a time.
+# Now we know where a gap is and when it came. *Why* is it there?
+# Does the speech of one group vary more, or does it lie where a probe that was trained mostly on others does not look?
+# [The next chapter](10_why.ipynb) trains probes on one group at a time.
 #
 # ## Provenance
 

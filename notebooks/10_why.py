@@ -14,13 +14,14 @@
 # %% [markdown]
 # # Why: random errors, or a shift?
 #
-# **The question.** A probe makes more errors for one group of speakers than for another.
-# There are two ways to get there.
-# The speech of one group may *vary* more, so that its sounds run into each other; then no probe can do much about it (random error).
-# Or it may lie *elsewhere*: as clear as that of the others, but shifted, so that a probe that was taught mostly on others
-# looks for it in the wrong place (systematic error).
-# A shift can be undone by teaching the probe on the group itself.
-# So we do that, layer by layer.
+# A probe makes more errors for one group of speakers than for another. **Why?**
+#
+# - The speech of that group may *vary* more, so that its sounds overlap. No probe can do much about that: it is *random
+#   error*.
+# - Or it may be *shifted*: as clear as that of the others, but in a place where a probe that was trained mostly on others
+#   does not look. That is *systematic error*, and training the probe on the group itself would remove it.
+#
+# So we train probes on one group, on the other and on both, layer by layer.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -88,9 +89,10 @@ reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contra
 
 # %% [markdown]
 # *How to read it.* Each line is one group of people, always the same people.
-# From left to right, more of the speakers who taught the probe are of the group named first; the amount of speech stays the same.
-# If it did not matter who taught, the lines would be level.
-# What lies between them in the middle is what this book's other chapters call the gap.
+# From left to right, more of the speakers that trained the probe belong to the group named first; the amount of speech stays
+# the same.
+# If it did not matter who trained the probe, the lines would be level.
+# The distance between them in the middle is what the other chapters call the gap.
 
 # %% tags=["remove-input"]
 display(Markdown(f"**The answer.** {reasons.answers(found, lead)}"))
@@ -101,10 +103,10 @@ for (task, rule), finding in found.items():
 # %% [markdown]
 # ## At which layers?
 #
-# The *penalty* of a group is what its errors rise by when the probe was taught on the other group instead of on the group
+# The *penalty* of a group is how much its errors rise when the probe is trained on the other group instead of on the group
 # itself.
-# It is measured on the same people, so that it cannot come from who they are or what they read.
-# Grey is the same for people who were parted at random: what there would be without any groups.
+# It is measured on the same people, so it cannot come from who they are or what they read.
+# Grey: the same for two random halves of the people, as if there were no groups.
 
 # %% tags=["hide-input"]
 reasons.penalty_chart(lead, gaps[lead], encoder, contrast)
@@ -115,13 +117,15 @@ display(
 )
 charts.table(
     taught.taught_table(gaps[lead], encoder),
-    f"The gap at each layer by who taught the probe: log odds ratio of error, {contrast}, with 95 % intervals",
+    f"The gap at each layer by who trained the probe: log odds ratio of error, {contrast}, with 95 % intervals",
     folded=True,
 )
 
 # %% [markdown]
-# The control encoders go through the same steps.
-# If log-mel, which was never trained, shows the same penalty, then the shift is in the sound, and not something that an encoder made.
+# ### Is the shift in the sound already?
+#
+# The controls go through the same steps.
+# If log-mel, which was never trained, shows the same penalty, then the shift is in the sound.
 
 # %% tags=["remove-input"]
 charts.table(
@@ -130,10 +134,10 @@ charts.table(
 )
 
 # %% [markdown]
-# ### Who was tested, and who taught
+# <details class="more"><summary>How much of the uncertainty comes from the people who trained the probe?</summary>
 #
-# Other chapters' intervals are over the people who are tested.
-# Here the teachers were drawn anew several times, so that we can say how much of the uncertainty comes from them.
+# Intervals in other chapters are over the people who are tested.
+# Here the training speakers, too, were drawn several times.
 
 # %% tags=["remove-input"]
 charts.table(
@@ -142,11 +146,14 @@ charts.table(
 )
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## Phone by phone
 #
 # A gap over all phones can come from a few of them.
-# Some phones are rare, and a gap in them is mostly chance.
-# So each phone's gap is drawn towards the mean of the vowels or of the consonants, the more so the less it rests on.
+# Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
+# the consonants, the more so the fewer data it rests on.
 
 # %% tags=["hide-input"]
 if "phone" in crossed:
@@ -180,19 +187,16 @@ if "phone" in crossed:
 # %% [markdown]
 # ## Where the speakers lie
 #
-# If a group's speech varies more within each phone, its errors are random; if its phones are shifted, they are systematic.
+# If a group's speech varies more within each phone, its errors are random. If its phones are shifted, they are systematic.
 # Both can be measured without any probe.
-# For identification, two other measures count: how near the next speaker's voice is, and how much a speaker's own utterances scatter.
+# For speaker identification, two other measures matter: the distance to the nearest other speaker, and how much a speaker's
+# own utterances scatter.
 
 # %% tags=["remove-input"]
 geometry = pd.concat(
     [fairlib.speaker_geometry(encoder, corpus, task, force=force) for task in crossed], ignore_index=True
 )
 geometry = only_groups(geometry, group, pair)
-charts.table(
-    erased.geometry_table(geometry, group, pair, encoder),
-    f"How much larger each measure is for {first} than for {second}, with 95 % intervals over speakers",
-)
 
 # %% tags=["remove-input"]
 said = []
@@ -205,12 +209,25 @@ if "sid" in crossed:
 Markdown(words.bullets(said))
 
 # %% [markdown]
-# ## What a layer knows of the group, and what happens without it
+# <details class="more"><summary>Each measure at every layer</summary>
+
+# %% tags=["remove-input"]
+charts.table(
+    erased.geometry_table(geometry, group, pair, encoder),
+    f"How much larger each measure is for {first} than for {second}, with 95 % intervals over speakers",
+)
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# ## Does the gap need the group to be readable?
 #
-# A linear probe is taught to read the group itself from the training speakers' voices, and tested on new speakers.
-# Then the group is *erased*: features are changed, as little as possible, so that no linear probe can read it {cite:p}`belrose2023`.
-# If the gap rested on what can be read of the group, it would now shrink.
-# Erasing labels that were given to the speakers at random is the control.
+# A linear probe is trained to read the group itself from the speakers' voices, and tested on new speakers.
+# Then the group is *erased*: the features are changed as little as possible, so that no linear probe can read it
+# {cite:p}`belrose2023`.
+# If the gap depended on what can be read of the group, it would now shrink.
+# Erasing random labels is the control.
 
 # %% tags=["hide-input"]
 wiped = {
@@ -249,9 +266,11 @@ for task, rows in wiped.items():
 # %% [markdown]
 # ## The other task
 #
-# Speakers cannot be identified by a probe that never met them.
-# So here the probe's part is taken by what speaker verification calls a back end: directions in which the *training* speakers differ.
-# It is taught on one group or the other; then new speakers are enrolled with three quarters of their utterances and identified in the rest.
+# A probe cannot identify speakers whom it has never met.
+# So the probe is replaced by what speaker verification calls a back end: the directions in which the *training* speakers
+# differ.
+# It is trained on one group or the other. Then new speakers are enrolled with three quarters of their utterances and
+# identified in the rest.
 
 # %% tags=["remove-input"]
 for task in crossed:
@@ -263,16 +282,18 @@ for task in crossed:
 # %% [markdown]
 # ## What could be wrong
 #
-# - **The labels know only one way to speak.** Phones come from a dictionary of adults' American English, laid over the sound by a program.
-#   Where somebody speaks otherwise, label and sound differ, and a probe taught on such speakers learns the difference as if it were the phone.
-# - **Another text, another age.** Groups read other sentences, and children are of many ages.
-#   The mix of phones and durations is made the same; what stands around a phone is not.
-# - **A linear eraser.** Erasing says nothing of what a probe with a hidden layer could still read, and means of utterances that are erased do not erase frames.
-# - **Half of the teachers.** Each draw takes half of the training speakers, so that errors are a little higher than in other chapters.
-# - **A shift is not the encoder's fault.** That teaching helps says where the remedy lies. It does not say who is to blame.
+# - **The labels know only one way to speak.** Phones come from a dictionary of adults' American English and a forced aligner.
+#   Where somebody speaks differently, label and sound differ, and a probe that was trained on such speakers learns the
+#   difference as if it were the phone.
+# - **Different texts, different ages.** The groups read different sentences, and children are of many ages.
+#   The mix of phones and durations is held equal; what surrounds a phone is not.
+# - **A linear eraser.** A probe with a hidden layer could still read what was erased, and erasing means of utterances does
+#   not erase frames.
+# - **Half of the training speakers.** Each draw takes half of them, so errors are a little higher than in other chapters.
+# - **A shift is not the encoder's fault.** That training helps says where the remedy lies. It does not say who is to blame.
 
 # %% [markdown]
-# ## How it was judged
+# <details class="more"><summary>The rules behind these verdicts</summary>
 
 # %% tags=["remove-input"]
 Markdown(
@@ -280,6 +301,9 @@ Markdown(
         [(finding.claim.rstrip("."), finding.criterion) for (task, _), finding in found.items() if task == lead]
     )
 )
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it
@@ -304,8 +328,8 @@ rerun("why", parameters)
 # :::
 #
 # None of the three is wrong; they answer three questions.
-# At the left is what a group meets that nobody had in mind when the recogniser was taught; in the middle, what it meets in a
-# fair mix; at the right, what the *other* group would meet if the roles were changed.
+# On the left is what a group meets when nobody thought of it while training the recogniser; in the middle, what it meets in
+# an equal mix; on the right, what the *other* group would meet if the roles were reversed.
 # A report that gives one of them should say which.
 
 # %% tags=["solution"]
@@ -319,7 +343,7 @@ first, other = sorted(rows[group].unique(), reverse=True)
 at = taught.best_taught_layer(rows, encoder)
 table = taught.taught_errors(rows, group, (first, other))
 wide = table[table["layer"] == at].pivot(index="share", columns="group", values="error")
-print(f"error of {first} less that of {other}, in points, by the share of {first} among the teachers (%):")
+print(f"error of {first} less that of {other}, in points, by the share of {first} among the training speakers (%):")
 print((100 * (wide[first] - wide[other])).round(1).to_dict())
 
 # %% [markdown]
@@ -328,7 +352,7 @@ print((100 * (wide[first] - wide[other])).round(1).to_dict())
 #
 # :::{exercise} Try
 # :label: why-try
-# Half of the teachers teach in each draw. Take a single draw, and then another.
+# Each draw takes half of the training speakers. Take a single draw, and then another.
 # How much does the penalty of the group named first differ between draws, and how wide is the interval?
 # :::
 #
@@ -336,7 +360,7 @@ print((100 * (wide[first] - wide[other])).round(1).to_dict())
 # :class: dropdown
 # :::
 #
-# The draws scatter: who happens to teach matters.
+# The draws differ: it matters who happens to be in the training set.
 # A study with one training set cannot see this part of its own uncertainty, however many people it tests.
 
 # %% tags=["solution"]
@@ -365,15 +389,18 @@ for draw, some in rows.groupby("seed"):
 #
 # :::{exercise} Build
 # :label: why-build
-# Make the truth yourself: voices of two groups, the second with the same spread but varying in other directions, as if its recordings had another room.
-# Does cross-teaching call it a shift? Then make the second group vary more in the same directions, and look again.
+# Simulate the truth yourself: voices of two groups, the second with the same spread but in other directions, as if recorded
+# in another room.
+# Does training on one group or the other find a shift? Then let the second group vary more in the same directions, and look
+# again.
 # :::
 #
 # :::{solution-start} why-build
 # :class: dropdown
 # :::
 #
-# Other directions are a shift: a back end taught on the group itself learns to leave them out, and the penalty is large.
+# Other directions are a shift: a back end that was trained on the group itself learns to ignore them, and the penalty is
+# large.
 # More of the same is not: both back ends learn the same directions, the penalty is near zero, and the gap remains.
 
 # %% tags=["solution"]
@@ -408,8 +435,8 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 #
 # ## The next question
 #
-# So far every answer came from one way of asking: one probe, one scale, one channel, all people of one corpus.
-# Would another way have told otherwise? [The next chapter](11_robustness.ipynb) asks in every way at hand.
+# So far every answer came from one set of choices: one probe, one scale, one channel, all people of one corpus.
+# Would other choices have given other answers? [The next chapter](11_robustness.ipynb) tries all that are available.
 #
 # ## Provenance
 

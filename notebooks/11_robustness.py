@@ -14,15 +14,9 @@
 # %% [markdown]
 # # Robustness
 #
-# **The question.** Every answer of this book came about by choices: this {term}`probe` and not that, this scale, this channel, these
-# people beside each other, this encoder.
-# Would other choices, as good as these, have told something else?
-#
-# **The answer.** Does the conclusion hold, whatever is chosen?
-# Speaker identification: *{glue:text}`sid_robust_verdict`*. {glue:text}`sid_robust`
-# Speech recognition: *{glue:text}`asr_robust_verdict`*. {glue:text}`asr_robust`
-#
-# **How it was judged.** {glue:text}`robust_criterion`
+# Every answer of this book depends on choices: this {term}`probe` and not that, this scale, this channel, these people, this
+# encoder.
+# **Would other choices, as good as these, have given other answers?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -33,15 +27,6 @@ corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus kno
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the others are trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## One question, asked in every way at hand
-#
-# A study shows one way through its data.
-# The others are left in the dark, and among them there may be one that leads elsewhere.
-# Here, as in a *multiverse analysis* {cite:p}`steegen2016`, we run every available alternative: single seeds, a larger probe, a perturbed channel, equal shares of speakers
-# and speech, few candidates, verification, a gap adjusted for what else differs, other units of speech, and other encoders.
-# Each is judged at the layer that is best under that very choice, and at the first one, `cnn`.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -94,7 +79,7 @@ for task, table in tables.items():
             rows,
             x_title=f"log odds ratio of error, {contrast}",
             title=f"{TASKS[task].heading}: of {len(best)} ways to ask, {above} find that {first} have more errors than {second}, "
-            f"{below} that they have fewer, {len(best) - above - below} cannot tell",
+            f"{below} that they have fewer, {len(best) - above - below} are inconclusive",
             description="Estimates with intervals, one for each choice, at the layer that is best. "
             + "; ".join(
                 f"{row.name} {words.interval(row.estimate, row.low, row.high)}"
@@ -112,13 +97,26 @@ for task, finding in found.items():
 glue("robust_criterion", robustness.ROBUST_CRITERION)
 
 # %% [markdown]
-# *How to read it.* Each line is the same question asked in another way; the ways that find the largest gap to the harm of the
-# group named first are on top.
-# What matters is not how the dots scatter, for the ways measure different things, but on which side of the line of no gap
-# the strokes lie, and which of them cross it.
-# Where one stroke lies far from the others, that choice deserves a reason.
+# **The answer.** Does the conclusion hold, whatever is chosen?
 #
-# ## The detail, choice by choice
+# - **Speaker identification:** *{glue:text}`sid_robust_verdict`.* {glue:text}`sid_robust`
+# - **Speech recognition:** *{glue:text}`asr_robust_verdict`.* {glue:text}`asr_robust`
+#
+# <details class="more"><summary>The rule behind these verdicts</summary>
+#
+# {glue:text}`robust_criterion`
+#
+# </details>
+#
+# *How to read it.* This is a *multiverse analysis* {cite:p}`steegen2016`: the same question, with every available
+# alternative.
+# Each line is one way to ask it, at the layer that is best in that way; the largest gaps to the disadvantage of the group
+# named first are on top.
+# The ways measure different things, so the dots may differ. What matters is on which side of zero the intervals lie, and
+# which of them include it.
+
+# %% [markdown]
+# <details class="more"><summary>Every choice in numbers, and on three scales</summary>
 
 # %% tags=["remove-input"]
 for task, table in tables.items():
@@ -130,11 +128,8 @@ for task, table in tables.items():
     )
 
 # %% [markdown]
-# ### The scale, the one choice that changes the unit
-#
-# Difference, ratio and odds ratio cannot stand on one axis, but their signs can be compared.
-# On one layer they must agree in sign; where one interval excludes no gap and another does not, the evidence is at its
-# edge.
+# Difference, ratio and odds ratio cannot share an axis, but their signs can be compared.
+# Where one interval excludes zero and another does not, the evidence is weak.
 
 # %% tags=["remove-input"]
 units = {**book, "phone": choices.get("asr", {}).get(robustness.PHONES)}
@@ -145,11 +140,14 @@ charts.table(
 )
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
 # ## Every claim, every encoder
 #
-# The chapters before this one tell of one encoder.
-# Here their claims are judged for every encoder that comes with the book, by the same rules and on the same people; where an
-# encoder has heard some of them in its own training, on the others.
+# The earlier chapters are about one encoder.
+# Here their claims are judged for every encoder of the book, by the same rules and on the same people, without those whom an
+# encoder heard in its own training.
 
 # %% tags=["hide-input"]
 everywhere = claims.judged(corpus, group)
@@ -163,15 +161,16 @@ glue("agreement", claims.agreement(everywhere, encoder), display=False)
 Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agreement(everywhere, encoder)]))
 
 # %% [markdown]
-# An empty field is a question that cannot be asked there: only an encoder that was fine-tuned can be as it was before, and
-# whose doing a gap is needs published outcomes of the untrained twin.
-# Phones are no part of the claim of opposite patterns.
-# Encoders that agree are no independent witnesses: they are asked about the same people.
+# An empty cell is a question that cannot be asked there: only a fine-tuned encoder can be compared with itself before, and
+# whose doing a gap is needs outcomes of the untrained twin.
+# Encoders that agree are not independent witnesses: they are tested on the same people.
+
+# %% [markdown]
+# <details class="more"><summary>Other people: women and men in other corpora</summary>
 #
-# ### Other people
-#
-# Speakers of other corpora are no check of the gap above, for other groups are recorded of them.
-# They show whether the gap between women and men is another one elsewhere, at the layer that tells these people best.
+# Other corpora record other groups, so they cannot check the gap above.
+# They show whether the gap between women and men differs there, at the layer that identifies these people best.
+# Where there is no interval, one side has almost no errors.
 
 # %% tags=["hide-input"]
 elsewhere = claims.other_people(encoder, corpus, "sex")
@@ -181,14 +180,16 @@ else:
     display(Markdown("*Nothing is published of speakers of other corpora.*"))
 
 # %% [markdown]
-# Where no interval stands, one side has next to no errors, and there is no gap to speak of.
-#
+# </details>
+
+# %% [markdown]
 # ## Where the uncertainty comes from
 #
-# The intervals of this book allow for the people who are tested. Other things could have come out differently, too: the
-# people whose speech trains the probe, the probe's seed, and the seed of the encoder's pretraining. Each dot is the
-# standard deviation of the gap when one of them is drawn anew, with its 95 % interval. In brackets: how many people,
-# draws or encoders it rests on.
+# The intervals of this book allow for the people who are tested.
+# Other things could have been different, too: the people whose speech trains the probe, the probe's seed, and the seed of
+# the encoder's pretraining.
+# Each dot is the standard deviation of the gap when one of them is drawn again, with its 95 % interval.
+# In brackets: the number of people, draws or encoders behind it.
 
 # %% tags=["hide-input"]
 sources = variance.variance_sources(encoder, corpus, group)
@@ -207,10 +208,10 @@ else:
     display(Markdown(f"*Of this encoder nothing is published for {corpus}.*"))
 
 # %% [markdown]
-# Few draws give long intervals. Pretraining seeds come in pairs of encoders that share everything else. The main
-# figures of speaker identification average several probes, so the probe's seed counts for less there than here.
+# With few draws the intervals are wide. Pretraining seeds come as pairs of encoders that share everything else.
+# The main figures of speaker identification average several probes, so the probe's seed matters less there than here.
 #
-# ## What moves the conclusion, and what does not
+# ## Which choices move the conclusion?
 
 # %% tags=["remove-input"]
 lines = []
@@ -223,9 +224,9 @@ for task, table in tables.items():
     if away.empty:
         continue
     lines.append(
-        f"- **{TASKS[task].heading}.** The farthest from the book’s own way lie "
+        f"- **{TASKS[task].heading}.** Farthest from the book’s own choice are "
         + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
-        + "; the nearest, "
+        + "; nearest to it are "
         + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.tail(3).items()])
         + "."
     )
@@ -234,12 +235,12 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # ## What could be wrong
 #
-# - **Choices that nobody made.** What was not computed cannot be shown: other corpora, other groups, other poolings, other
-#   ways to write down what a probe hears. They could tell otherwise.
-# - **The ways are not independent.** They share people, recordings and mostly the encoder. Many strokes on one side are not
+# - **Choices that nobody made.** What was not computed cannot be shown: other corpora, other groups, other kinds of pooling,
+#   other decoders. They might give other answers.
+# - **The ways are not independent.** They share people, recordings and mostly the encoder. Many intervals on one side are not
 #   as many proofs.
 # - **Some ways ask another question.** Verification, a few candidates and equal shares change what an error is. If they
-#   disagree, that is news about the question and need not be a fault of the answer.
+#   disagree, that says something about the question, and need not be a fault of the answer.
 
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("sid", encoder, corpus, group))
@@ -259,17 +260,17 @@ rerun("robustness", parameters)
 # :::{exercise} Look
 # :label: robustness-look
 # Find the choice that lies farthest from the book's own, on either chart.
-# Is it a mishap, another question, or another answer?
+# Is it a mistake, another question, or another answer?
 # :::
 #
 # :::{solution-start} robustness-look
 # :class: dropdown
 # :::
 #
-# There is no rule for this; there is a habit that helps.
-# Ask first what counts as an error under that choice, then who stands beside whom, then how many errors there are at all:
-# where almost nothing goes wrong, a log odds ratio rests on few utterances, and its interval says so.
-# The code gives the errors and the number of people behind each choice.
+# There is no rule for this, but a habit helps.
+# First ask what counts as an error under that choice, then who is compared with whom, then how many errors there are at all:
+# where almost nothing goes wrong, a log odds ratio rests on few utterances, and its interval is wide.
+# The code gives the error rate and the number of people behind each choice.
 
 # %% tags=["solution"]
 import pandas as pd
@@ -291,17 +292,17 @@ pd.DataFrame(rows, columns=["choice", "best layer", "error", "people"])
 #
 # :::{exercise} Try
 # :label: robustness-try
-# How much of the scatter among the five seeds is that of the probe, and how much is the people's?
-# Set the spread of the seeds' gaps beside the width of one seed's interval.
+# How much of the uncertainty comes from the probe's seed, and how much from the people?
+# Compare the spread of the seeds' gaps with the width of one seed's interval.
 # :::
 #
 # :::{solution-start} robustness-try
 # :class: dropdown
 # :::
 #
-# Seeds share all people and all recordings, so that they differ by the probe alone.
-# Their spread is small beside the interval, which is the people's: more seeds make the book's numbers no surer about other
-# people.
+# Seeds share all people and all recordings, so they differ by the probe alone.
+# Their spread is small beside the interval, which comes from the people: more seeds do not make the book's numbers more
+# certain about other people.
 
 # %% tags=["solution"]
 import fairlib
@@ -326,16 +327,16 @@ print(f"one seed's interval goes from {gaps[0][1]:+.2f} to {gaps[0][2]:+.2f}")
 #
 # :::{exercise} Build
 # :label: robustness-build
-# Leave one person out, then another, and so on: does the gap at the best layer rest on anybody in particular?
-# Write the loop, and name the person (by number) whose absence moves it most.
+# Leave one person out, then another, and so on: does the gap at the best layer depend on anybody in particular?
+# Write the loop, and find the person (by number) whose absence moves it most.
 # :::
 #
 # :::{solution-start} robustness-build
 # :class: dropdown
 # :::
 #
-# A jackknife over people.
-# If a single person moves the gap by much, then the finding is about that person as much as about the group; look at their
+# This is a jackknife over people.
+# If a single person moves the gap by much, the finding is about that person as much as about the group. Listen to their
 # recordings before you say anything about others.
 
 # %% tags=["solution"]
@@ -373,9 +374,9 @@ print(f"with all {len(sums)} people {whole:+.2f}; without speaker {sums.index[fa
 #
 # ## The next question
 #
-# That was our encoder, a small one, on one corpus.
-# The method does not mind which.
-# How does *your* encoder fare, on speech of people whom you care about? [The last chapter](12_your_own_model.ipynb) finds out.
+# All this was about small encoders of our own, on one corpus.
+# The method works for any.
+# What about *your* encoder, on speech of people whom you care about? [The last chapter](12_your_own_model.ipynb) shows how.
 #
 # ## Provenance
 

@@ -14,15 +14,9 @@
 # %% [markdown]
 # # Your own model and corpus
 #
-# **The question.** Here are your recordings and a speech model.
-# Which of your speakers does the model serve worse, from which layer on, and what can so many people tell about it at all?
-#
-# **The answer.** Speaker identification: *{glue:text}`own_sid_verdict`*. {glue:text}`own_sid`
-# Speech recognition: *{glue:text}`own_asr_verdict`*. {glue:text}`own_asr`
-#
+# You have recordings and a speech model.
+# **Which of your speakers does the model serve worse, from which layer on? And how much can your recordings show?**
 # {glue:text}`own_corpus`
-#
-# **How it was judged**, by the same rules as in the rest of the book: {glue:text}`own_criterion`
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -33,13 +27,6 @@ corpus = "planted"  # your CSV or datasets folder; left as it is, synthetic spee
 group = "group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer, each from another seed
 force = False  # compute the encoder's outcomes again, even where they are stored or published
-
-# %% [markdown]
-# ## First, the corpus
-#
-# Before anything long is run: who is in the corpus, in what else do its groups differ, and how large would a gap have to be
-# to show?
-# None of this needs the model: it comes from the recordings and from *log-mel*, the plain spectrogram, alone.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -80,38 +67,6 @@ smallest = smallest_table({TASKS[task].title: rows for task, rows in asked.outco
 leading = asked.contrast or main_contrast_of(people, group)
 alike = are_they_alike(differences(people, group, leading), group, leading)
 
-# %% tags=["remove-input"]
-charts.table(recorded_table(people), "What the corpus records of its speakers")
-
-# %% tags=["remove-input"]
-charts.table(sizes_table(people, [group]), "People, utterances and minutes in each group")
-
-# %% [markdown]
-# ### What these people cannot tell
-#
-# A gap that is not found may be absent, or too small for the people there are.
-# Here is how large it would have to be to show in four studies of five, as far as the spectrogram can say how much people
-# differ.
-
-# %% tags=["remove-input"]
-charts.table(written(smallest), "The smallest gap that would show, judged by log-mel")
-
-# %% tags=["remove-input"]
-limits = cannot_be_told(people, group, least_utterances=4)
-limits += [line for line in asked.said if line not in limits]
-limits += [
-    f"In {task} log-mel makes too few errors to say how large a gap would have to be; with so few, none can be judged."
-    for task in smallest.loc[smallest["points"].isna(), "task"].unique()
-]
-limits.append(f"{alike.sentence} What differs beside the group may lie behind a gap between the groups.")
-display(Markdown(words.bullets(limits)))
-
-# %% [markdown]
-# ## Then, the model, layer by layer
-#
-# Speakers are identified from every layer of the encoder, of its *untrained twin* with random weights, and from log-mel.
-# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
-
 # %% tags=["hide-input"]
 outcomes, bias, found, runs = {}, {}, {}, []
 for task in signal:
@@ -128,37 +83,83 @@ for task in signal:
         "whose": findings.whose_gap(bias[task], beside, encoder, leading),
     }
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if bias:
-    told = next(iter(bias.values()))
+    leads = next(iter(bias.values()))
     display(
         charts.bias_by_layer(
-            told,
+            leads,
             contrast=leading,
-            title=sentences.gap_title(told, encoder, leading),
-            description=sentences.describe_gaps(told, encoder, leading),
+            title=sentences.gap_title(leads, encoder, leading),
+            description=sentences.describe_gaps(leads, encoder, leading),
         )
     )
 
 # %% tags=["remove-input", "remove-output"]
 for task in asks:
     judged = found.get(task)
-    glue(f"own_{task}", judged["begins"].sentence if judged else "This corpus does not allow that it is asked.")
+    glue(f"own_{task}", judged["begins"].sentence if judged else "This corpus does not allow it.")
     glue(f"own_{task}_verdict", judged["begins"].verdict if judged else "not asked")
 glue("own_criterion", findings.BEGINS_CRITERION)
 minutes = (people["utterances"] * people["seconds"]).sum() / 60
 size = f"{len(people)} speakers, {people['utterances'].sum():,} utterances and {minutes:.0f} minutes"
 glue(
     "own_corpus",
-    f"Nobody is meant by this: the page was made from synthetic speech, {size} spoken by a program."
+    f"This page was made from synthetic speech, {size} spoken by a program, and says nothing about people."
     if is_synthetic(corpus)
-    else f"It stands on {size}.",
+    else f"This page is based on {size}.",
 )
 
 # %% [markdown]
-# ### Every task and group
+# **The answer.** Is there a gap from the first layers on?
 #
-# The error of each group, what each layer says, and every number behind it.
+# - **Speaker identification:** *{glue:text}`own_sid_verdict`.* {glue:text}`own_sid`
+# - **Speech recognition:** *{glue:text}`own_asr_verdict`.* {glue:text}`own_asr`
+#
+# <details class="more"><summary>The rule behind these verdicts</summary>
+#
+# It is the same as in the rest of the book. {glue:text}`own_criterion`
+#
+# </details>
+#
+# The controls are the *untrained twin*, which is the same network randomly initialised, and *log-mel*, the plain
+# spectrogram.
+# Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
+
+# %% [markdown]
+# ## Who is in the corpus, and how much can they show?
+#
+# None of this needs the model: it comes from the recordings and from log-mel alone.
+# Look at it before you run anything long.
+
+# %% tags=["remove-input"]
+charts.table(recorded_table(people), "What the corpus records of its speakers")
+
+# %% tags=["remove-input"]
+charts.table(sizes_table(people, [group]), "People, utterances and minutes in each group")
+
+# %% [markdown]
+# ### What these people cannot show
+#
+# If no gap is found, it may be absent, or too small for the number of people.
+# Here is how large it would have to be to be detected with a power of four in five, as far as the spectrogram shows how much
+# people differ.
+
+# %% tags=["remove-input"]
+charts.table(written(smallest), "The smallest detectable gap, judged by log-mel")
+
+# %% tags=["remove-input"]
+limits = cannot_be_told(people, group, least_utterances=4)
+limits += [line for line in asked.said if line not in limits]
+limits += [
+    f"In {task} log-mel makes too few errors to say how large a gap would have to be; with so few, none can be judged."
+    for task in smallest.loc[smallest["points"].isna(), "task"].unique()
+]
+limits.append(f"{alike.sentence} Whatever else differs may be behind a gap between the groups.")
+display(Markdown(words.bullets(limits)))
+
+# %% [markdown]
+# ## Every task and group
 
 # %% tags=["remove-input"]
 for task in outcomes:
@@ -195,10 +196,10 @@ if rows:
 # ## What could be wrong
 #
 # - **A speaker is also a recording.** If each person was recorded once, a probe may know the room and not the voice.
-#   [Chapter 5](05_speaker_identification.ipynb) asks that question in five ways, on any corpus.
-# - **Few people were tested on.** A probe that writes down speech is tested on people it was not trained with: on those
-#   whose `split` is *test*, or on a quarter of all. In a small corpus that leaves very few.
-# - **What was not recorded** cannot be adjusted for, and may be what a gap is really about.
+#   [Chapter 5](05_speaker_identification.ipynb) tests that in several ways, on any corpus.
+# - **Few people in the test set.** A recogniser is tested on people it was not trained on: those whose `split` is *test*, or
+#   a quarter of all. In a small corpus these are very few.
+# - **What was not recorded** cannot be adjusted for, and may be the real reason for a gap.
 
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr" if "asr" in outcomes else "sid", encoder, corpus, group))
@@ -218,16 +219,16 @@ rerun("your-own-model", parameters)
 #
 # :::{exercise} Look
 # :label: own-look
-# Find the smallest gap that would show in speaker identification, for the contrast that this page leads with.
-# How many people would each group need for a gap of five points to show?
+# Find the smallest detectable gap in speaker identification, for the main contrast of this page.
+# How many people would each group need for a gap of five points to be detectable?
 # :::
 #
 # :::{solution-start} own-look
 # :class: dropdown
 # :::
 #
-# The gap that shows shrinks with the root of the number of people: for half the gap one needs four times as many.
-# The code asks for ever larger groups until five points are enough.
+# The detectable gap shrinks with the root of the number of people: for half the gap, four times as many are needed.
+# The code tries larger and larger groups until five points are detectable.
 
 # %% tags=["solution"]
 import fairlib
@@ -244,8 +245,8 @@ gaps.round(1).assign(enough=(gaps <= 5).idxmax(axis=1).where((gaps <= 5).any(axi
 #
 # :::{exercise} Try
 # :label: own-try
-# Test the whole page on a truth that you know: toss a coin for every speaker, and compare heads with tails.
-# At how many layers does the rule find a gap between them?
+# Test the whole page where you know the truth: toss a coin for every speaker, and compare heads with tails.
+# At how many layers does the rule find a gap?
 # :::
 #
 # :::{solution-start} own-try
@@ -253,7 +254,7 @@ gaps.round(1).assign(enough=(gaps <= 5).idxmax(axis=1).where((gaps <= 5).any(axi
 # :::
 #
 # A coin says nothing about a voice, so any gap is chance.
-# The rule is allowed to find one at any layer in one study of twenty; toss again with another seed, and count.
+# The rule should find one, at any layer, in one study of twenty. Toss again with another seed, and count.
 
 # %% tags=["solution"]
 import numpy as np
@@ -279,17 +280,17 @@ pd.DataFrame(rows).round(2)
 #
 # :::{exercise} Build
 # :label: own-build
-# Write the CSV of a tiny corpus, with one mistake in it, and let it be read.
-# Is the mistake told in words that you could act on?
-# Correct it, and look at who is in your corpus.
+# Write the CSV of a tiny corpus, with one mistake in it, and load it.
+# Does the message say what to do?
+# Correct the mistake, and look at who is in your corpus.
 # :::
 #
 # :::{solution-start} own-build
 # :class: dropdown
 # :::
 #
-# Here the sounds are noise and a file is missing.
-# With recordings of your own, `recorded_table` and `sizes_table` show whom you have before you run anything long.
+# Here the recordings are noise, and one file is missing.
+# With recordings of your own, `recorded_table` and `sizes_table` show who is in them before you run anything long.
 
 # %% tags=["solution"]
 import tempfile
@@ -324,8 +325,8 @@ recorded_table(speakers_of(str(folder / "voices.csv")))
 # ## The next question
 #
 # It is yours.
-# The claims of this book were judged on few encoders and few corpora, and a verdict on yours, for or against them, is as
-# good a piece of evidence.
+# The claims of this book were judged on few encoders and few corpora. A verdict on yours, for or against them, is evidence
+# as good as ours.
 #
 # ## Provenance
 

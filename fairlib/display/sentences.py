@@ -265,3 +265,32 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
             f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
         ]
     return "\n".join(f"- {point}" for point in points)
+
+
+def adjusted_sentence(adjusted: pd.DataFrame, contrast: str) -> str:
+    """At how many layers a gap remains once other differences between the groups are held equal.
+
+    Args:
+        adjusted: from `fairlib.bias.adjustment.adjusted_gaps`, of one encoder, task and unit.
+        contrast: one of its contrasts.
+    """
+    rows = adjusted[(adjusted["contrast"] == contrast) & (adjusted["problem"] == "")]
+    if rows.empty:
+        return "No regression could be fitted to these data."
+    first, second = sides(str(rows["by"].iloc[0]), contrast)
+    scale = {"log_ratio": "log ratio of errors", "log_odds": "log odds ratio"}[str(rows["scale"].iloc[0])]
+    shown = {name: _excluding_zero(rows, low, high) for name, (low, high) in _BOUNDS.items()}
+    lowest, highest = (number(end(rows["estimate"]), 2) for end in (min, max))
+    raw = [number(end(rows["raw"]), 2) for end in (min, max)]
+    return (
+        f"With these held equal, the 95 % interval of the gap between {first} and {second} excludes zero at"
+        f" {shown['adjusted']} of {len(rows)} layers ({scale} {lowest} to {highest}). Without, it excludes zero at"
+        f" {shown['raw']} ({raw[0]} to {raw[1]})."
+    )
+
+
+_BOUNDS = {"adjusted": ("low", "high"), "raw": ("raw_low", "raw_high")}
+
+
+def _excluding_zero(rows: pd.DataFrame, low: str, high: str) -> int:
+    return int(((rows[low] > 0) | (rows[high] < 0)).sum())

@@ -19,10 +19,11 @@ from fairlib.bias.contrasts import BETWEEN, WORST
 from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.findings.cells import Number, error_of, with_interval
+from fairlib.findings.rules import NUMBERS
 from fairlib.tasks import unit_named
 from fairlib.writing import listing
 
-SATURATED = 0.6
+SATURATED = NUMBERS["saturated"]
 SCALES = {  # by scale, what a table's column is called and what its numbers are
     "difference": ("difference, points", "difference"), "ratio": ("ratio", "ratio"),
     "log_odds": ("log odds ratio", "log odds"),
@@ -67,8 +68,8 @@ def mark_saturated(table: pd.DataFrame, outcomes: pd.DataFrame, limit: float = S
     """The table with the error of each layer over all speakers (``overall``), and whether that is above the limit
     (``saturated``).
 
-    Where nearly everything is wrong for everybody, a gap between groups means little. That is said of characters and
-    words; a phone or a speaker named at random would be wrong far more often than that.
+    Where nearly everything is wrong for everybody, a gap between groups means little. That is said of characters, words
+    and phones; a speaker named at random would be wrong far more often than that.
     """
     error = mean_error(outcomes).set_index(["encoder", "unit", "layer"])["error"]
     keys = pd.MultiIndex.from_frame(table[["encoder", "unit", "layer"]])

@@ -20,7 +20,7 @@ from fairlib.encoders import (
     started_from,
 )
 from fairlib.encoders.names import SECOND_SEED, encoder_label, parsed, untrained_twin
-from fairlib.findings import SATURATED, Finding, fares, gaps, mean_error, of_people
+from fairlib.findings import Finding, fares, gaps, mark_saturated, mean_error, of_people
 from fairlib.findings.layers import layer_errors
 from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, published_twin
@@ -125,14 +125,14 @@ def map_along(outcomes: Mapping[int, pd.DataFrame], by: str, contrast: str) -> p
     """Error and gap of every layer at every step.
 
     Returns:
-        One row a step and layer: ``step, layer, error, error_low, error_high``, and ``estimate, low, high, biased`` of
-        the contrast's log odds ratio (family-wise over the layers of a step).
+        One row a step and layer: ``step, layer, error, error_low, error_high, saturated``, and ``estimate, low, high,
+        biased`` of the contrast's log odds ratio (family-wise over the layers of a step).
     """
     tables = []
     for step, mine in sorted(outcomes.items()):
-        gap = gaps(group_bias(mine, by=by), str(mine["encoder"].iloc[0]), contrast)
+        gap = gaps(mark_saturated(group_bias(mine, by=by), mine), str(mine["encoder"].iloc[0]), contrast)
         error = layer_errors(mine).rename(columns={"low": "error_low", "high": "error_high"}).set_index("layer")
-        columns = ["layer", "estimate", "low", "high", "biased", "by", "n_speakers_a", "n_speakers_b"]
+        columns = ["layer", "estimate", "low", "high", "biased", "saturated", "by", "n_speakers_a", "n_speakers_b"]
         tables.append(gap[columns].assign(step=step).join(error[["error", "error_low", "error_high"]], on="layer"))
     return pd.concat(tables, ignore_index=True)
 
@@ -162,7 +162,7 @@ def when_it_opens(
     by = str(along["by"].iloc[0])
 
     def finding(verdict: str, sentence: str) -> Finding:
-        rows = opening.drop(columns=["biased_at_start", "opened", "moved"])
+        rows = opening.drop(columns=["biased_at_start", "hidden_at_start", "opened", "moved"])
         if signal is not None:
             rows = rows.assign(**{f"logmel_{name}": signal[name] for name in ("estimate", "low", "high")})
         evidence = rows.to_dict("records")
@@ -180,12 +180,9 @@ def when_it_opens(
     )
     if signal is not None and signal["biased"] and np.sign(signal["estimate"]) == np.sign(end["estimate"].sum()):
         sentence += f" Log-mel, which is not trained, has it too ({interval(*signal[['estimate', 'low', 'high']])})."
-    start = along[along["step"] == along["step"].min()]
-    at_first = start["error"].min() if "error" in start else 0.0
-    if biased["opened"].any() and at_first > SATURATED:
-        sentence += (
-            f" Beware: before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
-        )
+    if biased["hidden_at_start"].any():
+        at_first = along.loc[along["step"] == along["step"].min(), "error"].min()
+        sentence += f" Before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
     there = biased["biased_at_start"]
     verdict = "contradicted" if there.all() else "supported" if biased["opened"].any() and not there.any() else ""
     return finding(verdict or "inconclusive", sentence)
@@ -197,8 +194,8 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a layer: ``layer, biased_at_end, biased_since_step``, the gap's ``estimate, low, high`` at the start and
         at the end, ``change, p_holm``; of layers biased at the end also ``biased_at_start`` (to the same side),
-        ``opened`` (not biased at the start, and moved to that side), and ``moved``: 1 away from zero, -1 towards it, 0
-        where this is not shown.
+        ``hidden_at_start`` (not biased but saturated at the start), ``opened`` (neither at the start, and moved to that
+        side), and ``moved``: 1 away from zero, -1 towards it, 0 where this is not shown.
     """
     steps, change = sorted(along["step"].unique()), change.set_index("layer")
     by_step = {step: along[along["step"] == step].set_index("layer") for step in steps}
@@ -209,6 +206,7 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
         held = [bool(by_step[step].loc[layer, "biased"]) and np.sign(by_step[step].loc[layer, "estimate"]) == side
                 for step in steps]  # fmt: skip
         moved = int((change.loc[layer, "p_holm"] < 0.05) * np.sign(change.loc[layer, "estimate"]) * side)
+        hidden = held[-1] and not held[0] and bool(start.loc[layer, "saturated"])
         since = next((step for place, step in enumerate(steps) if all(held[place:])), None) if held[-1] else None
         rows.append(
             {
@@ -216,8 +214,8 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
                 **{f"{name}_at_{when}": table.loc[layer, name] for when, table in (("start", start), ("end", end))
                    for name in ("estimate", "low", "high")},
                 "change": change.loc[layer, "estimate"], "p_holm": change.loc[layer, "p_holm"],
-                "biased_at_start": held[-1] and held[0], "opened": held[-1] and not held[0] and moved > 0,
-                "moved": moved if held[-1] else 0,
+                "biased_at_start": held[-1] and held[0], "hidden_at_start": hidden,
+                "opened": held[-1] and not held[0] and not hidden and moved > 0, "moved": moved if held[-1] else 0,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

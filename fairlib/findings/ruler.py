@@ -46,9 +46,16 @@ def ruler(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.D
         parts = [published_outcomes("logmel", corpus, task, probe).assign(step=n) for n, probe in zip(PASSES, probes)]
         table = pd.concat(parts)
         table = table[table["unit"] == "char"].assign(probe="context")
+        table = table[table["seed"].isin(_at_every_step(table))]
     if table["step"].nunique() < FEWEST_LAYERS:
         return pd.DataFrame()
     return table.assign(encoder=MOVED_BY[task], task=task, layer=pd.factorize(table["step"], sort=True)[0].astype(str))
+
+
+def _at_every_step(table: pd.DataFrame) -> list[int]:
+    """Seeds that every step was trained from: some trainings are published from more seeds than others."""
+    steps = table.groupby("seed")["step"].nunique()
+    return steps.index[steps == table["step"].nunique()].tolist()
 
 
 def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str) -> pd.DataFrame:

@@ -41,6 +41,19 @@ def test_when_a_gap_opens(start, end, verdict):
     assert len(table) == 6 and table.groupby("step")["error"].mean().between(0.25, 0.5).all()
 
 
+def test_a_gap_is_not_said_to_have_opened_where_none_could_show_before():
+    start = simulate_outcomes({"child": [0.85, 0.85], "adult": [0.85, 0.85]}, speakers=60, by="age_group")
+    start = start.assign(encoder="e@0", layer=start["layer"].map({"0": "cnn", "1": "0"}))
+    steps = {0: start, 1000: made(GAP, "e", seed=1)}
+    assert {table["unit"].iloc[0] for table in steps.values()} == {"char"}
+    table = pretraining.map_along(steps, "age_group", CONTRAST)
+    changes = pretraining.since_the_start(steps, "age_group")
+    found = pretraining.when_it_opens(table, changes, "pocket-hubert", CONTRAST)
+    assert found.verdict == "inconclusive" and "hardly a gap could show" in found.sentence
+    seen = pretraining.when_it_opens(table.assign(saturated=False), changes, "pocket-hubert", CONTRAST)
+    assert seen.verdict == "supported"
+
+
 @pytest.mark.parametrize(
     ("gaps", "verdict"),
     [

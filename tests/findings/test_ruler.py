@@ -52,3 +52,10 @@ def test_the_published_ruler_has_a_step_for_each_number_of_candidates():
     assert list(error.index) == [10, 26, 50, 100, 200] and error.is_monotonic_increasing
     assert error.loc[200] == pytest.approx(0.12, abs=0.02)  # as of all candidates, 12 %
     assert steps["layer"].nunique() == 5 and set(steps["encoder"]) == {MOVED_BY["sid"]}
+
+
+def test_steps_that_were_trained_from_more_seeds_than_others_do_not_take_the_ruler_away():
+    steps = ruler("asr", "pocket-hubert", "speechocean762", "age_group")
+    assert set(steps["step"]) == {2, 4, 6, 12, 24} and set(steps["seed"]) == {0}
+    rate = steps.groupby("step")[["errors", "length"]].sum()
+    assert (rate["errors"] / rate["length"]).is_monotonic_decreasing
