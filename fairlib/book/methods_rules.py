@@ -24,7 +24,8 @@ def day_named(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def _rules() -> dict[str, dict[str, Any]]:
+def rules_written() -> dict[str, dict[str, Any]]:
+    """Every rule of the file, as it stands there."""
     return {name: one for name, one in _read_rules(RULES.read_text(encoding="utf-8")).items() if "rule" in one}
 
 
@@ -58,7 +59,7 @@ class History:
 def rules_table() -> str:
     """Every rule: its claim, the days on which it was written, and the commit that wrote its present wording."""
     rows, history = [], History()
-    for name, one in _rules().items():
+    for name, one in rules_written().items():
         days = day_named(one["written"])
         if one["first"] != one["written"]:
             days = f"{days} (first {day_named(one['first'])})"
@@ -79,7 +80,7 @@ def claim_of(name: str, one: Mapping[str, Any]) -> str:
 
 def rules_in_full() -> str:
     """Every rule's wording, with its numbers, to unfold."""
-    return "\n\n".join(f":::{{dropdown}} Rule: {name}\n{plain(rule(name))}\n:::" for name in _rules())
+    return "\n\n".join(f":::{{dropdown}} Rule: {name}\n{plain(rule(name))}\n:::" for name in rules_written())
 
 
 def history_told() -> str:

@@ -75,7 +75,11 @@ def corpora_table() -> str:
     rows = []
     for about in published_corpora():
         size = about.size
-        told = f"{size.speakers:,} people, {size.utterances:,} utterances, {size.hours} h" if size else "made as needed"
+        told = (
+            f"{size.speakers:,} people, {size.utterances:,} utterances, {size.hours}\N{NO-BREAK SPACE}h"
+            if size
+            else "made as needed"
+        )
         rows.append((plain(about.title), capital(about.people), told, about.licence or "none is needed"))
     return table(("Corpus", "Who speaks", "Size", "Licence"), rows)
 
@@ -104,7 +108,7 @@ def _tested(corpus: str, task: str, column: str) -> str:
     large = sizes[sizes >= FEWEST_SHOWN].sort_index()
     told = [f"{plain(group)} {size}" for group, size in large.items()]
     others = int(sizes.sum() - large.sum())
-    return ", ".join([*told, *([f"in smaller groups {others}"] if others else [])])
+    return ", ".join([*told, *([f"{others} in smaller groups"] if others else [])])
 
 
 def _record(name: str) -> dict[str, Any]:
@@ -264,6 +268,11 @@ def study_encoders() -> str:
     """The groups of encoders that the published study names."""
     groups = tomllib.loads(PUBLISHED_STUDY.read_text())["encoders"]
     return table(("Group", "Encoders"), ((name.replace("_", " "), ", ".join(names)) for name, names in groups.items()))
+
+
+def sample_of_common_voice() -> str:
+    """Which part of Common Voice lies here, as the encoders' cards say."""
+    return CORPORA["commonvoice"].described.format(part="all")
 
 
 def origin_of_audio() -> str:

@@ -26,6 +26,7 @@ from fairlib.training.recipe import SHORTEST_CROP_S, Data, Recipe, RecipeError, 
 FRAME_STEP, FRAME_WIDTH = 320, 400
 CLUSTERED_FRAMES, CLUSTER_STARTS = 300_000, 3  # of k-means: frames that it is fitted to, and starts
 CEPSTRA = 13  # of the MFCC, whose deltas are added
+MFCC_WIDTH_MS, MFCC_STEP_MS = 25.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,13 @@ def frame_mfcc(audio: np.ndarray, smoothing: int) -> np.ndarray:
     frame i is, on sample ``320 i + 200``.
     """
     if not frame_count(len(audio)):
-        return np.empty((0, 26), np.float32)
+        return np.empty((0, 2 * CEPSTRA), np.float32)
     mfcc = torchaudio.compliance.kaldi.mfcc(
-        torch.from_numpy(audio)[None] * 32768, num_ceps=CEPSTRA, dither=0.0, frame_length=25.0, frame_shift=10.0
+        torch.from_numpy(audio)[None] * 32768,
+        num_ceps=CEPSTRA,
+        dither=0.0,
+        frame_length=MFCC_WIDTH_MS,
+        frame_shift=MFCC_STEP_MS,
     )
     mfcc = torch.cat([mfcc, torchaudio.functional.compute_deltas(mfcc.T[None])[0].T], dim=1)
     kernel = torch.full((1, 1, smoothing), 1 / smoothing)
