@@ -24,9 +24,10 @@ PLACE = re.compile(r"\{\{([\w.-]+)(?::([^{}]+))?\}\}")
 
 
 def write_methods(folder: str | Path) -> None:
-    """Fill the template ``methods.md`` in a folder, in place."""
+    """Fill the template ``methods.md`` in a folder, in place, if it is there."""
     page = Path(folder) / PAGE
-    write_text(page, filled(page.read_text(encoding="utf-8")))
+    if page.exists():
+        write_text(page, filled(page.read_text(encoding="utf-8")))
 
 
 def filled(template: str) -> str:

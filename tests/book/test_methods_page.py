@@ -75,6 +75,13 @@ def test_a_path_that_leads_nowhere_is_refused():
         methods.filled("{{bias.sums.RESAMPLED}}")
 
 
+def test_the_page_is_filled_where_it_lies(tmp_path):
+    methods.write_methods(tmp_path)  # a book without it
+    (tmp_path / methods.PAGE).write_text("{{probes.speakers.FEWEST_UTTERANCES}} utterances")
+    methods.write_methods(tmp_path)
+    assert (tmp_path / methods.PAGE).read_text() == "4 utterances"
+
+
 def test_no_place_is_left_open(page):
     assert "{{" not in page and "}}" not in page
 
