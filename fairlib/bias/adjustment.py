@@ -17,6 +17,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from fairlib.bias import CELL, BiasError, contrasts_of, speaker_sums
+from fairlib.bias.sums import CONFIDENCE, FEWEST_SHOWN
 
 # Pearson's chi-square over its degrees of freedom; beyond this, negative binomial. Clustering keeps standard errors
 # right on either side; the choice only weighs long utterances against short ones.
@@ -28,8 +29,8 @@ def adjusted_gaps(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     covariates: Sequence[str],
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """Gap between groups at equal covariates, beside the gap without them, from the same regression.
 

@@ -22,10 +22,21 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias.simulation import constant_odds, spread_of_speakers
-from fairlib.bias.sums import SCALES, BiasError, SpeakerSums, contrasts_of, link, pool, speaker_sums
+from fairlib.bias.sums import (
+    CONFIDENCE,
+    FEWEST_SHOWN,
+    POWER,
+    RESAMPLES,
+    SCALES,
+    BiasError,
+    SpeakerSums,
+    contrasts_of,
+    link,
+    pool,
+    speaker_sums,
+)
 
 FEWEST_LAYERS = 5
-POWER = 0.8  # with which a detectable slope is found
 ALL, WITHOUT_CNN = "all layers", "without cnn"
 
 
@@ -33,9 +44,9 @@ def error_slopes(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     twins: Mapping[str, str] | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """How much an encoder's gap changes, from layer to layer, with the log odds of the error.
 
@@ -84,9 +95,9 @@ def mean_slopes(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     twins: Mapping[str, str],
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """`error_slopes`' mean over the encoders that have a twin: what holds for encoders of their kind.
 

@@ -7,19 +7,29 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.bias.inference import quantiles, studentised
-from fairlib.bias.sums import CELL, SCALES, BiasError, everybody, link, random_numbers
+from fairlib.bias.sums import (
+    CELL,
+    CONFIDENCE,
+    PERMUTATIONS,
+    POWER,
+    RESAMPLES,
+    SCALES,
+    BiasError,
+    everybody,
+    link,
+    random_numbers,
+)
 
 MOST_BANDS = 4
-POWER = 0.8  # with which a detectable slope is found
 FEWEST_SPEAKERS = 10
 
 
 def dose_slopes(
     outcomes: pd.DataFrame,
     column: str = "age",
-    resamples: int = 2000,
-    permutations: int = 2000,
-    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
     """Slope of each speaker's error on a number that is recorded of the speaker, at every layer.
 

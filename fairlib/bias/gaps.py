@@ -23,6 +23,10 @@ from fairlib.bias.inference import (
     studentised,
 )
 from fairlib.bias.sums import (
+    CONFIDENCE,
+    FEWEST_SHOWN,
+    PERMUTATIONS,
+    RESAMPLES,
     SCALES,
     BiasError,
     SpeakerSums,
@@ -39,9 +43,9 @@ from fairlib.bias.sums import (
 def group_errors(
     outcomes: pd.DataFrame,
     by: str | Sequence[str] | None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """Error of each speaker group at every layer, all utterances and seeds together.
 
@@ -97,10 +101,10 @@ def group_bias(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     strata: str | Sequence[str] | None = None,
-    resamples: int = 2000,
-    permutations: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """Gaps between speaker groups at every layer, on three scales side by side, each with its interval and its null.
 
@@ -189,9 +193,9 @@ def bias_differences(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]],
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """How much a gap differs between two layers, encoders or checkpoints, the same speakers being resampled in both.
 

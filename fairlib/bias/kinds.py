@@ -8,12 +8,20 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fairlib.bias.sums import BiasError, contrasts_of, layer_order, link, slope, speaker_sums
+from fairlib.bias.sums import (
+    CONFIDENCE,
+    BiasError,
+    contrasts_of,
+    layer_order,
+    link,
+    slope,
+    speaker_sums,
+)
 from fairlib.outcomes.mix import same_mix
 
-_FEWEST_SPEAKERS = 5  # who spoke a kind, in either group; other kinds are left out
+FEWEST_WHO_SPOKE = 5  # who spoke a kind, in either group; other kinds are left out
 _GRID = 80  # standard deviations between kinds that the posterior is summed over
-_FEWEST = 10  # errors, and units that are right, of a kind in either group; of others no odds are told
+FEWEST_EITHER = 10  # errors, and units that are right, of a kind in either group; of others no odds are told
 
 
 def gaps_by_kind(
@@ -22,7 +30,7 @@ def gaps_by_kind(
     kind: str = "phone",
     within: Sequence[str] = ("duration",),
     classes: Mapping[str, str] | None = None,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> pd.DataFrame:
     """Each kind's gap between two groups, drawn towards the others' where it rests on little, and its share in the gap.
 
@@ -75,7 +83,7 @@ def _of_layer(rows, by, kind, groups, classes, confidence) -> pd.DataFrame:
     """All kinds of one layer."""
     counts = rows.groupby([by, "speaker_id", kind], observed=True)[["errors", "length"]].sum()
     sides = [counts.loc[group].unstack(kind, fill_value=0.0) for group in groups]
-    spoken = [set(side["length"].columns[(side["length"] > 0).sum() >= _FEWEST_SPEAKERS]) for side in sides]
+    spoken = [set(side["length"].columns[(side["length"] > 0).sum() >= FEWEST_WHO_SPOKE]) for side in sides]
     kinds = sorted(name for name in set.intersection(*spoken) if classes is None or name in classes)
     gap, points, error, share = (np.zeros(len(kinds)) for _ in range(4))
     covariance, points_variance, known = (
@@ -93,7 +101,7 @@ def _of_layer(rows, by, kind, groups, classes, confidence) -> pd.DataFrame:
         error, share = error + rate / 2, share + of_all / 2
         covariance = covariance + odds.T @ odds * people / (people - 1)
         points_variance = points_variance + ((100 * of_all * apart) ** 2).sum(axis=0) * people / (people - 1)
-        known &= (errors >= _FEWEST) & (total - errors >= _FEWEST)
+        known &= (errors >= FEWEST_EITHER) & (total - errors >= FEWEST_EITHER)
     table = pd.DataFrame({kind: kinds, "share": share, "error": error, "points": points})
     table["class"] = [classes[name] if classes else "all" for name in kinds]
     reach = stats.norm.ppf((1 + confidence) / 2)

@@ -13,6 +13,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from fairlib.bias import SCALES, BiasError, contrasts_of, slope, speaker_sums
+from fairlib.bias.sums import FEWEST_SHOWN, LEVEL, POWER
 
 
 def smallest_gap(
@@ -20,8 +21,8 @@ def smallest_gap(
     deviation_b: float,
     speakers_a: int,
     speakers_b: int,
-    power: float = 0.8,
-    alpha: float = 0.05,
+    power: float = POWER,
+    alpha: float = LEVEL,
 ) -> float:
     """Smallest true gap that a two-sided Welch test at level ``alpha`` finds with probability ``power``.
 
@@ -60,9 +61,9 @@ def smallest_gaps(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
     speakers: Sequence[int] = (5, 10, 20, 50, 100, 200),
-    power: float = 0.8,
-    alpha: float = 0.05,
-    min_speakers: int = 5,
+    power: float = POWER,
+    alpha: float = LEVEL,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """Smallest gap that would show at every layer: with the speakers there are, and with others of their kind.
 

@@ -9,18 +9,30 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.bias.inference import gap_with_variance
-from fairlib.bias.sums import SCALES, BiasError, SpeakerSums, contrasts_of, link, pool, speaker_products, speaker_sums
+from fairlib.bias.sums import (
+    CONFIDENCE,
+    FEWEST_SHOWN,
+    POWER,
+    RESAMPLES,
+    SCALES,
+    BiasError,
+    SpeakerSums,
+    contrasts_of,
+    link,
+    pool,
+    speaker_products,
+    speaker_sums,
+)
 
 OTHERS, FIRST = "the other layers", "layer 0"
-POWER = 0.8  # with which a detectable difference is found
 
 
 def gap_profile(
     outcomes: pd.DataFrame,
     by: str | Sequence[str],
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    min_speakers: int = 5,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    min_speakers: int = FEWEST_SHOWN,
 ) -> pd.DataFrame:
     """How far each layer's gap is from the mean of the other layers' and from layer 0's, and whether any is.
 

@@ -22,6 +22,9 @@ from fairlib.corpora.labels import as_text, is_number, two_answers
 
 SCALES = ("difference", "ratio", "log_odds")
 FEWEST_SHOWN = 5  # people; of fewer a group is not shown, and is in no comparison of the chapters
+RESAMPLES, PERMUTATIONS = 2000, 2000  # of the speakers, and of their labels, unless other numbers are asked for
+CONFIDENCE = 0.95  # of intervals
+POWER, LEVEL = 0.8, 0.05  # with which the smallest gap that would be found is found, and the level of its test
 
 
 CELL = ["encoder", "task", "unit", "probe", "layer"]
@@ -106,7 +109,10 @@ class SpeakerSums:
 
 
 def speaker_sums(
-    outcomes: pd.DataFrame, by: str | Sequence[str], min_speakers: int = 5, strata: str | Sequence[str] | None = None
+    outcomes: pd.DataFrame,
+    by: str | Sequence[str],
+    min_speakers: int = FEWEST_SHOWN,
+    strata: str | Sequence[str] | None = None,
 ) -> Iterator[SpeakerSums]:
     """Sums over speakers, one for each encoder, task, unit and probe; bad requests are refused before the first.
 

@@ -10,7 +10,16 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.bias.inference import holm
-from fairlib.bias.sums import CELL, BiasError, SpeakerSums, contrasts_of, link, slope, speaker_sums
+from fairlib.bias.sums import (
+    CELL,
+    CONFIDENCE,
+    BiasError,
+    SpeakerSums,
+    contrasts_of,
+    link,
+    slope,
+    speaker_sums,
+)
 from fairlib.outcomes.taught import MIXED, OTHER_HALF, OWN_HALF, taught_on
 
 PENALTY, RANDOM_PENALTY, MEAN_PENALTY, DEEPENING = (
@@ -23,7 +32,7 @@ GAP, OWN_GAP = "gap", "own-taught gap"
 _SCALES = ("difference", "log_odds")
 
 
-def taught_gaps(outcomes: pd.DataFrame, by: str, confidence: float = 0.95) -> pd.DataFrame:
+def taught_gaps(outcomes: pd.DataFrame, by: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Penalties of being served by a probe that was taught on others, and gaps under each teaching, layer by layer.
 
     With a group's error under a probe taught on itself and on the other group, on the scale of `fairlib.group_bias`:

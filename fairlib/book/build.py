@@ -16,6 +16,7 @@ from pathlib import Path
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
 from fairlib.book.explorer import write_explorer
 from fairlib.book.grids import each_in_a_process
+from fairlib.book.methods import write_methods
 from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
 from fairlib.book.summary import plain, write_status, write_summary
@@ -145,6 +146,7 @@ def _stage(executed: Mapping[Chapter, Path], source: Path) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, source / name)
     shutil.copytree(ROOT / "book", source / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    write_methods(source / "book")
     (source / "notebooks").mkdir()
     for chapter, notebook in executed.items():
         shutil.copy(notebook, source / "notebooks" / f"{chapter.notebook}.ipynb")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,18 @@ def commit_and_changes() -> tuple[str, bool]:
 def last_commit(file: Path) -> str:
     """The commit that changed a file of the project last; empty where there is no git."""
     return _git("log", "-1", "--format=%h", "--", str(file))
+
+
+def file_history(file: Path) -> list[tuple[str, date, str]]:
+    """Every commit that changed a file of the project, newest first: its name, its day, and the file's text then.
+
+    Empty where there is no git, or where the history was cut off (a shallow clone) and would name a wrong commit.
+    """
+    if _git("rev-parse", "--is-shallow-repository") != "false":
+        return []
+    place = f"./{file.relative_to(ROOT).as_posix()}"
+    commits = [line.split() for line in _git("log", "--format=%h %cs", "--", place).splitlines()]
+    return [(name, date.fromisoformat(day), _git("show", f"{name}:{place}")) for name, day in commits]
 
 
 def _outcomes_facts(table: pd.DataFrame) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import numpy as np
 from fairlib.corpora.audio import SAMPLE_RATE
 
 LEVEL_DB = -26.0  # of the root mean square, under full scale
-_BANDS_HZ = np.geomspace(80, 7600, 9)  # where the equaliser's random gains stand
-_EQUALISER_DB = 4.0  # their standard deviation; twice this is the most
-_LOW_CUT_HZ, _HIGH_CUT_HZ = (60, 250), (3600, 7800)
-_SNR_DB = (15, 35)
-_GAIN_DB = (-12, 6)  # before the codec, whose quantisation hurts quiet speech more
-_CODEC_BITS = (7, 8, 10, 12)
+BANDS_HZ = np.geomspace(80, 7600, 9)  # where the equaliser's random gains stand
+EQUALISER_DB = 4.0  # their standard deviation; twice this is the most
+LOW_CUT_HZ, HIGH_CUT_HZ = (60, 250), (3600, 7800)
+SNR_DB = (15, 35)
+GAIN_DB = (-12, 6)  # before the codec, whose quantisation hurts quiet speech more
+CODEC_BITS = (7, 8, 10, 12)
 
 
 def level(audio: np.ndarray) -> np.ndarray:
@@ -56,20 +56,20 @@ def perturb(audio: np.ndarray, utterance_id: str, seed: int = 0) -> np.ndarray:
     audio = level(audio)
     frequencies = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)
     logs = np.log(np.maximum(frequencies, 20.0))
-    gains = rng.normal(0, _EQUALISER_DB, len(_BANDS_HZ)).clip(-2 * _EQUALISER_DB, 2 * _EQUALISER_DB)
-    low, high = rng.uniform(*np.log(_LOW_CUT_HZ)), rng.uniform(*np.log(_HIGH_CUT_HZ))
+    gains = rng.normal(0, EQUALISER_DB, len(BANDS_HZ)).clip(-2 * EQUALISER_DB, 2 * EQUALISER_DB)
+    low, high = rng.uniform(*np.log(LOW_CUT_HZ)), rng.uniform(*np.log(HIGH_CUT_HZ))
     # Second-order slopes: 12 dB an octave beyond the cuts.
     cuts = -10 * np.log10(1 + np.exp(4 * (low - logs))) - 10 * np.log10(1 + np.exp(8 * (logs - high)))
-    response = 10 ** ((np.interp(logs, np.log(_BANDS_HZ), gains) + cuts) / 20)
+    response = 10 ** ((np.interp(logs, np.log(BANDS_HZ), gains) + cuts) / 20)
     speech = np.fft.irfft(np.fft.rfft(audio) * response, len(audio))
 
     noise = np.fft.rfft(rng.standard_normal(len(audio))) * np.exp(-0.5 * rng.uniform(0, 2) * logs)  # white to brown
     noise = np.fft.irfft(noise, len(audio))
     power, noise_power = np.mean(speech**2), np.mean(noise**2)
-    mixed = speech + noise * np.sqrt(power / np.maximum(noise_power, 1e-20) * 10 ** (-rng.uniform(*_SNR_DB) / 10))
+    mixed = speech + noise * np.sqrt(power / np.maximum(noise_power, 1e-20) * 10 ** (-rng.uniform(*SNR_DB) / 10))
 
-    mixed = (level(mixed) * 10 ** (rng.uniform(*_GAIN_DB) / 20)).clip(-1, 1)
-    steps = 2.0 ** (rng.choice(_CODEC_BITS) - 1)
+    mixed = (level(mixed) * 10 ** (rng.uniform(*GAIN_DB) / 20)).clip(-1, 1)
+    steps = 2.0 ** (rng.choice(CODEC_BITS) - 1)
     squeezed = np.sign(mixed) * np.log1p(255 * np.abs(mixed)) / np.log(256)
     squeezed = np.round(squeezed * steps) / steps
     return level((np.sign(squeezed) * (256 ** np.abs(squeezed) - 1) / 255).astype(np.float32))

@@ -195,5 +195,8 @@ ABOUT = Corpus(
         " release and languages, and unpack each into FAIRLIB_DATA as cv-corpus-VERSION/LANGUAGE"
     ),
     groups={"sex": RECORDED_SEX, "age_group": Groups(), "accent": Groups()},
+    people="volunteers who read sentences in many languages, with what they chose to say of themselves",
+    consent="Its volunteers gave their clips to the public under CC0, and chose whether to state gender, age and"
+    " accent. Whoever downloads the clips agrees not to try to find out who a speaker is.",
     described="Common Voice 6.1, {part} of a sample of up to 100 clips in each of 59 languages",
 )

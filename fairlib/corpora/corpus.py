@@ -76,6 +76,8 @@ class Corpus:
         borrows: corpora whose transcribed speech its character probes are trained on too.
         own_halves: whether it comes in a train and a test half; else a quarter of its speakers is drawn for testing.
         long_recordings: whether its utterances are parts of long recordings, cut into the cache when it is loaded.
+        people: who speaks, in a sentence without a full stop.
+        consent: what is known of their consent, in a sentence or two.
         described: for the card of an encoder that heard it; ``{part}`` is how much of it.
         cautions: what could be wrong with an answer from it.
     """
@@ -95,6 +97,8 @@ class Corpus:
     borrows: tuple[str, ...] = ()
     own_halves: bool = True
     long_recordings: bool = False
+    people: str = ""
+    consent: str = ""
     described: str = ""
     cautions: tuple[Caution, ...] = ()
 

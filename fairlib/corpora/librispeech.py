@@ -146,5 +146,8 @@ ABOUT = Corpus(
     usual_parts=("train-clean-5",),  # what the published study used
     groups={"sex": RECORDED_SEX},
     own_halves=False,
+    people="volunteers who read English audio books aloud; their ages are not recorded",
+    consent="Its readers gave their recordings for LibriVox to the public domain. That somebody would compare groups"
+    " of them is nothing they were asked about.",
     described="LibriSpeech `train-clean-5`, {part}: adult readers of English",
 )

@@ -119,6 +119,9 @@ ABOUT = Corpus(
     },
     numbers=("age",),
     borrows=("librispeech",),  # two to three hours are too few for a character probe
+    people="learners of English whose first language is Mandarin, about half of them children",
+    consent="Its publisher allows any use, commercial use too. How the speakers, or the children's parents, agreed to"
+    " it is not described in what the publisher gives out.",
     described="speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
     cautions=(
         Caution(

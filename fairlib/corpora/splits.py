@@ -11,6 +11,8 @@ import pandas as pd
 from fairlib.corpora.labels import tidy
 from fairlib.corpora.table import CorpusError, CorpusWarning
 
+ONE_IN = 4  # speakers is tested, where a corpus has no halves of its own
+DRAWN_FROM = 0  # the seed that draws them
 _SIDES = {
     "train": r"tr|trn|train(ing|set)?",
     "dev": r"dt|dev(el|set|elopment)?|val(id|idation|set)?",
@@ -61,7 +63,7 @@ def halves(corpus: pd.DataFrame) -> pd.Series:
     speakers = np.sort(corpus["speaker_id"].unique())
     if len(speakers) < 2:
         raise CorpusError(f"Corpus {name} has one speaker: training and testing need two or more.")
-    tested = np.random.default_rng(0).permutation(speakers)[: max(1, len(speakers) // 4)]
+    tested = np.random.default_rng(DRAWN_FROM).permutation(speakers)[: max(1, len(speakers) // ONE_IN)]
     return pd.Series(np.where(corpus["speaker_id"].isin(tested), "test", "train"), index=corpus.index)
 
 

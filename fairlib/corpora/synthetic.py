@@ -224,6 +224,8 @@ ABOUT = Corpus(
     title="synthetic voices",
     load=load,
     synthetic=True,
+    people="nobody: the voices of a program, eSpeak NG",
+    consent="None is needed.",
     groups={"group": Groups(reference="clear", otherwise="voices of group “{}”")},
     cautions=(
         Caution(

@@ -26,7 +26,7 @@ Segments = list[tuple[str, float, float]]
 PUBLISHED = ASSETS / "alignments"
 
 # Learners' and children's speech fits an adult native model poorly: try wider beams before giving up.
-_BEAMS: tuple[dict[str, float], ...] = (
+BEAMS: tuple[dict[str, float], ...] = (
     {},
     {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80},
     {"beam": 1e-150, "wbeam": 1e-120, "pbeam": 1e-150},
@@ -124,7 +124,7 @@ def _align_one(job: tuple[str, str]) -> Segments | None:
 
 def align_utterance(audio: bytes, text: str) -> Segments | None:
     """Align one utterance: 16 kHz 16-bit samples and lower-case words; None if it cannot be done."""
-    for beams in _BEAMS:
+    for beams in BEAMS:
         segments = _align_words(audio, text.split(), beams)
         if segments:
             return segments

@@ -39,7 +39,7 @@ class CharacterProbe(Probe):
     speaker group; `fairlib.outcomes.provenance` holds the counts. What is written without spaces has no words.
 
     Attributes:
-        size: ``context``: two convolutions over 0.3 s; or ``linear``.
+        size: ``context``: two convolutions over 0.36 s; or ``linear``.
         seeds: seeds 0 to ``seeds - 1``, each with its own initial weights and order of batches.
         balance: speaker columns: train on as many seconds of each group, by leaving utterances out at random. Speech
             for which a column is missing is left out too.

@@ -25,7 +25,9 @@ from fairlib.probes.stored import Work, stored, with_left_out
 KEPT, ERASED, RANDOM_LABELS, RANDOM_DIRECTION = "nothing erased", "group erased", "random labels", "random direction"
 GROUP, RANDOM_GROUP = "group", "random group"  # units: what is read of the speaker
 YEARS, RANDOM_YEARS = "year", "random year"  # the same where a number is read; errors count how far it is off
-_L2 = 1e-2  # of the probe that reads groups: few speakers, wide vectors
+GROUP_L2 = 1e-2  # of the probe that reads groups: few speakers, wide vectors
+RIDGE_FOLDS = 5  # of the training speakers, to choose the penalty of the regression that reads a number
+RIDGE_PENALTIES, RIDGE_CHOICES = (1, 1e5), 11  # least and most, and how many from one to the other
 _PARTS = 10  # of a year, in which errors are counted
 
 
@@ -65,7 +67,7 @@ def erase_group(
     if task not in known:
         raise ProbeError(f"Unknown task {task!r}: choose {' or '.join(known)}.")
     compute_task, probe = known[task]
-    settings = {**probe.settings(), "by": by, "leace": 1, "group_l2": _L2}
+    settings = {**probe.settings(), "by": by, "leace": 1, "group_l2": GROUP_L2}
 
     def compute(work: Work, seed: int) -> tuple[pd.DataFrame, dict]:
         if not _is_number(work.table, by):
@@ -184,12 +186,14 @@ class _Groups:
             mean, deviation = matrix[self._taught].mean(axis=0), matrix[self._taught].std(axis=0)
             standard = (matrix - mean) / np.maximum(deviation, 1e-6)
             taught, tested = standard[self._taught], standard[self.tested]
-            folds = GroupKFold(5).split(taught, groups=self._speaker[self._taught])
-            ridge = RidgeCV(np.geomspace(1, 1e5, 11), cv=list(folds)).fit(taught, values[self._taught])
+            folds = GroupKFold(RIDGE_FOLDS).split(taught, groups=self._speaker[self._taught])
+            ridge = RidgeCV(np.geomspace(*RIDGE_PENALTIES, RIDGE_CHOICES), cv=list(folds)).fit(
+                taught, values[self._taught]
+            )
             return np.round(_PARTS * np.abs(ridge.predict(tested) - values[self.tested])).astype(int)
         rows = np.flatnonzero(self._taught | self.tested)
         train, codes = self._taught[rows], values[rows].astype(int)
-        guess = fit_softmax(matrix[rows], codes, train, l2=_L2, device=device)[~train].argmax(axis=1)
+        guess = fit_softmax(matrix[rows], codes, train, l2=GROUP_L2, device=device)[~train].argmax(axis=1)
         return (guess != codes[~train]).astype(int)
 
 

@@ -16,7 +16,7 @@ from fairlib.probes.stored import Work, stored, with_left_out
 
 WITHIN, SHIFT = "variance within phones", "shift of phones"
 NEAREST, SCATTER = "distance to the nearest speaker", "scatter of utterances"
-_FEWEST_FRAMES = 5  # of a phone by a speaker
+FEWEST_FRAMES = 5  # of a phone by a speaker
 _PARTS = 1000
 
 
@@ -74,7 +74,7 @@ def _of_phones(work: Work) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarr
     mine = speaker >= 0
     place = speaker[mine] * phones + frames.codes[mine]
     counts = np.bincount(place, minlength=len(names) * phones).reshape(len(names), phones)
-    enough = counts >= _FEWEST_FRAMES
+    enough = counts >= FEWEST_FRAMES
     for layer in frames.features.layers:
         matrix = frames.matrix(layer).astype(np.float32)
         matrix = (matrix - matrix[train].mean(axis=0)) / np.maximum(matrix[train].std(axis=0), 1e-6)

@@ -11,8 +11,9 @@ import torch
 from fairlib.encoders.devices import half_precision
 
 _LARGE = 1e8  # multiplications in one pass over the rows above which half precision pays
-_MOST_STEPS = 1000
-_MEMORY = 10  # steps that L-BFGS remembers
+MOST_STEPS = 1000
+MEMORY = 10  # steps that L-BFGS remembers
+DECREASE, SHORTEST = 1e-4, 1e-3  # of the line search: what a step must gain of what its slope promises; least step
 _RENEWED = 15  # steps after which the curvature is taken anew
 _HEAVIEST = 20  # rows of a class that its curvature holds exactly
 
@@ -103,13 +104,13 @@ def _optimum(rows: torch.Tensor, target: torch.Tensor, classes: int, l2: float, 
     loss, gradient, shares = look(weight)
     solve = _curvature(rows, shares, l2)
     history: list[tuple[torch.Tensor, torch.Tensor, float]] = []  # steps, changes of gradient, 1 / their product
-    for steps in range(1, _MOST_STEPS + 1):
+    for steps in range(1, MOST_STEPS + 1):
         direction = _direction(gradient, history, solve)
         slope, size = _product(direction, gradient), 1.0
         while True:
             candidate = weight + size * direction
             new_loss, new_gradient, shares = look(candidate)
-            if new_loss <= loss + 1e-4 * size * slope or size < 1e-3:
+            if new_loss <= loss + DECREASE * size * slope or size < SHORTEST:
                 break
             size /= 2
         if not new_loss < loss:  # as low as single precision can see
@@ -117,7 +118,7 @@ def _optimum(rows: torch.Tensor, target: torch.Tensor, classes: int, l2: float, 
         step, change = candidate - weight, new_gradient - gradient
         product = _product(step, change)
         if product > 0:
-            history = [*history[1 - _MEMORY :], (step, change, 1 / product)]
+            history = [*history[1 - MEMORY :], (step, change, 1 / product)]
         weight, loss, gradient = candidate, new_loss, new_gradient
         if _excess(gradient, l2) <= tolerance:
             return weight
@@ -222,7 +223,7 @@ def _minimise(rows: torch.Tensor, target: torch.Tensor, classes: int, iterations
         while True:
             candidate = weight + size * direction
             new_loss, new_gradient = loss_and_gradient(candidate)
-            if new_loss <= loss + 1e-4 * size * slope or size < 1e-3:
+            if new_loss <= loss + DECREASE * size * slope or size < SHORTEST:
                 break
             size /= 2
         if new_loss >= loss:  # as low as this precision can see
@@ -230,6 +231,6 @@ def _minimise(rows: torch.Tensor, target: torch.Tensor, classes: int, iterations
         step, change = candidate - weight, new_gradient - gradient
         product = (step * change).sum().item()
         if product > 0:
-            history = [*history[-9:], (step, change, 1 / product)]
+            history = [*history[1 - MEMORY :], (step, change, 1 / product)]
         weight, loss, gradient = candidate, new_loss, new_gradient
     return weight

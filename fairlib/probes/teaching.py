@@ -23,13 +23,14 @@ from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
 from fairlib.tasks import SAME_MIX
 
-_FEWEST = 4  # training speakers of either group
-_FOLDS = 4  # of each test speaker's utterances: each is asked about while the others are enrolled
+FEWEST_TEACHERS = 4  # training speakers of either group
+DRAWS = 5  # of the training speakers
+FOLDS = 4  # of each test speaker's utterances: each is asked about while the others are enrolled
 
 
 def cross_teach(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None,
-    by: str | Sequence[str] = ("age_group",), groups: Sequence[str] = (), task: str = "phone", draws: int = 5,
+    by: str | Sequence[str] = ("age_group",), groups: Sequence[str] = (), task: str = "phone", draws: int = DRAWS,
     force: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Errors on all test speakers of two groups, by probes taught on either group alone and on both.
@@ -63,7 +64,7 @@ def cross_teach(
     by, known = columns_of(by), {"phone": _teach_phones, "sid": _teach_speakers}
     if task not in known:
         raise ProbeError(f"Unknown task {task!r}: choose {' or '.join(known)}.")
-    settings = {"by": by, "groups": sorted(groups), "folds": _FOLDS} if task == "sid" else {
+    settings = {"by": by, "groups": sorted(groups), "folds": FOLDS} if task == "sid" else {
         **PhoneProbe().settings(), "by": by, "groups": sorted(groups)
     }  # fmt: skip
 
@@ -124,7 +125,7 @@ def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int)
             directions = lda_directions(standard[taught], people.of_row[taught])
             seen, speaker = standard[tested] @ directions, people.of_row[tested]
             errors = np.zeros(len(tested), int)
-            for number in range(_FOLDS):
+            for number in range(FOLDS):
                 asked = fold == number
                 enrolled = np.stack([seen[(speaker == who) & ~asked].mean(axis=0) for who in people.tested])
                 named = people.tested[(_unit(seen[asked]) @ _unit(enrolled).T).argmax(axis=1)]
@@ -143,7 +144,7 @@ def _folds(speaker: np.ndarray, seed: int) -> np.ndarray:
     """A fold for each row, a speaker's rows being dealt out evenly in random order."""
     order = np.random.default_rng(seed).permutation(len(speaker))
     fold = np.empty(len(speaker), int)
-    fold[order] = pd.Series(speaker[order]).groupby(speaker[order]).cumcount().to_numpy() % _FOLDS
+    fold[order] = pd.Series(speaker[order]).groupby(speaker[order]).cumcount().to_numpy() % FOLDS
     return fold
 
 
@@ -176,12 +177,12 @@ def two_groups(
             f"Cross-teaching compares two groups by {listed(by)}; {what}: name two of {', '.join(there) or 'none'}."
         )
     least = [min((int(sizes[part].get(name, 0)) for name in names), default=0) for part in ("train", "test")]
-    if len(names) == 2 and least[0] >= _FEWEST and least[1] >= tested:
+    if len(names) == 2 and least[0] >= FEWEST_TEACHERS and least[1] >= tested:
         return names, ""
     counts = " and ".join(f"{sizes['train'].get(name, 0)} and {sizes['test'].get(name, 0)} of {name}" for name in names)
     return names, (
-        f"Cross-teaching by {listed(by)} needs {_FEWEST} training speakers and {tested} test speakers of each group;"
-        f" {corpus_name(table)} has {counts or 'none'}."
+        f"Cross-teaching by {listed(by)} needs {FEWEST_TEACHERS} training speakers and {tested} test speakers of each"
+        f" group; {corpus_name(table)} has {counts or 'none'}."
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
+DIRECTIONS, SHRINKAGE = 100, 0.1  # of the linear discriminants: how many at most, and how far towards the identity
+
 
 def among_candidates(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, size: int) -> np.ndarray | None:
     """Probability that an utterance's speaker is not named among ``size`` candidates, as many of each group.
@@ -49,7 +51,9 @@ def _log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
     return np.where(k > n, -np.inf, value)
 
 
-def lda_directions(matrix: np.ndarray, labels: np.ndarray, most: int = 100, shrinkage: float = 0.1) -> np.ndarray:
+def lda_directions(
+    matrix: np.ndarray, labels: np.ndarray, most: int = DIRECTIONS, shrinkage: float = SHRINKAGE
+) -> np.ndarray:
     """Linear discriminants ``[D, K]``: directions in which speakers differ most against what varies within each.
 
     Fisher 1936; the within-speaker covariance is drawn towards a multiple of the identity by ``shrinkage``, for there

@@ -9,7 +9,7 @@ import torch
 from scipy.signal import lfilter, resample_poly
 
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16
-from fairlib.training.recipe import Augmentation, Batches, Mixing
+from fairlib.training.recipe import SHORTEST_CROP_S, Augmentation, Batches, Mixing
 from fairlib.training.speech import FRAME_STEP, FRAME_WIDTH, Speech, frame_count
 
 
@@ -23,7 +23,7 @@ def batch_plan(lengths: np.ndarray, batches: Batches, seed: int) -> Callable[[in
     longest = batches.longest_crop_s
     seconds = np.minimum(lengths // SAMPLE_RATE, longest)
     groups = {}
-    for length in range(2, longest + 1):
+    for length in range(SHORTEST_CROP_S, longest + 1):
         members = np.flatnonzero(seconds == length)
         members = np.repeat(members, lengths[members] // (length * SAMPLE_RATE))
         size = max(1, batches.seconds // length)

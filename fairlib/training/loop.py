@@ -24,6 +24,7 @@ from fairlib.progress import stage
 
 CHECKPOINT_EVERY = 500  # steps
 LOG_EVERY = 100
+BETAS = (0.9, 0.98)  # of AdamW
 
 
 class TrainingError(RuntimeError):
@@ -158,7 +159,7 @@ def _optimizer(trained: list[torch.nn.Parameter], schedule: Schedule) -> torch.o
             {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
         ],
         lr=schedule.learning_rate,
-        betas=(0.9, 0.98),
+        betas=BETAS,
         fused=True,
     )
 

@@ -12,6 +12,7 @@ from fairlib.files import ASSETS
 from fairlib.training.loop import Schedule
 
 RECIPES = ASSETS / "recipes"
+SHORTEST_CROP_S = 2  # of speech; an utterance that is shorter is not heard
 
 
 class _Part(BaseModel):
@@ -85,10 +86,10 @@ class Distillation(_Part):
 
 
 class Batches(_Part):
-    """Crops of 2 s up to ``longest_crop_s`` whole seconds, equally long within a batch."""
+    """Crops of `SHORTEST_CROP_S` up to ``longest_crop_s`` whole seconds, equally long within a batch."""
 
-    seconds: int = Field(ge=2)
-    longest_crop_s: int = Field(ge=2)
+    seconds: int = Field(ge=SHORTEST_CROP_S)
+    longest_crop_s: int = Field(ge=SHORTEST_CROP_S)
     mask_share: float = Field(gt=0, lt=1)
     mask_span: int = Field(gt=0)
     per_step: int = Field(default=1, gt=0)  # batches whose gradients are added up before the weights move

@@ -20,10 +20,13 @@ from fairlib.encoders.extraction import BATCH_SECONDS, length_batches
 from fairlib.files import replace
 from fairlib.progress import stage, steps
 from fairlib.training.loop import save_array
-from fairlib.training.recipe import Data, Recipe, RecipeError, Targets
+from fairlib.training.recipe import SHORTEST_CROP_S, Data, Recipe, RecipeError, Targets
 
 # All three families convolve alike: one frame every 320 samples, the first one centred on sample 200.
 FRAME_STEP, FRAME_WIDTH = 320, 400
+CLUSTERED_FRAMES, CLUSTER_STARTS = 300_000, 3  # of k-means: frames that it is fitted to, and starts
+CEPSTRA = 13  # of the MFCC, whose deltas are added
+MFCC_WIDTH_MS, MFCC_STEP_MS = 25.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _decode(paths: list[str], audio: Path) -> list[int]:
         for samples in steps("decoding speech", decoded, len(paths), "utterances"):
             samples.tofile(file)
             lengths.append(len(samples))
-    if sum(length >= 2 * SAMPLE_RATE for length in lengths) == 0:
+    if sum(length >= SHORTEST_CROP_S * SAMPLE_RATE for length in lengths) == 0:
         raise RecipeError("The recipe's corpora hold no utterance of at least two seconds: nothing to train on.")
     return lengths
 
@@ -149,9 +152,13 @@ def frame_mfcc(audio: np.ndarray, smoothing: int) -> np.ndarray:
     frame i is, on sample ``320 i + 200``.
     """
     if not frame_count(len(audio)):
-        return np.empty((0, 26), np.float32)
+        return np.empty((0, 2 * CEPSTRA), np.float32)
     mfcc = torchaudio.compliance.kaldi.mfcc(
-        torch.from_numpy(audio)[None] * 32768, num_ceps=13, dither=0.0, frame_length=25.0, frame_shift=10.0
+        torch.from_numpy(audio)[None] * 32768,
+        num_ceps=CEPSTRA,
+        dither=0.0,
+        frame_length=MFCC_WIDTH_MS,
+        frame_shift=MFCC_STEP_MS,
     )
     mfcc = torch.cat([mfcc, torchaudio.functional.compute_deltas(mfcc.T[None])[0].T], dim=1)
     kernel = torch.full((1, 1, smoothing), 1 / smoothing)
@@ -165,9 +172,11 @@ def cluster(frames: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The k-means cluster of each frame ``[frames, D]``, as small integers; dimensions are scaled to unit variance."""
     from sklearn.cluster import MiniBatchKMeans
 
-    rows = np.random.default_rng(seed).permutation(len(frames))[:300_000]
+    rows = np.random.default_rng(seed).permutation(len(frames))[:CLUSTERED_FRAMES]
     scale = frames[rows].astype(np.float32).std(axis=0) + 1e-6
     with stage(f"clustering {len(rows):,} of {len(frames):,} frames"):
-        means = MiniBatchKMeans(clusters, batch_size=10_000, n_init=3, random_state=seed).fit(frames[rows] / scale)
+        means = MiniBatchKMeans(clusters, batch_size=10_000, n_init=CLUSTER_STARTS, random_state=seed).fit(
+            frames[rows] / scale
+        )
     parts = np.array_split(frames, max(1, len(frames) // 100_000))
     return np.concatenate([means.predict(part / scale) for part in parts]).astype(np.min_scalar_type(clusters - 1))

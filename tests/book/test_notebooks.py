@@ -20,6 +20,7 @@ SOURCES = sorted(chapters.NOTEBOOKS.glob("*.py"))
 NOT_PROSE = [
     r"```.*?```",
     r"<!--.*?-->",
+    r"\{\{[^{}]*\}\}",  # places of the page of methods, filled from the code
     r"\{[\w:+-]+\}`[^`]*`",  # roles, glue among them
     r"`[^`]*`",
     r"\$[^$]*\$",
