@@ -143,8 +143,11 @@ charts.curves(
 
 # %% [markdown]
 # More people do not help the test over utterances: the method is wrong, whatever the size.
-# The same mistake makes intervals too short.
-# Below, a gap *was* planted, and we count how often a 95 % interval contains it.
+# The same mistake makes intervals too short: where a gap *was* planted, a 95 % interval over utterances contains it in
+# {glue:text}`bare_coverage` of studies.
+
+# %% [markdown]
+# <details class="more"><summary>How often each interval contains the truth</summary>
 
 # %% tags=["hide-input"]
 methods = {
@@ -168,6 +171,7 @@ charts.curves(
 )
 
 # %% tags=["remove-input", "remove-output"]
+glue("bare_coverage", percent(bare))
 glue("plain_few", percent(value("coverage", "percentile", speakers=5)))
 glue("stretched_few", percent(value("coverage", "stretched percentile", speakers=5)))
 glue("bca_few", percent(value("coverage", "BCa", speakers=5)))
@@ -184,6 +188,9 @@ glue("stretched_width", f"{100 * widths[1]:.0f}")
 # studentised one ({glue:text}`studentised_few`, at a mean width of {glue:text}`studentised_wider` points instead of
 # {glue:text}`stretched_width`).
 #
+# </details>
+
+# %% [markdown]
 # ## Second trap: the largest of many gaps
 #
 # With eight groups, one is always worst and one is always best.
@@ -219,6 +226,9 @@ charts.curves(
 # To test whether there is a gap at *any* layer, for *any* group, this book compares each with the largest statistic over all
 # of them in the same shuffled studies (family-wise). Holm's simpler correction stands beside it.
 
+# %% [markdown]
+# <details class="more"><summary>False positives with many groups and layers</summary>
+
 # %% tags=["hide-input"]
 family = everything.query("topic == 'false_positives' and scale == 'difference'")
 family = family[family["test"].isin(["gap, family-wise", "gap, Holm", "worst vs best, family-wise"])]
@@ -226,6 +236,9 @@ wide = family.pivot_table(index=["test", "condition"], columns="n_speakers", val
 shown = wide.map(lambda share: "" if pd.isna(share) else percent(share)).reset_index()
 shown.columns = ["test", "groups and layers", *(f"{n} people" for n in wide.columns)]
 charts.table(shown, "Studies without any gap in which at least one is claimed; it should be 1 in 20")
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Fourth trap: the metric
@@ -300,10 +313,21 @@ shown = pd.DataFrame(rows, columns=["planted", "test", "difference", "ratio", "l
 charts.table(shown, "Studies of eight layers, thirty people a group, in which bias is found to follow error")
 
 # %% [markdown]
+# In the first two lines of the table above, nothing was planted: the usual test on differences finds a pattern in
+# {glue:text}`usual_difference` of studies, the test of this book in {glue:text}`ours_difference`.
+# It finds a bias that rises with error in {glue:text}`ours_rises` of studies on the log odds scale.
+#
 # The errors in such studies are evenly spread, which those of our encoders are not.
 # So the test was also tried on the actual design: the people of speechocean762, and the error rates of pocket-hubert at its
 # layers.
 # People were drawn from the real ones, and errors were removed or added until the gaps were as planted.
+# Where nothing is planted, it should find a pattern in one study of twenty. It does so in
+# {glue:text}`alarms_speakers` in speaker identification, and in up to {glue:text}`alarms_characters` in characters, a little
+# too often.
+
+# %% [markdown]
+# <details class="more"><summary>Power at the actual design</summary>
+#
 # *R* is how many times larger the gap is at one end of the layers than at the other.
 
 # %% tags=["hide-input"]
@@ -328,13 +352,9 @@ glue("alarms_characters", percent(planted_none["characters"]))
 glue("ours_rises", percent(value("association", "slope, as planted", "log_odds", planted_up)))
 
 # %% [markdown]
-# In the first two lines of the first table, nothing was planted: the usual test on differences finds a pattern in
-# {glue:text}`usual_difference` of studies, the test of this book in {glue:text}`ours_difference`.
-# It finds a bias that rises with error in {glue:text}`ours_rises` of studies on the log odds scale.
-# At the actual design, where nothing is planted, it should find a pattern in one study of twenty. It does so in
-# {glue:text}`alarms_speakers` in speaker identification, and in up to {glue:text}`alarms_characters` in characters, a little
-# too often.
-#
+# </details>
+
+# %% [markdown]
 # ## Sixth trap: too few people
 #
 # If no gap is found, it may be absent, or too small for the number of people.

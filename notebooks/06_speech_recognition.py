@@ -44,7 +44,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
 from fairlib.findings import ages, mean_error, questions
-from fairlib.findings.instrument import passes_table, stronger_table
+from fairlib.findings.instrument import passes_table, stronger_sentence, stronger_table
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
@@ -277,18 +277,17 @@ charts.table(
 # Nothing was tuned on these speakers.
 
 # %% tags=["remove-input"]
+Markdown(stronger_sentence(encoder, corpus, group))
+
+# %% [markdown]
+# <details class="more"><summary>Stronger probes, and probes trained for less and for longer</summary>
+
+# %% tags=["remove-input"]
 stronger = stronger_table(encoder, corpus, group)
 if len(stronger):
     display(
         charts.table(stronger, "Character probes of one layer, the usual one first, with 95 % intervals over speakers")
     )
-else:
-    display(Markdown("*No stronger probe was trained on this encoder and these people.*"))
-
-# %% [markdown]
-# <details class="more"><summary>Trained for less and for longer</summary>
-
-# %% tags=["remove-input"]
 longer = passes_table(encoder, corpus, group)
 if len(longer):
     display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))

@@ -255,8 +255,14 @@ else:
 # - **The probe.** A gap also changes with the error when the layer stays and only the probe's training changes.
 #   The untrained twin, whose layers say little about speech, shows how much of a slope needs no training at all.
 
+# %% [markdown]
+# <details class="more"><summary>Limits of these data, groups and encoders</summary>
+
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr", encoder, corpus, group))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it

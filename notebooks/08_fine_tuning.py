@@ -141,8 +141,14 @@ for task in outcomes:
 # - **Probes are trained too.** The probe on every layer has heard speech of both groups, whatever the encoder heard.
 #   What fine-tuning does to a complete recogniser, with its own last layer, is another question.
 
+# %% [markdown]
+# <details class="more"><summary>Limits of these data, groups and encoders</summary>
+
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr", encoder, corpus, group))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it

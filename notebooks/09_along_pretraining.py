@@ -297,8 +297,14 @@ glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 # - **The beginning is not nothing.** Random weights pass on much of the sound, and its gaps with it. A gap that is there
 #   before training comes from the signal or from the shape of the network.
 
+# %% [markdown]
+# <details class="more"><summary>Limits of these data, groups and encoders</summary>
+
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("phone", encoder, corpus, group))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it

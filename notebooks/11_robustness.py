@@ -151,10 +151,21 @@ charts.table(
 
 # %% tags=["hide-input"]
 everywhere = claims.judged(corpus, group)
-for instrument, rows in everywhere.groupby("instrument", sort=False):
-    display(charts.table(claims.verdicts_table(rows), f"Verdicts on the book's claims, {instrument}"))
+verdicts = {instrument: rows for instrument, rows in everywhere.groupby("instrument", sort=False)}
+for instrument in list(verdicts)[:1]:
+    display(charts.table(claims.verdicts_table(verdicts[instrument]), f"Verdicts on the book's claims, {instrument}"))
 if everywhere.empty:
     display(Markdown(f"*Of other encoders nothing is published for {corpus}.*"))
+
+# %% [markdown]
+# <details class="more"><summary>The same in characters and in phones</summary>
+
+# %% tags=["remove-input"]
+for instrument in list(verdicts)[1:]:
+    display(charts.table(claims.verdicts_table(verdicts[instrument]), f"Verdicts on the book's claims, {instrument}"))
+
+# %% [markdown]
+# </details>
 
 # %% tags=["remove-input"]
 glue("agreement", claims.agreement(everywhere, encoder), display=False)
@@ -242,8 +253,14 @@ Markdown("\n".join(lines))
 # - **Some ways ask another question.** Verification, a few candidates and equal shares change what an error is. If they
 #   disagree, that says something about the question, and need not be a fault of the answer.
 
+# %% [markdown]
+# <details class="more"><summary>Limits of these data, groups and encoders</summary>
+
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("sid", encoder, corpus, group))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it

@@ -201,8 +201,14 @@ if rows:
 #   a quarter of all. In a small corpus these are very few.
 # - **What was not recorded** cannot be adjusted for, and may be the real reason for a gap.
 
+# %% [markdown]
+# <details class="more"><summary>Limits of these data, groups and encoders</summary>
+
 # %% tags=["remove-input"]
 Markdown(sentences.cautions("asr" if "asr" in outcomes else "sid", encoder, corpus, group))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Rerun it

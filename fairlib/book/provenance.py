@@ -82,7 +82,8 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
         '<table class="provenance" aria-label="Parameters: what this page was made with, and what each may be">'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return Markdown(f"```shell\n{command(chapter, chosen)}\n```\n\n{table}")
+    folded = f'<details class="more"><summary>What each parameter may be</summary>{table}</details>'
+    return Markdown(f"```shell\n{command(chapter, chosen)}\n```\n\n{folded}")
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
+from fairlib.writing import percent
 
 HEADS = ASSETS / "heads.csv"  # what `bench.character_heads` measured
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
@@ -69,6 +70,23 @@ def stronger_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
             rows.append(_heads_row(name, f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
     return pd.DataFrame([row for row in rows if row])
+
+
+def stronger_sentence(encoder: str, corpus: str, by: str) -> str:
+    """How much lower the character error is with the best of the stronger probes, and how many probes show a gap."""
+    table = stronger_table(encoder, corpus, by)
+    mine = table[table["encoder"] == encoder_label(encoder)] if len(table) else table
+    if mine.empty:
+        return "No stronger probe was trained on this encoder and these people."
+    errors = mine["character error rate"].map(lambda cell: cell.value)
+    best = errors.idxmin()
+    gap = mine.columns[-1]
+    beyond = sum(cell.low > 0 or cell.high < 0 for cell in mine[gap])
+    whether = f"excludes zero with {beyond} of {len(mine)} probes" if beyond else "includes zero with every probe"
+    return (
+        f"The character error rate falls from {percent(errors.iloc[0])} ({mine['probe'].iloc[0]}) to"
+        f" {percent(errors[best])} ({mine['probe'][best]}). The 95 % interval of the gap {whether}."
+    )
 
 
 def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes: int) -> dict:
