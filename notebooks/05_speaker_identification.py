@@ -369,13 +369,14 @@ rerun("speaker-identification", parameters)
 import pandas as pd
 
 import fairlib
+from fairlib.bias.dose import with_bands  # of a number such as age, bands are compared
 from fairlib.findings import main_contrast, mean_error
 
 three = [encoder, f"random:{encoder}", "logmel"]
 outcomes = pd.concat([fairlib.probe_speakers(name, corpus, seeds=seeds) for name in three])
 error = mean_error(outcomes)
 best = error.loc[error.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
-bias = fairlib.group_bias(outcomes, by=group).query("scale == 'log_odds'")
+bias = fairlib.group_bias(with_bands(outcomes, group), by=group).query("scale == 'log_odds'")
 bias = bias[bias["contrast"] == main_contrast(bias, encoder)].set_index(["encoder", "layer"])
 best["gap (log odds ratio)"] = [bias.loc[(name, row["layer"]), "estimate"] for name, row in best.iterrows()]
 print(f"Guessing would be wrong {1 - 1 / outcomes['speaker_id'].nunique():.1%} of the time.")
@@ -404,9 +405,11 @@ best[["layer", "error", "gap (log odds ratio)"]].round(2)
 import numpy as np
 
 import fairlib
+from fairlib.bias.dose import with_bands  # of a number such as age, bands are compared
 from fairlib.findings import main_contrast
 
-bias = fairlib.group_bias(fairlib.probe_speakers(encoder, corpus, seeds=seeds), by=group)
+outcomes = with_bands(fairlib.probe_speakers(encoder, corpus, seeds=seeds), group)
+bias = fairlib.group_bias(outcomes, by=group)
 rows = bias[bias["contrast"] == main_contrast(bias, encoder)]
 wide = rows.pivot(index="layer", columns="scale", values="estimate").loc[fairlib.layer_order(rows["layer"])]
 size = wide.assign(difference=wide["difference"].abs(), ratio=np.log(wide["ratio"]).abs())
@@ -438,9 +441,10 @@ import pandas as pd
 
 import fairlib
 from fairlib.bias.contrasts import contrast_groups
+from fairlib.bias.dose import with_bands
 from fairlib.findings import main_contrast, mean_error
 
-outcomes = fairlib.probe_speakers(encoder, corpus, seeds=seeds)
+outcomes = with_bands(fairlib.probe_speakers(encoder, corpus, seeds=seeds), group)
 contrast = main_contrast(fairlib.group_bias(outcomes, by=group), encoder)
 first = contrast_groups(contrast)[0]
 error = mean_error(outcomes)

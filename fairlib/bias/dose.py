@@ -19,6 +19,7 @@ from fairlib.bias.sums import (
     link,
     random_numbers,
 )
+from fairlib.corpora.labels import is_number
 
 MOST_BANDS = 4
 FEWEST_SPEAKERS = 10
@@ -131,6 +132,20 @@ def bands_of(numbers: pd.Series, fewest: int = FEWEST_SPEAKERS) -> pd.Series:
             names = {band: f"{low:g} to {high:g}" for band, low, high in ends.itertuples()}
             return cut.map(names)
     raise BiasError(f"{numbers.name} has no two bands of {fewest} speakers: it is known of {numbers.notna().sum()}.")
+
+
+def with_bands(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The outcomes; where ``by`` holds numbers, each speaker's band stands in their place (`bands_of`).
+
+    Example:
+        >>> people = pd.DataFrame({"speaker_id": [f"s{n}" for n in range(20)], "age": range(20, 40)})
+        >>> with_bands(people, "age")["age"].unique().tolist()
+        ['20 to 29', '30 to 39']
+    """
+    if not is_number(outcomes[by]):
+        return outcomes
+    known = outcomes[["speaker_id", by]].dropna().drop_duplicates("speaker_id").set_index("speaker_id")[by]
+    return outcomes.assign(**{by: outcomes["speaker_id"].map(bands_of(known.astype(float)))})
 
 
 def _numbers(outcomes: pd.DataFrame, column: str) -> pd.Series:

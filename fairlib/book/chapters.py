@@ -174,6 +174,7 @@ class SpeakersAndGroups(StudyParameters):
 class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
 
+    bands = True
     layer: str = Field("", description="layer of the closer look; left out, the one that identifies speakers best")
 
 

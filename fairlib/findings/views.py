@@ -20,9 +20,11 @@ from fairlib.bias import (
     only_groups,
 )
 from fairlib.bias.contrasts import people
+from fairlib.corpora.labels import is_number
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding, gaps, mean_error, of_people
 from fairlib.findings.cells import Cell, Number, error_of, with_interval
+from fairlib.findings.questions import in_bands
 from fairlib.findings.rules import claim, rule
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
 from fairlib.probes.speakers import FEW, named_among
@@ -82,6 +84,9 @@ def speaker_views(encoder: str, corpus: str, by: str, seeds: int = 5, force: boo
         "among a few": lambda: _middle(identify_among(encoder, corpus, by=[by], seeds=seeds, force=force), by),
         "verification": lambda: verify_speakers(encoder, corpus, by=[by], force=force),
     }
+    if is_number(plain[by]):  # candidates and pairs are of groups of people
+        balance = [column for column in balance if column != by] or list(both)
+        del asked["among a few"], asked["verification"]
     for name, ask in asked.items():
         try:
             views[name] = ask()
@@ -100,8 +105,10 @@ def of_groups(views: list[dict[str, pd.DataFrame]], by: str, groups: Sequence[st
 
     Args:
         views: of each encoder, from `speaker_views`.
+        by: where it is a number, such as age, its bands are the groups.
     """
-    kept = [{name: only_groups(outcomes, by, groups) for name, outcomes in one.items()} for one in views]
+    banded = [in_bands(one, by) for one in views]
+    kept = [{name: only_groups(outcomes, by, groups) for name, outcomes in one.items()} for one in banded]
     return [
         {
             name: outcomes for name, outcomes in one.items()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib.corpora import CORPORA, own_name, speaker_columns
+from fairlib.corpora.labels import is_number
 
 
 class ProbeError(ValueError):
@@ -120,7 +121,7 @@ def check_probe(probe: str, known) -> None:
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    there = [column for column in speaker_columns(table) if column != "age"]
+    there = [column for column in speaker_columns(table) if column != "age" or not is_number(table[column])]
     for column in columns:
         if column not in there:
             raise ProbeError(

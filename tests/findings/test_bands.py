@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from fairlib.bias import BiasError, dose_slopes
-from fairlib.bias.dose import bands_of, number_of
+from fairlib.bias.dose import bands_of, number_of, with_bands
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.book.chapters import ChapterError, check
 from fairlib.findings import ages, questions
+from fairlib.findings.views import of_groups
 
 
 def with_ages(speakers: int = 80) -> pd.DataFrame:
@@ -50,6 +51,16 @@ def test_the_slope_is_that_of_the_number_itself():
 
 def test_chapters_that_compare_groups_take_a_number():
     assert check("speech-recognition", {"group": "age"}).group == "age"
+    assert check("speaker-identification", {"group": "age"}).group == "age"
     with pytest.raises(ChapterError, match="age is a number of years"):
         check("why", {"group": "age"})
     assert questions.refusal("speech-recognition", ["asr"], "speechocean762", "age") == ""
+
+
+def test_stricter_views_of_a_number_are_of_its_bands():
+    outcomes = with_ages()
+    views = {"as it is": outcomes, "equal shares": outcomes[outcomes["speaker_id"].isin(outcomes["speaker_id"][::2])]}
+    asked = questions.ask({"asr": lambda: [outcomes]}, by="age")
+    (kept,) = of_groups([views], "age", asked.groups)
+    assert set(kept) == set(views) and set(kept["as it is"]["age"].dropna()) == set(asked.groups)
+    assert with_bands(outcomes, "age")["age"].equals(asked.outcomes["asr"]["age"])
