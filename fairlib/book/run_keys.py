@@ -21,7 +21,6 @@ from fairlib.book.chapters import (
 from fairlib.book.provenance import package_versions
 from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
 from fairlib.corpora.kaldi import is_kaldi
-from fairlib.corpora.lhotse import lhotse_files
 from fairlib.corpora.table import find_root
 from fairlib.encoders.names import without_random
 
@@ -145,9 +144,13 @@ def _speech_files(corpus: str) -> list[Path]:
     try:
         if corpus in CORPORA:
             return files_below(find_root(CORPORA[corpus]))
-        manifests = lhotse_files(own) if own.is_absolute() else []
-        if not own.is_absolute() or own.is_dir() and not (manifests or is_kaldi(own)):
+        if not own.is_absolute():
             return files_below(own) if own.is_dir() else []
+        from fairlib.corpora.lhotse import lhotse_files  # brings pandas
+
+        manifests = lhotse_files(own)
+        if own.is_dir() and not (manifests or is_kaldi(own)):
+            return files_below(own)
         lists = manifests or (files_below(own) if own.is_dir() else [own])  # their audio may lie anywhere
         with warnings.catch_warnings(action="ignore"):  # the chapter's own look at it says them
             return [*lists, *(Path(path) for path in load_corpus(corpus, on_error="skip")["path"])]

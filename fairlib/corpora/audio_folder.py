@@ -123,13 +123,11 @@ def _add_speakers(path: Path, rows: list[Row]) -> list[str]:
     known: dict[str, Row] = {}
     for row in read_list(path, needed=("speaker_id",)):
         speaker = tidy(row.values.pop("speaker_id") or "")
-        if speaker in known or not speaker:
-            fault = (
-                f"lists speaker {speaker!r} a second time, after {known[speaker].where}"
-                if speaker
-                else "has no speaker_id"
-            )
-            raise CorpusError(f"{row.where} {fault}: keep one line for each speaker.")
+        if not speaker:
+            raise CorpusError(f"{row.where} has no speaker_id: fill it in or remove that line.")
+        if speaker in known:
+            first = known[speaker].where
+            raise CorpusError(f"{row.where} lists speaker {speaker!r} a second time, after {first}: keep one of them.")
         known[speaker] = row
     if not known:
         return []
@@ -145,7 +143,7 @@ def _add_speakers(path: Path, rows: list[Row]) -> list[str]:
     for row in rows:
         described = known.get(tidy(row.values["speaker_id"] or ""))
         row.values.update(described.values if described else dict.fromkeys(columns))
-    return [f"{len(unknown):,} speakers are not in {path.name} ({min(unknown)} first)"] * bool(unknown)
+    return [f"{len(unknown):,} speakers are not in {path.name} ({min(unknown)} first)"] if unknown else []
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -83,9 +83,13 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
         alike = f" ({'; '.join(whole)})" if whole else ""
         raise CorpusError(
             f"{path} has no column that divides its speakers into groups{alike}: add "
-            "one, such as sex or region, with the same value in every row of a speaker."
+            f"one, such as sex or region, with the same value in every row of a speaker{_in_speakers_csv(path)}."
         )
     return divided
+
+
+def _in_speakers_csv(path: Path) -> str:
+    return " (in a folder of audio: in speakers.csv)" if path.is_dir() else ""
 
 
 def own_numbers(corpus: str | Path) -> list[str]:
@@ -126,7 +130,8 @@ def _settled(path: Path) -> pd.DataFrame:
 
 
 def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
-    """The corpus table with columns of one's own.
+    """The corpus table with columns of one's own, from a list (CSV, TSV, JSON lines, Parquet), lhotse's manifests or
+    cuts, a Kaldi data folder, a dataset that ``save_to_disk`` wrote, or a folder of audio by speaker.
 
     An utterance without an id is called by its path (`fairlib.corpora.handed_over.names_of`). A path is found whichever
     way it was written: with a Mac's or another form of Unicode, with backslashes, as part of an address (``%20``).

@@ -293,8 +293,8 @@ def _columns(path: Path, features: dict[str, dict], needed: tuple[str, ...]) -> 
     """The columns that hold single values, and the one that holds audio, if there is one."""
     sound = next((name for name, kind in features.items() if kind.get("_type") == "Audio"), "")
     plain = [name for name, kind in features.items() if kind.get("_type") in ("Value", "ClassLabel") and name != sound]
-    listed = [name for name in plain if name != "path" or not sound] + ["path"] * bool(sound)
-    _check_columns(path, listed, needed)
+    listed = [_column(name) for name in plain]
+    _check_columns(path, [name for name in listed if name != "path" or not sound] + ["path"] * bool(sound), needed)
     return plain, sound
 
 
@@ -304,7 +304,7 @@ def _rows(
     for batch in batches:
         sounds = batch.column(sound) if sound else None
         for place, values in enumerate(batch.select(plain).to_pylist()):
-            values = {name: _of_feature(value, features[name]) for name, value in values.items()}
+            values = {_column(name): _of_feature(value, features[name]) for name, value in values.items()}
             called = ""
             if sounds is not None:
                 sample = sounds[place].as_py() or {}
