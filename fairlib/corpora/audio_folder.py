@@ -44,7 +44,7 @@ def read_audio_folder(folder: Path, say: bool = True) -> list[Row]:
     if not files and not listed:
         raise CorpusError(_nothing(folder))
     names = [PurePath(file.relative_to(folder)) for file in files]
-    in_splits = all(side_of(name.parts[0]) and len(name.parts) > 1 for name in names)
+    in_splits = bool(names) and all(side_of(name.parts[0]) and len(name.parts) > 1 for name in names)
     if lists:
         rows = with_all_columns([_of_metadata(folder, base, row, in_splits) for base, row in listed])
     else:
@@ -53,7 +53,11 @@ def read_audio_folder(folder: Path, say: bool = True) -> list[Row]:
     if not lists and len(speakers) < 2:
         found = f"one folder alone, {speakers.pop()!r}" if speakers else "no speaker's folder"
         raise CorpusError(f"{folder} has its audio in {found}: {_RULE}{_or_a_list(folder)}.")
-    remarks = _add_speakers(folder / _SPEAKERS, rows) if (folder / _SPEAKERS).is_file() else []
+    remarks = []
+    if not all("speaker_id" in row.values for _, row in listed) or not lists:
+        shown = ", ".join(sorted(speakers)[:3])
+        remarks.append(f"{len(speakers):,} folders are taken as speakers, by their names ({shown}, ...)")
+    remarks += _add_speakers(folder / _SPEAKERS, rows) if (folder / _SPEAKERS).is_file() else []
     if lists:
         said = {row.values["path"] for row in rows}
         unlisted = sum(str(name) not in said for name in names)
@@ -161,5 +165,5 @@ def _nothing(folder: Path) -> str:
     return (
         f"{folder} holds no audio ({', '.join(EXTENSIONS)}), no Kaldi data (wav.scp), no lhotse manifests "
         "(recordings.jsonl and supervisions.jsonl, or cuts.jsonl) and no dataset that save_to_disk of datasets wrote "
-        f"(state.json or dataset_dict.json): give a folder that holds one of them{_or_a_list(folder)}."
+        f"(state.json or dataset_dict.json) or the hub keeps (train-00000-of-00001.parquet): give a folder that holds one of them{_or_a_list(folder)}."
     )

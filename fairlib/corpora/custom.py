@@ -29,8 +29,10 @@ from fairlib.corpora.lists import (
     Row,
     ending_of,
     is_saved_dataset,
+    parquet_shards,
     read_dataset,
     read_list,
+    read_shards,
 )
 from fairlib.corpora.segments import cut_segments
 from fairlib.corpora.splits import in_both_halves
@@ -255,8 +257,11 @@ def _read(path: Path, audio: bool = True) -> list[Row]:
         rows = [Row(*row) for row in read_kaldi(path)]
     elif lhotse_files(path):
         rows = read_lhotse(path, say=audio)
+    elif path.is_dir() and is_saved_dataset(path):
+        rows = read_dataset(path, audio)
     elif path.is_dir():
-        rows = read_dataset(path, audio) if is_saved_dataset(path) else read_audio_folder(path, say=audio)
+        shards = parquet_shards(path)
+        rows = read_shards(shards, audio) if shards else read_audio_folder(path, say=audio)
     else:
         rows = read_list(path, audio=audio)
     if not rows:

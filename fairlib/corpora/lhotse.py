@@ -154,8 +154,10 @@ def _of_manifests(recordings: Path, supervisions: Path, left_out: Counter[str]) 
 
 def _of_cuts(path: Path, left_out: Counter[str]) -> Iterator[_Spoken]:
     for where, cut in json_lines(path):
-        recording, supervisions = cut.get("recording") or {}, cut.get("supervisions")
+        recording, supervisions = cut.get("recording") or {}, cut.get("supervisions") or []
         kind = cut.get("type", "Cut")
+        if not (isinstance(supervisions, list) and all(isinstance(one, dict) for one in [recording, *supervisions])):
+            raise CorpusError(f"{where} is no cut as lhotse writes it: write it again.")
         if kind not in _SINGLE:
             left_out[f"cuts of type {kind}"] += 1
         elif not supervisions:

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ NEEDED = ("path", "speaker_id")
 OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
 _MADE_HERE = ("corpus", "duration_s", "", "__index_level_0__")  # what saving a table adds; the audio tells it anyway
 
+_TOLD_BETTER = (("Value", "ClassLabel"), ("Audio", "Image"))  # what a column looks like, and what datasets says it is
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}\.parquet", re.IGNORECASE)
 _AT_ONCE = 256  # rows of a Parquet file: they may hold audio
 
 # The columns whose meaning is known are known in any capitals.
@@ -233,22 +236,41 @@ def _read_parquet(path: Path, needed: tuple[str, ...], audio: bool) -> list[Row]
         raise CorpusError(f"{path} cannot be read ({str(error).splitlines()[0]}): write it again.") from None
 
 
+def parquet_shards(folder: Path) -> list[Path]:
+    """The Parquet files of a dataset as the Hugging Face hub keeps it, in a folder or in its folder ``data``."""
+    found = [[path for path in sorted(at.glob("*")) if _SHARD.fullmatch(path.name)] for at in (folder, folder / "data")]
+    return found[0] or found[1]
+
+
+def read_shards(shards: list[Path], audio: bool = True) -> list[Row]:
+    """The rows of a dataset's Parquet files, each of the split that its file is named after."""
+    rows = []
+    for path in shards:
+        named: dict[str, str | None] = {"split": _SHARD.sub(r"\1", path.name)}
+        rows += [row._replace(values=named | row.values) for row in read_list(path, audio=audio)]
+    return with_all_columns(rows)
+
+
 def _features(schema) -> dict[str, dict]:
     """What a Parquet file's columns are, in the words of datasets: its own, where datasets wrote the file."""
     import pyarrow
 
     def kind(field) -> dict:
         if pyarrow.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}:
-            return {"_type": "Audio"}
+            return {"_type": "Audio" if "binary" in str(field.type.field("bytes").type) else "Other"}
         other = pyarrow.types.is_nested(field.type) or "binary" in str(field.type)
         return {"_type": "Other" if other else "Value"}
 
     try:
-        told = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        told = dict(json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"])
     except (KeyError, TypeError, ValueError):
         told = {}
-    told = {name: feature for name, feature in told.items() if isinstance(feature, dict)}
-    return {field.name: told.get(field.name) or kind(field) for field in schema}
+    features = {field.name: kind(field) for field in schema}
+    for name, feature in features.items():
+        of_datasets = told.get(name)
+        if isinstance(of_datasets, dict) and (feature["_type"], of_datasets.get("_type")) in _TOLD_BETTER:
+            features[name] = of_datasets
+    return features
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -304,21 +326,27 @@ def _rows(
     for batch in batches:
         sounds = batch.column(sound) if sound else None
         for place, values in enumerate(batch.select(plain).to_pylist()):
-            values = {_column(name): _of_feature(value, features[name]) for name, value in values.items()}
+            where = f"{path} row {number}"
+            values = {_column(name): _of_feature(value, features[name], where) for name, value in values.items()}
             called = ""
             if sounds is not None:
                 sample = sounds[place].as_py() or {}
                 called = sample.get("path") or f"{called_after}-{number:06d}.wav"
                 values["path"] = _sound_file(sample, Path(called))
-            yield Row(f"{path} row {number}", _without_what_is_made(values), called)
+            yield Row(where, _without_what_is_made(values), called)
             number += 1
 
 
-def _of_feature(value, feature: dict) -> str | None:
+def _of_feature(value, feature: dict, where: str) -> str | None:
     """A value as the CSV would hold it; labels that are stored as numbers by their names."""
     if feature["_type"] != "ClassLabel":
         return _plain(value)
-    return None if value is None or value == -1 else feature["names"][value]
+    if value is None or value == -1:
+        return None
+    names = feature.get("names") or []
+    if not isinstance(value, int) or not 0 <= value < len(names):
+        raise CorpusError(f"{where}: the label {value!r} has no name among {', '.join(map(str, names)) or 'none'}.")
+    return str(names[value])
 
 
 def _sound_file(sample: dict, name: Path) -> str | None:

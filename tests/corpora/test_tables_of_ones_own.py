@@ -95,9 +95,28 @@ def test_audio_in_a_parquet_file_is_read_as_from_a_saved_dataset(voices: pd.Data
     pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": told}), path)
     with pytest.warns(UserWarning, match="more than one answer.*sex of anna .*female, male"):
         load_corpus(str(path))
+    wrong = json.dumps({"info": {"features": features | {"sex": {"names": ["female"], "_type": "ClassLabel"}}}})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": wrong}), path)
+    assert "row 1: the label 1 has no name among female." in complaint(path)
     nameless = [{"bytes": sound["bytes"], "path": None} for sound in sounds]
     pyarrow.parquet.write_table(table.set_column(table.num_columns - 1, "audio", pyarrow.array(nameless)), path)
     assert load_corpus(str(path))["utterance_id"][0] == "train-00000-of-00001-000000"
+
+
+def test_a_folder_as_the_hugging_face_hub_keeps_it_is_read_with_its_splits(
+    voices: pd.DataFrame, tmp_path: Path
+) -> None:
+    shards = {"train-00000-of-00002": "anna", "train-00001-of-00002": "ben", "test-00000-of-00001": "cleo"}
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for name, who in shards.items():
+        of = voices[voices["Speaker_ID"] == who]
+        sounds = [{"bytes": (tmp_path / file).read_bytes(), "path": file} for file in of["path"]]
+        table = pyarrow.Table.from_pandas(of.drop(columns="path"), preserve_index=False)
+        table = table.append_column("audio", pyarrow.array(sounds))
+        pyarrow.parquet.write_table(table, tmp_path / "hub" / "data" / f"{name}.parquet")
+    table = load_corpus(str(tmp_path / "hub"))
+    assert table.groupby("speaker_id")["split"].first().to_dict() == {"anna": "train", "ben": "train", "cleo": "test"}
+    assert len(table) == 12 and own_groups(tmp_path / "hub") == {"region": ["north", "south"]}
 
 
 BROKEN = {
