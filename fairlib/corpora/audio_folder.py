@@ -55,8 +55,8 @@ def read_audio_folder(folder: Path, say: bool = True) -> list[Row]:
         raise CorpusError(f"{folder} has its audio in {found}: {_RULE}{_or_a_list(folder)}.")
     remarks = []
     if not all("speaker_id" in row.values for _, row in listed) or not lists:
-        shown = ", ".join(sorted(speakers)[:3])
-        remarks.append(f"{len(speakers):,} folders are taken as speakers, by their names ({shown}, ...)")
+        shown = ", ".join([*sorted(speakers)[:3], *["..."] * (len(speakers) > 3)])
+        remarks.append(f"{len(speakers):,} folders are taken as speakers, by their names ({shown})")
     remarks += _add_speakers(folder / _SPEAKERS, rows) if (folder / _SPEAKERS).is_file() else []
     if lists:
         said = {row.values["path"] for row in rows}
@@ -165,5 +165,6 @@ def _nothing(folder: Path) -> str:
     return (
         f"{folder} holds no audio ({', '.join(EXTENSIONS)}), no Kaldi data (wav.scp), no lhotse manifests "
         "(recordings.jsonl and supervisions.jsonl, or cuts.jsonl) and no dataset that save_to_disk of datasets wrote "
-        f"(state.json or dataset_dict.json) or the hub keeps (train-00000-of-00001.parquet): give a folder that holds one of them{_or_a_list(folder)}."
+        "(state.json or dataset_dict.json) or the hub keeps (train-00000-of-00001.parquet): give a folder that holds "
+        f"one of them{_or_a_list(folder)}."
     )

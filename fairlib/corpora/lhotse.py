@@ -79,7 +79,8 @@ def _in_folder(folder: Path) -> list[Path]:
         for path, match in named.items()
         if match[2].lower() == "recordings" and _partner(path, match).is_file()
     ]
-    found = pairs or [[path] for path, match in named.items() if match[2].lower() == "cuts" and _kind(path) == "cuts"]
+    cuts = [[path] for path, match in named.items() if match[2].lower() == "cuts" and _kind(path) not in _PARTNER]
+    found = pairs or cuts
     if len(found) > 1:
         names = ", ".join(files[-1].name for files in found)
         raise CorpusError(

@@ -209,6 +209,8 @@ def test_a_damaged_file_and_a_supervision_beyond_its_cut_get_one_sentence(corpus
     recordings, supervisions = corpus
     path = write(tmp_path / "cuts.jsonl", [cut(recordings, supervisions[:1], 0, 0.6)])
     assert "line 1: supervision 'anna-0' goes beyond its cut 'cut-anna-0'" in complaint(path)
+    write(path, ["{", cut(recordings, supervisions[:1], 0, 1)])
+    assert "cuts.jsonl line 1 is no JSON (Expecting property" in complaint(path) == complaint(tmp_path)
     write(path, [cut(recordings, supervisions[:1], 0, 1) | {"supervisions": ["anna-0"]}])
     assert "line 1 is no cut as lhotse writes it" in complaint(path)
     write(path, [cut(recordings, supervisions[:1], 0, 1, recording=None)])
