@@ -96,7 +96,10 @@ def list_corpora(ctx: typer.Context) -> None:
             f"{name:22}{table['speaker_id'].nunique():,} speakers, {len(table):,} utterances, "
             f"{table['duration_s'].sum() / 3600:.1f} h; groups by {', '.join(there) or 'nothing recorded'}"
         )
-    print(f"{'your own':22}a CSV beside its audio, a Kaldi folder, or one of datasets; groups by its own columns")
+    print(
+        f"{'your own':22}a list (.csv, .tsv, .jsonl, .parquet), a folder of audio by speaker, lhotse manifests or "
+        "cuts, a Kaldi folder, or one of datasets; groups by its own columns"
+    )
 
 
 @corpora.command()
@@ -114,7 +117,7 @@ def fetch(
 
 @app.command()
 def check(
-    corpus: Annotated[str, typer.Argument(help="corpus name, see fairlib corpora; or your own CSV file or folder")],
+    corpus: Annotated[str, typer.Argument(help="corpus name, see fairlib corpora; or your own list or folder")],
 ) -> int:
     """Say who is in a corpus, what is odd about its lists and its audio, and which chapters can be run on it."""
     from fairlib.book.check import check_corpus, of_chapters, written

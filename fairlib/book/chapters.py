@@ -50,8 +50,8 @@ def numbers_of(corpus: str) -> tuple[str, ...]:
 
 _CORPUS = (
     f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
-    " no data); or one of your own: a CSV file, a Kaldi data folder,"
-    " or a folder that datasets saved"
+    " no data); or one of your own: a list (.csv, .tsv, .jsonl or .parquet), a folder of audio for each speaker,"
+    " lhotse manifests or cuts, a Kaldi data folder, or a folder that datasets saved"
 )
 
 
@@ -89,9 +89,9 @@ class EncoderParameters(Parameters):
         if corpus in CORPORA:
             return corpus
         path = Path(corpus).expanduser()
-        if path.is_dir() or path.is_file() and path.suffix.lower() == ".csv":
-            return str(path.resolve())
-        allowed = f"one of {', '.join(CORPORA)}, or a CSV file or a folder of your own that is there"
+        if path.exists():  # which formats there are, its reader says
+            return os.path.abspath(path)  # not resolved: a link need not point to a name with an extension
+        allowed = f"one of {', '.join(CORPORA)}, or a list or a folder of your own that is there"
         raise ValueError(f"it must be {allowed}, not {corpus!r}{nearest(corpus, CORPORA)}")
 
     @field_validator("encoder", "pretrained", "counterpart", check_fields=False)

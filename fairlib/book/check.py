@@ -77,7 +77,7 @@ def check_corpus(corpus: str | Path | pd.DataFrame) -> CorpusCheck:
     """Look a corpus over: its table, and once, kept in the cache, all of its audio.
 
     Args:
-        corpus: a name, a CSV file or folder of one's own, or a corpus table.
+        corpus: a name, a list or folder of one's own, or a corpus table.
 
     Raises:
         CorpusError: there is no such corpus, or no utterance of it can be read.

@@ -144,9 +144,14 @@ def _speech_files(corpus: str) -> list[Path]:
     try:
         if corpus in CORPORA:
             return files_below(find_root(CORPORA[corpus]))
-        if not own.is_absolute() or own.is_dir() and not is_kaldi(own):
+        if not own.is_absolute():
             return files_below(own) if own.is_dir() else []
-        lists = files_below(own) if own.is_dir() else [own]  # their audio may lie anywhere
+        from fairlib.corpora.lhotse import lhotse_files  # brings pandas
+
+        manifests = lhotse_files(own)
+        if own.is_dir() and not (manifests or is_kaldi(own)):
+            return files_below(own)
+        lists = manifests or (files_below(own) if own.is_dir() else [own])  # their audio may lie anywhere
         with warnings.catch_warnings(action="ignore"):  # the chapter's own look at it says them
             return [*lists, *(Path(path) for path in load_corpus(corpus, on_error="skip")["path"])]
     except CorpusError:  # the chapter says it, if it needs the speech

@@ -148,8 +148,9 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
 
     Args:
         name: speechocean762, librispeech, commonvoice, synthetic, planted (a larger synthetic corpus, whose groups'
-            disadvantages are known), or another one that `fairlib corpora` lists; csv or datasets for one of your own
-            (see `fairlib.corpora.custom`), whose file or folder may also stand in the name's place.
+            disadvantages are known), or another one that `fairlib corpora` lists; or one of your own, by its place: a
+            list (.csv, .tsv, .jsonl, .parquet), a folder of audio by speaker, lhotse manifests or cuts, a Kaldi folder,
+            or one that datasets saved (see `fairlib.corpora.custom.load`).
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
             names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out,
@@ -164,6 +165,7 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
     Example:
         >>> corpus = load_corpus("speechocean762", root="data/speechocean762")  # doctest: +SKIP
         >>> corpus.groupby(["sex", "age_group"])["speaker_id"].nunique()  # doctest: +SKIP
+        >>> load_corpus("data/manifests/librispeech_supervisions_dev-clean.jsonl.gz")  # doctest: +SKIP
     """
     from fairlib.corpora import custom
 
@@ -173,7 +175,8 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
     if name not in CORPORA and not own:
         near = difflib.get_close_matches(str(name).lower(), CORPORA, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? Known" if near else "known"
-        raise CorpusError(f"There is no corpus {name!r}; {hint} are {', '.join(CORPORA)}, and csv for one of your own.")
+        known = ", ".join(CORPORA)
+        raise CorpusError(f"There is no corpus {name!r}; {hint} are {known}, and a list or folder of your own.")
     loader = custom.load if own else CORPORA[name].load
     allowed = list(inspect.signature(loader).parameters)[2:]
     for setting in settings:

@@ -48,16 +48,20 @@ class _File(soundfile.SoundFile):
         return False
 
 
-def read_audio(path: str | Path) -> np.ndarray:
+def read_audio(path: str | Path, channel: int | None = None) -> np.ndarray:
     """Read one file as mono float32 at 16 kHz, shape ``[samples]``, full scale at -1 and 1.
 
     Channels are averaged; where that cancels them (antiphase), the loudest is taken alone, with a warning. Other
     sampling rates are resampled. Lossy formats (mp3, Vorbis, Opus) come rounded to 16 bits, as their decoders' users
     know them, so that they can be kept decoded; lossless ones keep whatever precision and range they have.
 
+    Args:
+        path: the file.
+        channel: the only one to read, counted from 0; None for the mean of all.
+
     Raises:
         AudioError: the file is absent, empty, cut short, joined from several, no audio that libsndfile can decode, of
-            a sampling rate outside 4 to 192 kHz, or not finite.
+            a sampling rate outside 4 to 192 kHz, not finite, or without that channel.
 
     Example:
         >>> import soundfile, tempfile
@@ -67,6 +71,10 @@ def read_audio(path: str | Path) -> np.ndarray:
         (16000,)
     """
     samples, rate, lossy = _decode(path)
+    if channel is not None:
+        if channel >= samples.shape[1]:
+            raise AudioError(f"{path} has {samples.shape[1]} channels, counted from 0, and none is {channel}.")
+        samples = samples[:, [channel]]
     if _in_antiphase(samples):
         _say_antiphase()
     return _as_read(samples, rate, lossy)

@@ -1,70 +1,54 @@
-"""A corpus of one's own: one CSV beside its audio, a Kaldi data folder, or a dataset that ``save_to_disk`` wrote.
+"""A corpus of one's own, in whichever of the field's formats it lies there: `_read` says which there are.
 
-Each row is an utterance. The columns ``path`` (of the audio file, as seen from the CSV's folder) and ``speaker_id`` are
-needed; ``text``, ``language`` (a code such as ``fr``; English without it), ``utterance_id`` and ``split`` may be there;
-``start`` and ``end`` (seconds) make it a part of a long recording;
-every other column describes the speakers, who can be compared by it (see `fairlib.corpora.labels` for how it is
-checked). A dataset may have a column of type Audio in place of ``path``. It is read with pyarrow alone, so that the
-package `datasets` is not needed, and audio that it holds is written to the cache.
+Each row is an utterance. The columns ``path`` (of the audio file, as seen from the list's folder) and ``speaker_id``
+are needed; ``text``, ``language`` (a code such as ``fr``; English without it), ``utterance_id`` and ``split`` may be
+there; ``start`` and ``end`` (seconds) make it a part of a long recording; every other column describes the speakers,
+who can be compared by it (see `fairlib.corpora.labels` for how it is checked). A Parquet file or a saved dataset may
+have a column of type Audio in place of ``path``.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import re
 import urllib.parse
 import warnings
-from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
 
 import pandas as pd
 
+from fairlib.corpora.audio_folder import read_audio_folder
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.handed_over import names_of
 from fairlib.corpora.kaldi import is_kaldi, read_kaldi
-from fairlib.corpora.labels import as_text, not_recorded, read_ages, settle, tidy
+from fairlib.corpora.labels import not_recorded, read_ages, settle, tidy
+from fairlib.corpora.lhotse import lhotse_files, read_lhotse
+from fairlib.corpora.lists import (
+    ENDINGS,
+    NEEDED,
+    OF_UTTERANCES,
+    Row,
+    ending_of,
+    is_saved_dataset,
+    parquet_shards,
+    read_dataset,
+    read_list,
+    read_shards,
+)
 from fairlib.corpora.segments import cut_segments
 from fairlib.corpora.splits import in_both_halves
-from fairlib.corpora.table import (
-    RESERVED_COLUMNS,
-    UTTERANCE_COLUMNS,
-    AudioFinder,
-    CorpusError,
-    CorpusWarning,
-    Problems,
-    finish_table,
-)
-from fairlib.files import cache_folder, replace
+from fairlib.corpora.table import AudioFinder, CorpusError, CorpusWarning, Problems, finish_table
 
-NEEDED = ("path", "speaker_id")
-_OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
 _TIMES = ("start", "end")  # of an utterance in a long recording, in seconds: both, or they describe speakers
-_MADE_HERE = ("corpus", "duration_s", "")  # what saving a corpus table adds; the audio tells it anyway
-
-# The columns whose meaning is known are known in any capitals.
-_KNOWN = {name.casefold(): name for name in (*UTTERANCE_COLUMNS, "language", *SPEAKER_COLUMNS)}
-
-
-class Row(NamedTuple):
-    """One utterance of a list: where it stands, its values, and what a dataset calls its audio."""
-
-    where: str
-    values: dict[str, str | None]
-    name: str = ""
 
 
 def is_own(corpus: str) -> bool:
-    """Whether a corpus is named by where it lies: a CSV file or a folder.
+    """Whether a corpus is named by where it lies: a list in a file, or a folder.
 
     Example:
-        >>> is_own("speech/list.csv"), is_own("speechocean762")
-        (True, False)
+        >>> is_own("speech/list.csv"), is_own("train_cuts.jsonl.gz"), is_own("speechocean762")
+        (True, True, False)
     """
-    return corpus.lower().endswith(".csv") or Path(corpus).expanduser().is_dir()
+    return bool(ending_of(corpus)) or Path(corpus).expanduser().exists()
 
 
 def own_name(corpus: str | Path) -> str:
@@ -75,7 +59,7 @@ def own_name(corpus: str | Path) -> str:
         'own-Our-voices'
     """
     path = Path(corpus)
-    name = path.stem if path.suffix.lower() == ".csv" else path.name
+    name = path.name[: len(path.name) - len(ending_of(path))]
     return "own-" + (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "corpus")
 
 
@@ -101,9 +85,13 @@ def own_groups(corpus: str | Path) -> dict[str, list[str]]:
         alike = f" ({'; '.join(whole)})" if whole else ""
         raise CorpusError(
             f"{path} has no column that divides its speakers into groups{alike}: add "
-            "one, such as sex or region, with the same value in every row of a speaker."
+            f"one, such as sex or region, with the same value in every row of a speaker{_in_speakers_csv(path)}."
         )
     return divided
+
+
+def _in_speakers_csv(path: Path) -> str:
+    return " (in a folder of audio: in speakers.csv)" if path.is_dir() else ""
 
 
 def own_numbers(corpus: str | Path) -> list[str]:
@@ -144,14 +132,15 @@ def _settled(path: Path) -> pd.DataFrame:
 
 
 def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFrame:
-    """The corpus table with columns of one's own.
+    """The corpus table with columns of one's own, from a list (CSV, TSV, JSON lines, Parquet), lhotse's manifests or
+    cuts, a Kaldi data folder, a dataset that ``save_to_disk`` wrote, or a folder of audio by speaker.
 
     An utterance without an id is called by its path (`fairlib.corpora.handed_over.names_of`). A path is found whichever
     way it was written: with a Mac's or another form of Unicode, with backslashes, as part of an address (``%20``).
     Audio files of several sampling rates are told: they are resampled when they are read.
 
     Args:
-        root: the CSV file, or the folder that `datasets` saved; it must be given.
+        root: the list or the folder; it must be given.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
             and lists them in ``corpus.attrs["skipped"]``.
 
@@ -168,19 +157,23 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
     listed, columns = _described(path, _read(path), say=True)
     ages = read_ages([row.values.get("age") for row in listed])
     language = [name for name in ("language",) if name in listed[0].values]
-    found = _found(path if path.is_dir() and is_kaldi(path) else path.parent, listed, problems)
+    found = _found(path.parent if path.is_file() or is_saved_dataset(path) else path, listed, problems)
     names = names_of(
         [row.name or written for row, _, written in found], [row.where if row.name else file for row, file, _ in found]
     )
+    channels: dict[str, int] = {}
     for (listed_as, file, _), name in zip(found, names, strict=True):
-        where, values, of_dataset = listed_as
+        where, values = listed_as.where, listed_as.values
         with problems.per_utterance():
             times = _times(where, values)
             name = values.get("utterance_id") or name + "".join(f"-{round(100 * time):06d}" for time in times.values())
-            sound = where if of_dataset else " ".join([file, *(f"{time:g}" for time in times.values())])
+            part = [*times.values(), *([] if listed_as.channel is None else [listed_as.channel])]
+            sound = where if listed_as.name else " ".join([file, *(f"{number:g}" for number in part)])
             for what, each in (("utterance", name), ("audio file", sound)):
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
+            if listed_as.channel is not None:
+                channels[name] = listed_as.channel
             row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"], **times}
             row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
@@ -189,7 +182,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             except ValueError as error:
                 raise CorpusError(str(error)) from None
     known = tuple(column for column in columns if column in SPEAKER_COLUMNS)
-    table = finish_table(cut_segments(rows, problems), own_name(path), known, problems)
+    table = finish_table(cut_segments(rows, problems, channels), own_name(path), known, problems)
     _check_halves(table, path)
     rates = table.attrs["sample_rates"]
     if len(rates) > 1:
@@ -220,6 +213,8 @@ def _found(folder: Path, listed: list[Row], problems: Problems) -> list[tuple[Ro
     found, audio = [], AudioFinder()
     for row in listed:
         with problems.per_utterance():
+            if row.wrong:
+                raise CorpusError(row.wrong)
             for name in NEEDED:
                 if not row.values[name]:
                     raise CorpusError(f"{row.where} has no {name}: fill it in or remove that row.")
@@ -249,151 +244,35 @@ def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str,
 
 def _place(root: str | Path | None) -> Path:
     if root is None:
-        raise CorpusError("A corpus of your own has no usual place: pass the CSV file or the folder as root=.")
+        raise CorpusError("A corpus of your own has no usual place: pass its file or folder as root=.")
     path = Path(root).expanduser().absolute()
     if not path.exists():
-        raise CorpusError(f"{path} is not there: give the CSV file, or the folder that save_to_disk wrote.")
+        raise CorpusError(f"{path} is not there: give a list ({', '.join(ENDINGS)}) or a folder of your own.")
     return path
 
 
 def _read(path: Path, audio: bool = True) -> list[Row]:
+    """The rows of a corpus, in whichever format it is; with its audio, what was left out is said."""
     if path.is_dir() and is_kaldi(path):
         rows = [Row(*row) for row in read_kaldi(path)]
+    elif lhotse_files(path):
+        rows = read_lhotse(path, say=audio)
+    elif path.is_dir() and is_saved_dataset(path):
+        rows = read_dataset(path, audio)
+    elif path.is_dir():
+        shards = parquet_shards(path)
+        rows = read_shards(shards, audio) if shards else read_audio_folder(path, say=audio)
     else:
-        rows = _read_dataset(path, audio) if path.is_dir() else _read_csv(path)
+        rows = read_list(path, audio=audio)
     if not rows:
         raise CorpusError(f"{path} lists no utterance.")
     return rows
 
 
-def _read_csv(path: Path) -> list[Row]:
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path} line {line} is not UTF-8 text: save the file as UTF-8 (in a spreadsheet: CSV UTF-8)."
-        ) from None
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[Row] = []
-    try:
-        header = [_column(name) for name in next(lines, [])]
-        _check_columns(path, header)
-        for fields in lines:
-            if not any(field.strip() for field in fields):
-                continue
-            where = f"{path} line {lines.line_num}"
-            if len(fields) != len(header):
-                raise CorpusError(
-                    f"{where} has {len(fields)} fields where the first line has {len(header)}: correct it (a field "
-                    'that holds a comma stands in quotation marks, "so, like this").'
-                )
-            values = {name: field.strip() or None for name, field in zip(header, fields, strict=True)}
-            rows.append(Row(where, {name: value for name, value in values.items() if name not in _MADE_HERE}))
-    except csv.Error as error:
-        raise CorpusError(f"{path} line {lines.line_num} is no CSV ({error}): correct it.") from None
-    return rows
-
-
-def _column(name: str) -> str:
-    return _KNOWN.get(tidy(name).casefold(), name.strip())
-
-
-def _check_columns(path: Path, header: list[str]) -> None:
-    """Refuse a list that lacks a column, names one twice, or gives one the name of something else."""
-    missing = [name for name in NEEDED if name not in header]
-    if missing:
-        other = next((mark for mark in ";\t" if len(header) == 1 and mark in header[0]), None)
-        hint = f": its columns are separated by {other!r}, save it with commas" if other else ""
-        raise CorpusError(
-            f"{path} has no column {missing[0]!r}; its columns are {', '.join(map(repr, header)) or 'none'}"
-            f"{hint or ': add or rename one'}."
-        )
-    for name in header:
-        if name and header.count(name) > 1:
-            raise CorpusError(f"{path} has two columns {name!r}: rename or remove one.")
-        if name in RESERVED_COLUMNS and name not in (*_OF_UTTERANCES, *_MADE_HERE):
-            raise CorpusError(f"{path} has a column {name!r}, a name that outcomes use themselves: rename it.")
-
-
-def _read_dataset(folder: Path, audio: bool) -> list[Row]:
-    if (folder / "dataset_dict.json").is_file():
-        parts = {name: folder / name for name in _json(folder / "dataset_dict.json")["splits"]}
-    elif (folder / "state.json").is_file():
-        parts = {None: folder}
-    else:
-        raise CorpusError(
-            f"{folder} holds no dataset (state.json or dataset_dict.json): give a folder that save_to_disk of the "
-            "package datasets wrote (what load_dataset reads, Parquet files too, can be saved so), or a CSV file."
-        )
-    return [row for split, part in parts.items() for row in _read_part(part, split, audio)]
-
-
-def _read_part(folder: Path, split: str | None, audio: bool) -> Iterator[Row]:
-    import pyarrow
-
-    state, features = _json(folder / "state.json"), _json(folder / "dataset_info.json")["features"]
-    if state.get("_indices_files"):
-        raise CorpusError(f"{folder} was saved as a selection of other rows: call flatten_indices() and save it again.")
-    sound = next((name for name, kind in features.items() if kind.get("_type") == "Audio"), None)
-    # What is no single value (lists, pictures) cannot describe a speaker.
-    plain = [name for name, kind in features.items() if kind.get("_type") in ("Value", "ClassLabel") and name != sound]
-    _check_columns(folder, [name for name in plain if name != "path" or not sound] + (["path"] if sound else []))
-    number = 0
-    for entry in state["_data_files"]:
-        file = folder / entry["filename"]
-        try:
-            with pyarrow.memory_map(str(file)) as source, pyarrow.ipc.open_stream(source) as batches:
-                for batch in batches:
-                    sounds = batch.column(sound) if sound and audio else None
-                    for place, values in enumerate(batch.select(plain).to_pylist()):
-                        where, number = f"{folder} row {number}", number + 1
-                        values = {name: _text(value, features[name]) for name, value in values.items()}
-                        called = ""
-                        if sounds is not None:
-                            sample = sounds[place].as_py() or {}
-                            called = sample.get("path") or f"{split or 'row'}-{number - 1:06d}.wav"
-                            values["path"] = _sound_file(sample, Path(called))
-                        values = {"split": split} | values
-                        yield Row(where, {name: of for name, of in values.items() if name not in _MADE_HERE}, called)
-        except (OSError, pyarrow.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise CorpusError(f"{file} cannot be read ({reason}): save the dataset again.") from None
-
-
-def _text(value, feature: dict) -> str | None:
-    """A value as the CSV would hold it; labels that are stored as numbers by their names."""
-    if value is None or value != value or value == -1 and feature["_type"] == "ClassLabel":
-        return None
-    if feature["_type"] == "ClassLabel":
-        return feature["names"][value]
-    return (as_text(value) or "").strip() or None
-
-
-def _sound_file(sample: dict, name: Path) -> str | None:
-    """Where an utterance of a dataset lies as a file: its own, or one in the cache, named after its content."""
-    if not sample.get("bytes"):
-        return sample.get("path")
-    digest = hashlib.sha256(sample["bytes"]).hexdigest()[:32]
-    file = cache_folder() / "own-audio" / digest[:2] / f"{digest}{name.suffix.lower() or '.wav'}"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace(file, lambda temporary: temporary.write_bytes(sample["bytes"]))
-    return str(file)
-
-
-def _json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}): save the dataset again.") from None
-
-
 def _described(path: Path, listed: list[Row], say: bool = False) -> tuple[list[Row], list[str]]:
     """The rows, and the columns that are to describe the speakers; ages in words are bands."""
     times = _TIMES if set(_TIMES) <= set(listed[0].values) else ()
-    columns = [name for name in listed[0].values if name not in (*_OF_UTTERANCES, *times)]
+    columns = [name for name in listed[0].values if name not in (*OF_UTTERANCES, *times)]
     if "age" not in columns:
         return listed, columns
     if read_ages([row.values["age"] for row in listed]) is not None:

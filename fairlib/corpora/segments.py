@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import soundfile
@@ -16,21 +16,21 @@ from fairlib.progress import steps
 _SLACK_S = 0.1  # by which a segment may end after its recording: ends are rounded
 
 
-def cut_segments(rows: Iterable[dict], problems: Problems) -> list[dict]:
+def cut_segments(rows: Iterable[dict], problems: Problems, channels: Mapping[str, int] | None = None) -> list[dict]:
     """Rows with ``start`` and ``end`` (seconds) get the path of a FLAC file of that part; others stay as they are.
 
     A recording is read once, whole, and only if one of its segments is not in the cache. A recording that has changed
-    is cut anew.
+    is cut anew. `channels` names, by utterance_id, the one channel that a segment is cut from where it is not from all.
     """
     whole: list[dict] = []
-    by_recording: dict[str, list[dict]] = {}
+    by_recording: dict[tuple[str, int | None], list[dict]] = {}
     for row in rows:
         if row.get("start") is None:
             whole.append({name: value for name, value in row.items() if name not in ("start", "end")})
         else:
-            by_recording.setdefault(row["path"], []).append(row)
+            by_recording.setdefault((row["path"], (channels or {}).get(row["utterance_id"])), []).append(row)
     parts = list[dict]()
-    for path, segments in steps("cutting segments", by_recording.items(), len(by_recording), "recordings"):
+    for (path, channel), segments in steps("cutting segments", by_recording.items(), len(by_recording), "recordings"):
         with problems.per_utterance():
             audio, state = None, Path(path).stat()
             for row in segments:
@@ -42,10 +42,11 @@ def cut_segments(rows: Iterable[dict], problems: Problems) -> list[dict]:
                             "begin at 0 or later and end after that; correct the list."
                         )
                     name = f"{path}|{state.st_size}|{state.st_mtime_ns}|{start:.3f}|{end:.3f}"
+                    name += "" if channel is None else f"|{channel}"
                     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
                     file = cache_folder() / "segments" / digest[:2] / f"{digest}.flac"
                     if not file.exists():
-                        audio = read_audio(path) if audio is None else audio
+                        audio = read_audio(path, channel) if audio is None else audio
                         _cut(file, audio, row)
                     row = {name: value for name, value in row.items() if name not in ("start", "end")}
                     parts.append(row | {"path": str(file)})

@@ -168,8 +168,10 @@ def test_encodings_and_files_that_cannot_be_read(voices: Path) -> None:
     voices.write_text(HEADER + "\n")
     assert "lists no utterance" in complaint(voices)
     assert "is not there" in complaint(voices.with_name("other.csv"))
-    assert "holds no dataset" in complaint(voices.parent)
-    assert "pass the CSV file or the folder as root=" in complaint(None)
+    beside = complaint(voices.parent)
+    assert "its audio in one folder alone, 'audio': the first folder level names the speaker" in beside
+    assert beside.endswith(f"; or give {voices} itself.")
+    assert "pass its file or folder as root=" in complaint(None)
 
 
 # --- a dataset that save_to_disk wrote; the files are as version 5.2 of the package writes them -----------------
@@ -273,7 +275,7 @@ def test_a_chapter_takes_a_csv_and_compares_by_its_columns(voices: Path, monkeyp
     [
         ({"group": "regoin"}, "only by region: did you mean 'region'?"),
         ({"group": "microphone"}, "no groups by 'microphone', only by region"),
-        ({"corpus": "nowhere.csv"}, "or a CSV file or a folder of your own that is there, not 'nowhere.csv'"),
+        ({"corpus": "nowhere.csv"}, "or a list or a folder of your own that is there, not 'nowhere.csv'"),
         ({"corpus": "alike.csv"}, "(region is north throughout): add one"),
         ({"encoder": "bert"}, "is a bert model, not a supported speech encoder"),
         ({"encoder": "audio"}, "holds no config.json"),
