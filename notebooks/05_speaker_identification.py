@@ -38,6 +38,7 @@ import fairlib
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
 from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
@@ -97,7 +98,9 @@ of_groups_by_layer
 # </details>
 #
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
-# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
+
+# %% tags=["remove-input"]
+Markdown(explorer_link(corpus, encoder, group, contrast, ["sid"]))
 
 # %% [markdown]
 # ## How large is the gap, and whose is it?

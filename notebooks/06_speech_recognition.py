@@ -40,6 +40,7 @@ import fairlib
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
 from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
@@ -100,7 +101,9 @@ charts.error_by_layer(
 #
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
 # Probes are trained on some speakers and tested on others.
-# Other groups, other layers, another scale? [The explorer](../book/explorer.md) computes them in your browser.
+
+# %% tags=["remove-input"]
+Markdown(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
 
 # %% [markdown]
 # ## How large is the gap in characters, and whose is it?

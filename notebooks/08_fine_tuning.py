@@ -38,6 +38,7 @@ from myst_nb import glue
 import fairlib
 from fairlib import findings
 from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.encoders import finetuned_from
@@ -122,6 +123,9 @@ charts.table(
 
 # %% [markdown]
 # </details>
+
+# %% tags=["remove-input"]
+Markdown(explorer_link(corpus, encoder, group, contrast, list(outcomes)))
 
 # %% [markdown]
 # ## What fine-tuning did to the task itself

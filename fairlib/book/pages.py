@@ -29,6 +29,7 @@ th, td { padding: 0.2rem 0.9rem 0.2rem 0; text-align: left; vertical-align: top;
 _HIDDEN = re.compile(
     r'(<div class="cell [^"]*\btag_hide-input\b[^"]*">\s*)(<div class="cell_input docutils container">.*?</div>)', re.S
 )
+_ELSEWHERE = re.compile(r'<a class="elsewhere"[^>]*>(.*?)</a>', re.S)
 _TO_ANOTHER_PAGE = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)\s]*\)")
 # What Sphinx and its extensions know and docutils alone does not: shown as a box, or as plain words.
 _BOXES = ("dropdown", "exercise", "seealso", "solution")
@@ -69,6 +70,7 @@ def chapter_page(notebook: str | Path) -> str:
         },
     )
     body = _HIDDEN.sub(r"\1<details><summary>Show the code</summary>\2</details>", parts["html_body"])
+    body = _ELSEWHERE.sub(r"\1", body)
     title = re.search(r"<h1>(.*?)</h1>", body, re.S)
     plain = re.sub(r"<[^>]+>", "", title.group(1)) if title else Path(notebook).stem
     return page(plain, body, HtmlFormatter().get_style_defs(".code"), escaped=True)
