@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
+from fairlib.book.course import write_worksheets
 from fairlib.book.explorer import write_explorer
 from fairlib.book.grids import each_in_a_process
 from fairlib.book.methods import write_methods
@@ -155,6 +156,7 @@ def _stage(executed: Mapping[Chapter, Path], source: Path) -> Path:
         write_summary(source / "book", facts)
         write_status(source / "book", facts)
         write_explorer(source / "book" / "_static" / "explorer")
+        write_worksheets(source / "book" / "_static" / "worksheets")
     return source
 
 
