@@ -55,17 +55,17 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     rows = primary(slopes, task, contrast)
     row = rows.loc["log_odds"]
     name, claimed = encoder_label(row["encoder"]), TASKS[task].c2
-    measured, beside = f"slope {_told(row)}", rows.iloc[:0]
+    measured, beside = f"slope {_stated(row)}", rows.iloc[:0]
     if isinstance(row["twin"], str):
         alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
         beside = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].head(1)
         alone = beside.iloc[0]
         twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
-        measured += f" beyond the untrained twin's; on its own {_told(alone)}, the twin's {twin}"
+        measured += f", beyond the untrained twin's; on its own {_stated(alone)}; the twin's {twin}"
     other = _without_cnn(slopes, row)
     if len(other):
         span = f"{other['error_span'].iloc[0]:.2f} in log odds"
-        measured += f"; without layer cnn {_told(other.iloc[0])}, over layers whose errors span {span}"
+        measured += f"; without layer cnn {_stated(other.iloc[0])}, over layers whose errors span {span}"
     side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
     towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
     shown = row["p"] < 0.05
@@ -115,8 +115,8 @@ def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     return slopes[same & (slopes["p"] < 0.05)].head(1)
 
 
-def _told(row: pd.Series) -> str:
-    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])} ({p_words(row['p'])})"
+def _stated(row: pd.Series) -> str:
+    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])}, {p_words(row['p'])}"
 
 
 def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:

@@ -314,9 +314,9 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
 
 def test_scales_that_disagree_are_said_to():
     bias = s3m(SHOWN, LARGE, NONE, NONE)
-    assert "agree: the largest gap is at layer 0" in sentences.scales_sentence(bias, "pocket", "child vs adult")
+    assert "agree: the gap is largest at layer 0" in sentences.scales_sentence(bias, "pocket", "child vs adult")
     bias.loc[(bias["scale"] == "ratio") & (bias["layer"] == "cnn"), "estimate"] = 0.01  # far from one, downwards
-    assert "do not agree" in sentences.scales_sentence(bias, "pocket", "child vs adult")
+    assert "disagree" in sentences.scales_sentence(bias, "pocket", "child vs adult")
 
 
 def test_cautions_fit_the_run():
@@ -377,7 +377,7 @@ def test_a_frozen_layer_says_nothing_of_fine_tuning():
 @pytest.mark.parametrize(
     ("child", "adult", "words"),
     [
-        (0.45, 0.3, "Every layer shows such a gap, and so does the plain spectrogram"),
+        (0.45, 0.3, "Every layer shows a gap, and so does the plain spectrogram"),
         (0.3, 0.3, "No layer's gap differs detectably from zero."),
     ],
 )
@@ -393,7 +393,7 @@ def test_in_plain_words_the_errors_of_both_groups_are_told_where_they_are_fewest
     sentence = sentences.in_plain_words(errors, bias, "x", "child vs adult", whose)
     told = errors[(errors["encoder"] == "x") & (errors["layer"] == "0")].set_index("group")["error"].map(percent)
     assert sentence.startswith(
-        f"Children are misrecognised in {told['child']} of their characters, adults in {told['adult']}, at the layer"
-        " with the fewest errors (layer 0)."
+        f"Children are misrecognised in {told['child']} of their characters, adults in {told['adult']}, at the most"
+        " accurate layer (layer 0)."
     )
     assert words in sentence
