@@ -84,7 +84,7 @@ def test_the_reference_group_is_the_one_that_a_corpus_names(monkeypatch):
 
 def test_a_task_that_is_one_entry_has_its_words_in_tables_charts_and_sentences(monkeypatch):
     tone = Unit("tone", "tone", "tones", "tone error rate", wrong="of syllables a wrong tone",
-                plainly="are misheard in {} of their tones", saturates=True)  # fmt: skip
+                plainly="are misrecognised in {} of their tones", saturates=True)  # fmt: skip
     task = Task("tone", "tone classification", "tones", (tone,), c2=-1, cautions=("**Tones.** Two may sound alike.",))
     monkeypatch.setitem(tasks.TASKS, "tone", task)
     rows = pd.DataFrame({"speaker_id": ["a", "b"] * 2, "layer": ["0", "0", "1", "1"], "errors": [3, 3, 1, 2]})
