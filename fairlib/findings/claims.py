@@ -34,9 +34,9 @@ from fairlib.writing import capital, listing
 CLAIMS = {
     "where": "different between layers",
     "begins": "unequal from the first layers on",
-    "whose": "the encoder’s own doing",
+    "whose": "coming from the encoder",
     "pattern": "opposite patterns",
-    "tuned": "as before fine-tuning",
+    "tuned": "unchanged by fine-tuning",
 }
 
 
@@ -154,7 +154,7 @@ def told(table: pd.DataFrame) -> list[str]:
         >>> table = table.assign(instrument="phone classification", claim="whose")
         >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
         >>> told(table)
-        ['**The encoder’s own doing?** Phone classification: supported for 2 of 3, contradicted for c.']
+        ['**Coming from the encoder?** Phone classification: supported for 2 of 3, contradicted for c.']
     """
     lines = []
     for claim, question in CLAIMS.items():
