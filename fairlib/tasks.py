@@ -23,7 +23,6 @@ class Unit:
         axis: the same for a chart's axis, where it can be said more precisely; else as ``error``.
         wrong: ends a share: "12 % of characters wrong".
         plainly: what happens to people, for a reader who knows no term; ``{}`` is the share.
-        question: what is asked of a layer.
         saturates: whether a gap means little once most is wrong for everybody. Of hundreds of speakers named at random
             nearly all are wrong, and an error well below that still separates layers.
     """
@@ -34,8 +33,7 @@ class Unit:
     error: str = "error rate"
     axis: str = ""
     wrong: str = "wrong"
-    plainly: str = "are misheard in {} of cases"
-    question: str = "What is asked"
+    plainly: str = "are misrecognised in {} of cases"
     saturates: bool = False
 
     @property
@@ -69,7 +67,7 @@ class Task:
     command: str
     units: tuple[Unit, ...]
     probe: str = "linear"
-    mistaken: str = "are misheard"
+    mistaken: str = "are misrecognised"
     c2: int = 0
     cautions: tuple[str, ...] = ()
 
@@ -97,55 +95,52 @@ TASKS = {
             "sid", "speaker identification", "speakers", mistaken="are misidentified", c2=1,
             units=(
                 Unit("speaker", "speaker", "speakers", "speaker identification error rate",
-                     axis="utterances given to a wrong speaker", wrong="of utterances a wrong speaker",
-                     plainly="are taken for somebody else in {} of their utterances", question="Who speaks"),
+                     axis="misidentified utterances", wrong="of utterances misidentified",
+                     plainly="are misidentified in {} of their utterances"),
                 Unit(PERTURBED, PERTURBED, "speakers, channel perturbed", "speaker identification error rate",
-                     axis="utterances given to a wrong speaker",
-                     wrong="of utterances a wrong speaker, each through a channel of its own",
-                     plainly="are taken for somebody else in {} of their utterances", question="Who speaks"),
+                     axis="misidentified utterances",
+                     wrong="of utterances misidentified, each through a random channel",
+                     plainly="are misidentified in {} of their utterances"),
                 Unit("target", "pair of one person's utterances", "pairs of one person's utterances",  # in verification
-                     "equal error rate", wrong="of one person's pairs of utterances taken for two people's",
-                     plainly="are taken for two people in {} of their pairs of utterances",
-                     question="Whether one person speaks"),
+                     "equal error rate", wrong="of one person's pairs of utterances rejected",
+                     plainly="are rejected as two people in {} of their pairs of utterances"),
             ),
             cautions=(
-                "**Competitors.** Whether a speaker is found depends on how many similar voices stand beside"
-                " them. The main charts stand on all speakers of the corpus; with equal shares of each group the"
-                " question is asked further down.",
+                "**Competitors.** Whether a speaker is identified depends on how many similar voices there are to"
+                " choose from. The main charts use all speakers of the corpus; equal shares of each group are tested"
+                " further down.",
             ),
         ),
         Task(
             "asr", "speech recognition", "characters", probe="context", mistaken="are misrecognised", c2=-1,
             units=(
                 Unit("char", "character", "characters", "character error rate", wrong="of characters wrong",
-                     plainly="are misheard in {} of their characters", question="What is said", saturates=True),
+                     plainly="are misrecognised in {} of their characters", saturates=True),
                 Unit("word", "word", "words", "word error rate", wrong="of words wrong",
-                     plainly="are misheard in {} of their words", question="What is said", saturates=True),
+                     plainly="are misrecognised in {} of their words", saturates=True),
             ),
             cautions=(
                 "**Saturation and training.** Where most characters are wrong for everybody, a gap means little;"
-                " those layers are marked. How many hours of which group the probe was trained on can itself make"
+                " those layers are marked. How many hours of each group the probe was trained on can itself create"
                 " a gap.",
             ),
         ),
         Task(
-            "phone", "phone classification", "phones",
+            "phone", "phone classification", "phones", mistaken="have phones misclassified",
             units=(
-                Unit("phone", "phone", "phones", "phone error rate", saturates=True,
-                     axis="frames given a wrong phone",
-                     wrong="of frames a wrong phone", plainly="are misheard in {} of their sounds",
-                     question="Which phone sounds"),
+                Unit("phone", "phone", "phones", "phone error rate", saturates=True, axis="misclassified frames",
+                     wrong="of frames misclassified", plainly="have {} of their sounds misclassified"),
                 Unit(SAME_MIX, "phone", "phones at the same mix", "phone error rate", saturates=True,
-                     axis="frames given a wrong phone",
-                     wrong="of frames a wrong phone, phones and durations weighed alike",
-                     plainly="are misheard in {} of their sounds", question="Which phone sounds"),
+                     axis="misclassified frames", wrong="of frames misclassified, at one mix of phones and durations",
+                     plainly="have {} of their sounds misclassified"),
             ),
             cautions=(
-                "**Phones as the dictionary has them.** Which phone sounds when is what a program made of the text"
-                " and a dictionary of adults' American English. Where a speaker says it otherwise, the label is wrong,"
-                " and a probe that hears better is punished for it.",
-                "**One kind of probe.** A layer may hold what these probes cannot read. They are the same for every"
-                " layer and control, so that layers can be compared; what is lowest here is best read, not best held.",
+                "**Phones as the dictionary has them.** The phone labels come from a program that aligned the text,"
+                " using a dictionary of adults' American English. Where a speaker pronounces a word differently, the"
+                " label is wrong, and a more accurate probe is penalised for it.",
+                "**One kind of probe.** A layer may hold information that these probes cannot extract. They are the"
+                " same for every layer and control, so layers can be compared; the lowest error means the best access,"
+                " not the most information.",
             ),
         ),
     )

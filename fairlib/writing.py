@@ -31,7 +31,7 @@ def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value for a table: zero of so many resamples is not zero.
+    """A p value for a table; none of so many resamples is not a probability of zero.
 
     Example:
         >>> p_value(0.03125), p_value(0.0), p_value(float("nan"))
@@ -40,6 +40,17 @@ def p_value(p: float) -> str:
     if np.isnan(p):
         return "unknown"
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def p_words(p: float) -> str:
+    """A p value for a sentence.
+
+    Example:
+        >>> p_words(0.03125), p_words(0.0)
+        ('p = 0.031', 'p < 0.001')
+    """
+    written = p_value(p)
+    return f"p {written}" if written.startswith("<") else f"p = {written}"
 
 
 def number(value: float, digits: int) -> str:

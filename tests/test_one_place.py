@@ -84,7 +84,7 @@ def test_the_reference_group_is_the_one_that_a_corpus_names(monkeypatch):
 
 def test_a_task_that_is_one_entry_has_its_words_in_tables_charts_and_sentences(monkeypatch):
     tone = Unit("tone", "tone", "tones", "tone error rate", wrong="of syllables a wrong tone",
-                plainly="are misheard in {} of their tones", question="Which tone sounds", saturates=True)  # fmt: skip
+                plainly="are misrecognised in {} of their tones", saturates=True)  # fmt: skip
     task = Task("tone", "tone classification", "tones", (tone,), c2=-1, cautions=("**Tones.** Two may sound alike.",))
     monkeypatch.setitem(tasks.TASKS, "tone", task)
     rows = pd.DataFrame({"speaker_id": ["a", "b"] * 2, "layer": ["0", "0", "1", "1"], "errors": [3, 3, 1, 2]})
@@ -93,7 +93,7 @@ def test_a_task_that_is_one_entry_has_its_words_in_tables_charts_and_sentences(m
     errors = layer_errors(rows, resamples=20)
     assert list(knowledge_table(errors)) == ["encoder", "layer", "wrong tones"]
     chart = charts.encoders_by_layer(errors, **told(errors, "mine")).to_dict()
-    assert chart["title"]["text"] == ["Which tone sounds is read best at layer 1"]
+    assert chart["title"]["text"] == ["Tone error rate is lowest at layer 1: 38\N{NO-BREAK SPACE}%"]
     assert "tone error rate (%)" in str(chart)
     assert mark_saturated(errors, rows)["saturated"].tolist() == [True, False]
     assert "Two may sound alike." in sentences.cautions("tone", "mine", "toy")

@@ -8,6 +8,7 @@ groups is marked, in the name of the contrast alone, by a word joiner, which nob
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from fairlib.corpora import groups_by
 
@@ -72,3 +73,25 @@ def sides(by: str, contrast: str) -> tuple[str, str]:
     """
     first, second = contrast_groups(contrast)
     return people(by, first), "all other speakers" if second is None else people(by, second)
+
+
+def counted(by: str, contrast: str, sizes: Sequence[int]) -> list[str]:
+    """The people on either side of a contrast, with their number.
+
+    Example:
+        >>> counted("age_group", "child vs adult", [122, 128]), counted("accent", "scottish vs all others", [30, 1])
+        (['122 children', '128 adults'], ['30 speakers with accent “scottish”', '1 other speaker'])
+    """
+    named = [name.removeprefix("all ") for name in sides(by, contrast)]
+    return [f"{size} {name}" if size != 1 else _one(name) for size, name in zip(sizes, named, strict=True)]
+
+
+def _one(several: str) -> str:
+    """One of some people.
+
+    Example:
+        >>> _one("speakers with accent “scottish”"), _one("children")
+        ('1 speaker with accent “scottish”', '1 speaker (children)')
+    """
+    noun = re.match(r"(other )?speakers\b", several)
+    return f"1 {several[: noun.end() - 1]}{several[noun.end() :]}" if noun else f"1 speaker ({several})"

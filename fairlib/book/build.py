@@ -171,8 +171,8 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
     first = [
         f"# {plain(title)}",
         "",
-        f"This book holds {count} of the chapters of *{published}*, made by somebody with the parameters that stand"
-        " beside each. It is not the published edition, and no code was executed to put it together.",
+        f"This book holds {count} of the chapters of *{published}*, run by somebody with the parameters given beside"
+        " each. It is not the published edition, and no code was executed to assemble it.",
         "",
         *(f"- [{plain(page.title)}](../notebooks/{page.notebook}.ipynb)" for page in pages),
     ]

@@ -51,23 +51,23 @@ tags: [audio, speech, {config["model_type"]}, {"automatic-speech-recognition" if
 # {name}
 
 A very small speech encoder ({config["num_hidden_layers"]} transformer layers of width {config["hidden_size"]}, about 3
-million parameters), {lineage}, for a book on layerwise fairness. It exists to be looked into, layer by layer, on a
-laptop. Use it for nothing else: it recognises speech far worse than any public S3M.
+million parameters), {lineage}, for a book on layerwise fairness. It was made to be inspected, layer by layer, on a
+laptop. Do not use it for anything else: it recognises speech far worse than any public S3M.
 
 | | |
 |---|---|
 {table}
 
-`{"training" if tuning else "pretraining"}.csv` holds the loss and what else was watched along training.
+`{"training" if tuning else "pretraining"}.csv` holds the loss and the other quantities logged during training.
 
 ## What its layers hold
 {_figures(name)}
 ## Limits
 
-- Small, and trained on hours where public S3Ms hear tens of thousands: it shows how such an encoder comes to be, not
-  how good one can be.
-- Its speech is read aloud; what it does with spontaneous speech is not known.
-- Give it waveforms at 16 kHz as they are: it was not trained on normalised ones.
+- It is small, and was trained on hours of speech where public S3Ms are trained on tens of thousands: it shows how such
+  an encoder develops, not how good one can be.
+- It was trained on read speech; how it handles spontaneous speech is unknown.
+- Give it unnormalised waveforms at 16 kHz: it was not trained on normalised ones.
 {_lent(name)}
 ## Licence
 
@@ -154,7 +154,7 @@ def _figures(name: str) -> str:
     sums = outcomes.groupby(["corpus", "unit", "probe", "layer"])[["errors", "length"]].sum()
     error = (100 * sums["errors"] / sums["length"]).unstack("layer")[layers]
     lines = [
-        "\nErrors of the book's probes, in per cent, by layer (from the published outcomes):\n",
+        "\nError rates of the book's probes, in percent, by layer (from the published outcomes):\n",
         "| corpus | what | probe | " + " | ".join(layers) + " |",
         "|---|---|---|" + "---|" * len(layers),
     ]
@@ -165,7 +165,7 @@ def _figures(name: str) -> str:
     if known:
         lines += [
             "",
-            f"Speakers are identified among all of a corpus; of those of {', '.join(known)} it has heard many.",
+            f"Speakers are identified among all of a corpus; many of {', '.join(known)} were in its training data.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -182,10 +182,9 @@ def _lent(name: str) -> str:
         untrained, first, last = (mean_error(steps[step])["error"].min() for step in (UNTRAINED, 0, max(steps)))
         told.append(f"{TASKS[task].units[0].error} {100 * untrained:.1f}, {100 * first:.1f} and {100 * last:.1f}")
     return (
-        f"- Its convolutions began as those of {lender}, which had been trained. Best layers' errors on\n"
-        "  speechocean762 in a watched training (second seed), untrained, with these convolutions before its first\n"
-        "  step, and at the end,\n"
-        f"  in per cent: {'; '.join(told)}.\n"
+        f"- Its convolutions were initialised with those of {lender}, which had been trained. Lowest errors of any\n"
+        "  layer on speechocean762, in percent, in a second training (another seed): untrained, with these\n"
+        f"  convolutions before the first step, and at the end: {'; '.join(told)}.\n"
     )
 
 

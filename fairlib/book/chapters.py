@@ -63,15 +63,17 @@ class Parameters(BaseModel):
     """What every chapter can be rerun with."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    force: bool = Field(False, description="compute the encoder's outcomes again, whatever is stored or published")
+    force: bool = Field(False, description="recompute the encoder's outcomes even if they are stored or published")
 
 
 class MeasuringBias(Parameters):
     """Parameters of chapter 4."""
 
-    speakers: int = Field(30, ge=2, le=1000, description="people in each group of the chapter's made-up study")
-    planted: float = Field(0.0, ge=-2, le=2, description="log odds ratio planted in the made-up study; zero is no gap")
-    seed: int = Field(0, ge=0, description="of the made-up study: another number is another study")
+    speakers: int = Field(30, ge=2, le=1000, description="speakers in each group of the chapter's simulated study")
+    planted: float = Field(
+        0.0, ge=-2, le=2, description="log odds ratio planted in the simulated study; zero is no gap"
+    )
+    seed: int = Field(0, ge=0, description="of the simulated study: another number gives another study")
 
 
 class EncoderParameters(Parameters):
@@ -140,7 +142,7 @@ class StudyParameters(EncoderParameters):
     bands: ClassVar[bool] = False  # whether the chapter takes a number, such as age, and compares bands of it
     group: str = Field(
         "age_group",
-        description="speaker column whose groups are compared; left out, the corpus's own main column",
+        description="speaker column whose groups are compared; by default the corpus's main column",
     )
     seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
 
@@ -175,7 +177,7 @@ class SpeakerIdentification(StudyParameters):
     """Parameters of chapter 5."""
 
     bands = True
-    layer: str = Field("", description="layer of the closer look; left out, the one that identifies speakers best")
+    layer: str = Field("", description="layer of the closer look; by default the one that identifies speakers best")
 
 
 class SpeechRecognition(StudyParameters):
@@ -200,7 +202,7 @@ class FineTuning(StudyParameters):
         description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
     )
     pretrained: str = Field(
-        "", description="the encoder it was made from; may be left out for shipped ones, whose records say it"
+        "", description="the encoder it was fine-tuned from; not needed for shipped ones, whose records say so"
     )
 
     @model_validator(mode="after")
@@ -230,9 +232,9 @@ class Why(StudyParameters):
     """Parameters of chapter 10."""
 
     between: str = Field(
-        "", description="two of the column's groups, as in child,adult; left out, those with most training speakers"
+        "", description="two of the column's groups, as in child,adult; by default those with most training speakers"
     )
-    seeds: int = Field(5, ge=1, le=100, description="draws of the speakers whom the probes are taught on")
+    seeds: int = Field(5, ge=1, le=100, description="number of draws of training speakers")
 
 
 class YourOwnModel(StudyParameters):
@@ -240,7 +242,7 @@ class YourOwnModel(StudyParameters):
 
     corpus: str = Field("planted", description=_CORPUS)
     group: str = Field(
-        "group", description="speaker column whose groups are compared; left out, the first that divides the speakers"
+        "group", description="speaker column whose groups are compared; by default the first that divides the speakers"
     )
 
 

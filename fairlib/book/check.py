@@ -1,4 +1,4 @@
-"""A corpus looked over before anything is computed from it: who is in it, what is odd, what can be asked of whom."""
+"""A corpus checked before anything is computed from it: who is in it, what is unusual, what can be asked of whom."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _askable(table: pd.DataFrame, people: pd.DataFrame) -> tuple[dict[str, str],
     silent = int((people["utterances"] - people["transcribed"]).sum())
     left_out = {}
     if (~few).sum() < 2:
-        left_out["sid"] = f"everybody, none having {LEAST_UTTERANCES} utterances: verification stands in its place"
+        left_out["sid"] = f"all speakers, as none has {LEAST_UTTERANCES} utterances; verification is used instead"
     elif few.any():
         left_out["sid"] = f"{_count(few.sum(), 'speaker')} with fewer than {LEAST_UTTERANCES} utterances"
     if silent:
@@ -183,7 +183,7 @@ def _listened(paths: list[str]) -> list[tuple[int, str, None]]:
         faults = pool.map(audio_faults, paths)
         # Two cores take a quarter of a minute for five hours of speech; nothing is drawn where nobody watches.
         quiet = not sys.stderr.isatty()
-        bar = tqdm(faults, total=len(paths), desc="listening to every file", delay=5, disable=quiet, leave=False)
+        bar = tqdm(faults, total=len(paths), desc="reading every file", delay=5, disable=quiet, leave=False)
         return [(row, fault, None) for row, found in enumerate(bar) for fault in found]
 
 
@@ -226,16 +226,16 @@ def warnings_of(check: CorpusCheck) -> list[str]:
             one = check.faults[copied].iloc[0]
             also = f" Under two speakers: {one.utterance_id} of {one.speaker_id} is {one.fault}."
         files = check.faults["utterance_id"].nunique()
-        told.append(f"{_count(files, 'audio file')} should be looked at. {_capital('; '.join(parts))}.{also}")
+        told.append(f"{_count(files, 'audio file')} should be checked. {_capital('; '.join(parts))}.{also}")
     told += [f"{_capital(task)} leaves out {who}." for task, who in check.left_out.items()]
-    told += [f"{_capital(task)} cannot be asked: {why}" for task, why in check.impossible.items()]
+    told += [f"{_capital(task)} cannot be run: {why}" for task, why in check.impossible.items()]
     groups = check.groups.dropna(subset="group")
     if not (groups[groups["speakers"] > 1].groupby("by").size() > 1).any():
-        told.append("Groups cannot be compared: no column has two groups of two people or more.")
+        told.append("Groups cannot be compared: no column has two groups of at least two speakers.")
     few = groups[groups["speakers"] < LEAST_PEOPLE]
     if len(few):
         names = [f"{row.by} {row.group} ({row.speakers})" for row in few.itertuples(index=False)]
-        told.append(f"Groups of fewer than {LEAST_PEOPLE} people are described and not judged: {_first(names)}.")
+        told.append(f"Groups of fewer than {LEAST_PEOPLE} speakers are described but not judged: {_first(names)}.")
     return told
 
 
@@ -264,13 +264,13 @@ def written(check: CorpusCheck, chapters: Mapping[str, str] | None = None) -> st
         known = people["age"].dropna()
         ages = f"{known.min():.0f} to {known.max():.0f} years" if len(known) else "not recorded"
         lines.append(f"  {'age':16}{ages}, not recorded {people['age'].isna().sum()}")
-    text = "all there" if not check.untranscribed else f"{check.untranscribed:,} of {each.sum():,} missing"
-    lines.append(f"  {'transcripts':16}{text}" + (f", {check.with_digits:,} with figures" * bool(check.with_digits)))
+    text = "complete" if not check.untranscribed else f"{check.untranscribed:,} of {each.sum():,} missing"
+    lines.append(f"  {'transcripts':16}{text}" + (f", {check.with_digits:,} with digits" * bool(check.with_digits)))
     if check.unreadable:
         lines.append(f"Cannot be read: {_count(len(check.unreadable), 'utterance')}")
         lines += [f"  {sentence}" for sentence in check.unreadable[:_NAMED]]
     told = warnings_of(check)
-    lines += ["Look at:", *(f"  {sentence}" for sentence in told)] if told else ["Nothing is odd."]
+    lines += ["To check:", *(f"  {sentence}" for sentence in told)] if told else ["Nothing unusual."]
     if chapters:
         lines.append("Chapters:")
         lines += [f"  {name:26}{sentence}" for name, sentence in chapters.items()]

@@ -1,4 +1,4 @@
-"""Two runs of a chapter set beside each other: verdicts, what they were made from, outcomes, layers and gaps."""
+"""Two runs of a chapter compared: verdicts, what they were made from, outcomes, layers and gaps."""
 
 from __future__ import annotations
 
@@ -124,22 +124,21 @@ def _outcomes(mine: pd.DataFrame, theirs: pd.DataFrame) -> str:
     joined = both[0].merge(both[1], on=_ROW, how="outer", suffixes=("", "_b"), indicator=True)
     shared = joined[joined["_merge"] == "both"]
     if shared.empty:
-        return f"No outcome is in both runs: A has {len(both[0]):,}, B has {len(both[1]):,}."
+        return f"The runs share no outcome: A has {len(both[0]):,}, B has {len(both[1]):,}."
     unlike = shared[(shared["errors"] != shared["errors_b"]) | (shared["length"] != shared["length_b"])]
     if unlike.empty and len(shared) == len(joined):
-        return f"The outcomes are equal: all {len(shared):,}."
-    alone = (
-        f"{(joined['_merge'] == 'left_only').sum():,} are in A alone, {(joined['_merge'] == 'right_only').sum():,} in B"
-    )
+        return f"All {len(shared):,} outcomes are equal."
+    only = [(joined["_merge"] == side).sum() for side in ("left_only", "right_only")]
+    alone = f"{only[0]:,} are only in A, {only[1]:,} only in B"
     if unlike.empty:
-        return f"The {len(shared):,} outcomes that are in both runs are equal; {alone} alone."
+        return f"The {len(shared):,} outcomes in both runs are equal; {alone}."
     sums = shared.groupby(["encoder", "task", "unit", "probe", "layer"])[
         ["errors", "length", "errors_b", "length_b"]
     ].sum()
     apart = (sums["errors"] / sums["length"] - sums["errors_b"] / sums["length_b"]).abs().max()
     return (
-        f"{len(unlike):,} of the {len(shared):,} outcomes that are in both runs differ; no layer's error by more than"
-        f" {100 * apart:.2f} points. {alone} alone."
+        f"{len(unlike):,} of the {len(shared):,} outcomes in both runs differ, no layer's error by more than"
+        f" {100 * apart:.2f} points. {alone}."
     )
 
 
@@ -178,7 +177,7 @@ def _gaps(sides: list[pd.DataFrame], names: list[str], by: list[str | None]) -> 
         return result | {"note": "This chapter compares no groups."}
     if by[0] != by[1]:
         return result | {
-            "note": f"Groups by {by[0]} in A and by {by[1]} in B: their gaps are no gaps between the same people."
+            "note": f"Groups are by {by[0]} in A and by {by[1]} in B: their gaps are between different people."
         }
     try:
         result["bias"] = group_bias(together, by=by[0])
@@ -189,18 +188,18 @@ def _gaps(sides: list[pd.DataFrame], names: list[str], by: list[str | None]) -> 
     people = set(sides[0]["speaker_id"]) & set(sides[1]["speaker_id"])
     layers = layer_order(sorted(set(sides[0]["layer"]) & set(sides[1]["layer"])))
     if set(sides[0]["corpus"]) != set(sides[1]["corpus"]) or not people or not layers or not seeds:
-        return result | {"note": "Nothing can be paired: the runs share no speakers, layers or seeds of one corpus."}
+        return result | {"note": "The runs cannot be paired: they share no speakers, layers or seeds of one corpus."}
     if len(sides[0]) == len(sides[1]) and (sides[0]["errors"].to_numpy() == sides[1]["errors"].to_numpy()).all():
-        return result | {"note": "The two runs have the very same errors here: no gap differs."}
+        return result | {"note": "The two runs have identical errors here: no gap differs."}
     paired = together[together["seed"].isin(seeds) & together["speaker_id"].isin(people)]
     pairs = [((names[0], layer), (names[1], layer)) for layer in layers]
     try:
         gaps = bias_differences(paired, by[0], pairs).query("scale == 'log_odds'")
     except BiasError as error:
         return result | {"note": str(error)}
-    note = f"In pairs over {len(people)} people"
+    note = f"Paired over {len(people)} speakers"
     if len(seeds) < max(side["seed"].nunique() for side in sides):
-        note += f", seeds {', '.join(map(str, seeds))} alone, which both have"
+        note += f", with only the shared seeds ({', '.join(map(str, seeds))})"
     return result | {"gaps": gaps.reset_index(drop=True), "note": note + "."}
 
 
@@ -217,12 +216,12 @@ def told(compared: Mapping[str, Any]) -> str:
         lines.append(f"  {'CHANGED  ' if row['changed'] else ''}{row['claim']} {verdict}.")
     if compared["verdicts"].empty:
         lines.append("  This chapter judges no claim.")
-    lines += ["", "What differs", *(f"  {line}" for line in compared["differing"] or ["nothing that is recorded"])]
+    lines += ["", "What differs", *(f"  {line}" for line in compared["differing"] or ["nothing on record"])]
     lines += ["", "Outcomes", f"  {compared['outcomes']}"]
     for task in compared["tasks"]:
         lines += ["", f"{TASKS[task['task']].heading}: {_heading(task)}", f"  {task['note']}"]
         if task["gaps"] is not None:
-            lines.append(f"  {'layer':8}{'contrast':28}{'A less B':24}p (Holm)")
+            lines.append(f"  {'layer':8}{'contrast':28}{'A minus B':24}p (Holm)")
             for row in task["gaps"].to_dict("records"):
                 gap, p = _gap(row)
                 lines.append(f"  {row['layer']:8}{row['contrast']:28}{gap:24}{p}")
@@ -246,7 +245,7 @@ def write_page(compared: Mapping[str, Any], output: str | Path | None = None) ->
         else:
             body.append(f"<p>{escape(row['claim'])} <em>{row['verdict_a']}</em> in both.</p>")
     differing = "".join(f"<li>{escape(line)}</li>" for line in compared["differing"])
-    body.append(f"<h2>What differs</h2><ul>{differing or '<li>nothing that is recorded</li>'}</ul>")
+    body.append(f"<h2>What differs</h2><ul>{differing or '<li>nothing on record</li>'}</ul>")
     body.append(f"<h2>Outcomes</h2><p>{escape(compared['outcomes'])}</p>")
     for task in compared["tasks"]:
         body += _task_section(task)
@@ -262,7 +261,7 @@ def _task_section(task: Mapping[str, Any]) -> list[str]:
     )
     drawn = [
         charts.encoders_by_layer(
-            errors, title=f"Lowest error: {lowest}", description=f"Lines of error by layer. {lowest}."
+            errors, title=f"Lowest error: {lowest}", description=f"Line chart of error by layer. {lowest}."
         )
     ]
     if task["bias"] is not None:
@@ -281,8 +280,8 @@ def _task_section(task: Mapping[str, Any]) -> list[str]:
         rows = []
         for row in task["gaps"].to_dict("records"):
             gap, p = _gap(row)
-            rows.append({"layer": row["layer"], "contrast": row["contrast"], "A less B": gap, "p (Holm)": p})
-        caption = "Difference of the gaps (log odds ratio of error), with 95 % intervals over speakers, in pairs"
+            rows.append({"layer": row["layer"], "contrast": row["contrast"], "A minus B": gap, "p (Holm)": p})
+        caption = "Paired difference between the gaps (log odds ratio of error), with 95 % intervals over speakers"
         parts.append(charts.table(pd.DataFrame(rows), caption).data)
     return parts
 

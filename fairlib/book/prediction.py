@@ -64,7 +64,7 @@ def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, A
     known = dict(config)
     full = AutoConfig.for_model(known.pop("model_type"), **known)
     if not hasattr(full, "conv_dim"):
-        raise EncoderError(f"Nothing is predicted for {full.model_type}: it has no convolutions on the waveform.")
+        raise EncoderError(f"No prediction for {full.model_type}: it has no convolutions on the waveform.")
     with torch.device("meta"):
         model = AutoModel.from_config(full)
     steps = list(zip(full.conv_kernel, full.conv_stride))
@@ -157,9 +157,10 @@ def told(predicted: pd.DataFrame, device: str | None = None) -> str:
         lines.append(f"{row['encoder']:48}{row['parameters'] / 1e6:>10.1f} M{sizes}{row['hours']:>7.1f} h")
     hours = predicted["hours"].sum() if "hours" in predicted else 0.0
     lines.append(
-        f"In all about {hours:,.0f} hours on {device or best_device()}, one encoder after the other; the disk is free"
-        f" again after each.\nTime: operations, at {SHARE:g} of the speed of a matrix product, measured here just now;"
-        " decoding, aligning and downloading come on top.\nMemory: the largest arrays and the libraries."
+        f"Total: about {hours:,.0f} hours on {device or best_device()}, one encoder after the other; the disk space is"
+        f" freed after each.\nTime: number of operations, at {SHARE:g} of the speed of a matrix product measured on"
+        " this machine just now; decoding, aligning and downloading are not included.\nMemory: the largest arrays and"
+        " the libraries."
     )
     return "\n".join(lines)
 
@@ -190,7 +191,7 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
     else:
         config = configuration(plain) or shapes.get(plain)
         if config is None:
-            raise EncoderError(f"No configuration of {plain} is at hand; the study's [shapes] do not give one.")
+            raise EncoderError(f"No configuration of {plain} is available, and the study's [shapes] do not give one.")
         size = encoder_size(config)
     total, layers = sum(size["widths"].values()), len(size["widths"])
     passes, kept = {}, {}  # seconds of speech that the encoder hears; bytes of features

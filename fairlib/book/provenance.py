@@ -64,7 +64,7 @@ def provenance_box(
 
 
 def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
-    """How to run a chapter again: the command that made this page, and a table of what could be said in it instead.
+    """How to run a chapter again: the command that made this page, and a table of its parameters.
 
     All of it follows from the chapter's declaration in `fairlib.book.chapters`.
     """
@@ -75,11 +75,11 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
     rows = []
     for name, field in sorted(usual.model_fields.items(), key=lambda each: each[0] == "force"):
         value, default = (html.escape(_shown(one)) for one in (getattr(chosen, name), field.default))
-        otherwise = "" if value == default or name == "group" else f", otherwise {default}"
-        told = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
-        rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{told}</small>"))
+        otherwise = "" if value == default or name == "group" else f"; default: {default}"
+        about = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
+        rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{about}</small>"))
     table = (
-        '<table class="provenance" aria-label="Parameters: what this page was made with, and what each may be">'
+        '<table class="provenance" aria-label="Parameters: the values used for this page, and those allowed">'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
     folded = f'<details class="more"><summary>What each parameter may be</summary>{table}</details>'
@@ -89,7 +89,7 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "left out" if value == "" else str(value)
+    return "not given" if value == "" else str(value)
 
 
 def _row(name: str, value: str) -> str:

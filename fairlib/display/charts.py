@@ -139,7 +139,7 @@ def bias_by_layer(
     worse, _ = sides(str(rows["by"].iloc[0]), contrast)
     notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
     if "null_low" in numbers:
-        notes.append("Grey: where 95 % of gaps would lie if group labels were shuffled among the speakers.")
+        notes.append("Grey: where 95 % of gaps lie when group labels are shuffled among the speakers.")
     if rows["hollow"].any():
         notes.append(drawing.HOLLOW)
     return drawing.finish(parts, title, notes, description, rows.rename(columns={"value": "gap"}), height)

@@ -91,10 +91,10 @@ DRAWN = ("line", "label", "layer", "x", "value", "low", "high", "n_speakers", "h
 POINTED = "pointed === datum.layer"  # the parameter is set by the page, see `fairlib.display.rendering`
 
 
-NO_ZERO = "The axis does not begin at zero."
+NO_ZERO = "The axis does not start at zero."
 
 
-HOLLOW = f"Hollow: saturated (error above {percent(SATURATED)}), a gap there means little."
+HOLLOW = f"Hollow: saturated (error above {percent(SATURATED)}); a gap there means little."
 
 
 def require_words(title: str, description: str) -> None:
@@ -203,7 +203,7 @@ def interval_band(base: alt.Chart, rows: pd.DataFrame, colour: str, opacity: flo
 
 
 def error_span(rows: pd.DataFrame) -> tuple[float, float]:
-    """From zero up, unless all lies in the upper half: layers would then be told apart by nobody."""
+    """From zero up, unless all lies in the upper half: layers could then not be distinguished."""
     values = rows[["value", "low", "high"]].to_numpy(float).ravel()
     values = values[np.isfinite(values)]
     low, high = values.min(), max(values.max(), 0.05)

@@ -1,4 +1,4 @@
-"""Charts and sentences of chapter 10: whom probes were taught on, phone by phone, what is known of the group."""
+"""Charts and sentences of chapter 10: whom probes were trained on, phone by phone, what is known of the group."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNITS = {"phone": "phone", "sid": "speaker"}
 def taught_chart(
     task: str, errors: pd.DataFrame, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
 ) -> alt.LayerChart:
-    """Error of either group at one layer against how many of those who taught the probe are of the first group.
+    """Error of either group at one layer against the share of the first group among the training speakers.
 
     Args:
         errors: from `fairlib.findings.taught.taught_errors`.
@@ -48,18 +48,18 @@ def taught_chart(
     return charts.curves(
         rows[["line", "x", "value", "low", "high"]],
         looks={people(by, group): (colours[group], [1, 0], "circle") for group in _groups(gaps)},
-        x_title=f"{first} among those who taught (%)",
+        x_title=f"share of {first} among the training speakers (%)",
         y_title=f"{unit.on_axis} (%)",
-        title=f"Taught on {second}, the probe’s error for {first} is {points(apart['second'])} than for {second}; "
-        f"taught on {first}, {points(apart['first'])}",
+        title=f"Trained on {second}, the probe’s error for {first} is {_than(apart['second'], second)}; "
+        f"trained on {first}, it is {_than(apart['first'], second)}",
         description=f"{unit.error} at layer {layer} of {encoder_label(encoder)}, for {first} and {second}, where none, "
-        f"half and all of those who taught the probe are {first}: "
+        f"half and all of the training speakers are {first}: "
         + "; ".join(
             f"{name} {', '.join(f'{value:.1f} %' for value in mine.sort_values('x')['value'])}"
             for name, mine in rows.groupby("line")
         ),
-        notes=f"Layer {layer} of {encoder_label(encoder)}, the one with the lowest error. The same people are tested "
-        "throughout, so that a line's slope is surer than its band looks. Bands: 95 % intervals over these people.",
+        notes=f"Layer {layer} of {encoder_label(encoder)}, the one with the lowest error. The test speakers are the "
+        "same throughout, so a line's slope is more certain than its band suggests. Bands: 95 % intervals over them.",
         height=260,
     )
 
@@ -84,22 +84,22 @@ def penalty_chart(task: str, gaps: pd.DataFrame, encoder: str, contrast: str) ->
     return charts.lines_by_layer(
         rows[["line", "layer", "value", "low", "high"]],
         looks=looks,
-        y_title="points more, taught on the others",
-        title=f"{TASKS[task].heading}: a penalty for being served by a probe that was taught on the others is shown at "
+        y_title="penalty (points)",
+        title=f"{TASKS[task].heading}: a probe trained on the other group has a higher error at "
         + listing([f"{count} of {layers} layers for {people(by, group)}" for count, group in zip(shown, groups)]),
         description=f"Percentage points by which the error of {' and of '.join(sides(by, contrast))} is higher where "
-        "the probe was taught on the other group, by layer. "
+        "the probe was trained on the other group, by layer. "
         + "; ".join(
             f"{name}: " + ", ".join(f"layer {row.layer} {number(row.value, 1)}" for row in mine.itertuples())
             for name, mine in rows[rows["line"] != charts.NULL].groupby("line", sort=False)
         ),
-        notes="Bands: 95 % intervals over test speakers and draws of training speakers. Grey: the same between halves "
-        "of the people drawn at random.",
+        notes="Bands: 95 % intervals over test speakers and draws of training speakers. Grey: the same between "
+        "random halves of the speakers.",
     )
 
 
 def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerChart:
-    """The gaps of the phones that carry most at a layer, over all layers."""
+    """The gaps of the phones that contribute most at a layer, over all layers."""
     from fairlib.findings.by_phone import phones_shown
 
     rows = phones_shown(kinds, layer)
@@ -111,17 +111,17 @@ def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerCha
         signed=True,
         y_title="phone",
         value_title="log odds ratio",
-        title=f"Of the {len(at)} phones that carry most at layer {layer}, {first} have more errors than {second} in"
-        f" {worse} and fewer in {better}",
+        title=f"Of the {len(at)} phones that contribute most at layer {layer}, {first} have more errors than {second}"
+        f" in {worse} and fewer in {better}",
         description="Map of the gap (log odds ratio of error) over phones and layers. "
         + "; ".join(f"{row.row} {number(row.value, 2)}" for row in at.itertuples()),
-        notes=f"Log odds ratio of phone error, {contrast}, at one mix of durations, rare phones drawn towards others. "
-        "Vowels above, consonants below. Bold: the interval excludes no gap.",
+        notes=f"Log odds ratio of phone error, {contrast}, at one mix of durations; estimates for rare phones are "
+        "shrunk towards the others'. Vowels above, consonants below. Bold: the interval excludes zero.",
     )
 
 
 def readable_chart(read: pd.DataFrame, encoder: str, groups: int) -> alt.LayerChart:
-    """How often a new speaker's group is read wrongly from each layer.
+    """How often a new speaker's group is misclassified from each layer.
 
     Args:
         read: from `fairlib.findings.erased.readable`, of one unit, with nothing erased.
@@ -142,20 +142,20 @@ def readable_chart(read: pd.DataFrame, encoder: str, groups: int) -> alt.LayerCh
         looks=looks,
         reference=chance,
         format="~f",
-        y_title="utterances given to the wrong group (%)",
-        title=f"The group of a new speaker is read best at layer {best['layer']}, with {100 * best['error']:.0f} % of "
-        f"utterances wrong, where chance gives {chance:.0f} %",
-        description="Share of new speakers' utterances whose group a linear probe reads wrongly, by layer, all groups "
-        "weighing alike: " + ", ".join(f"layer {row.layer} {100 * row.error:.0f} %" for row in own.itertuples()),
-        notes=f"All groups weigh alike. The line at {chance:.0f} %: chance.",
+        y_title="utterances with the group misclassified (%)",
+        title=f"A new speaker’s group is classified best from layer {best['layer']}: {100 * best['error']:.0f} % of "
+        f"utterances are wrong (chance level: {chance:.0f} %)",
+        description="Share of new speakers' utterances whose group a linear probe misclassifies, by layer, all groups "
+        "weighted equally: " + ", ".join(f"layer {row.layer} {100 * row.error:.0f} %" for row in own.itertuples()),
+        notes=f"Groups are weighted equally. Line at {chance:.0f} %: chance level.",
     )
 
 
 def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
     """The chapter's answer on a task, in Markdown: verdicts with their sentences."""
     asked = {
-        "systematic": "Is it a shift, that teaching can undo?",
-        "remains": "Do the groups differ where each has its own probe?",
+        "systematic": "Is it a shift that training the probe on the group can undo?",
+        "remains": "Do the groups differ even with a separate probe for each?",
     }
     lines = []
     for rule, question in asked.items():
@@ -165,16 +165,16 @@ def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
 
 
 def span_sentence(gaps: pd.DataFrame, encoder: str, layer: str) -> str:
-    """Between which values the choice of teachers moves the gap at a layer."""
+    """Between which values the choice of training speakers moves the gap at a layer."""
     by = str(gaps["by"].iloc[0])
     groups = _groups(gaps)
     rows = {name: quantity(gaps, encoder, GAP, name).set_index("layer").loc[layer] for name in (*groups, MIXED)}
     rows["own"] = quantity(gaps, encoder, OWN_GAP).set_index("layer").loc[layer]
-    told = {name: interval(row["estimate"], row["low"], row["high"]) for name, row in rows.items()}
+    gap = {name: interval(row["estimate"], row["low"], row["high"]) for name, row in rows.items()}
     return (
-        f"At layer {layer} the gap (log odds ratio of error) is {told[groups[1]]} taught on {people(by, groups[1])}, "
-        f"{told[MIXED]} on both, {told[groups[0]]} on {people(by, groups[0])}, and {told['own']} where each group has "
-        "a probe of its own."
+        f"At layer {layer} the gap (log odds ratio of error) is {gap[groups[1]]} with a probe trained on "
+        f"{people(by, groups[1])}, {gap[MIXED]} on both groups, {gap[groups[0]]} on {people(by, groups[0])}, and "
+        f"{gap['own']} with a separate probe for each."
     )
 
 
@@ -185,14 +185,25 @@ def foretelling_sentence(
     measures = _MEASURES[task]
     rows = what_foretells_errors(geometry, outcomes, by, (groups[0], groups[1]), measures)
     at = rows[rows["layer"] == layer].set_index("term")
-    told = listing([f"{term} ({interval(*at.loc[term, ['estimate', 'low', 'high']])})" for term in measures])
+    effects = listing([f"{term} ({interval(*at.loc[term, ['estimate', 'low', 'high']])})" for term in measures])
     left = at.loc["group"]
     return (
-        f"{TASKS[task].heading}, layer {layer}, the speakers being the sample: a speaker’s log odds of error go with"
-        f" {told} for each standard deviation; with the group these explain {100 * left['explained']:.0f} % of the"
+        f"{TASKS[task].heading}, layer {layer}, regression over speakers: change in log odds of error per standard"
+        f" deviation of {effects}. Together with the group they explain {100 * left['explained']:.0f} % of the"
         f" variance. The gap is {number(left['alone'], 2)} without these measures and"
-        f" {interval(left['estimate'], left['low'], left['high'])} at equal measures."
+        f" {interval(left['estimate'], left['low'], left['high'])} when they are held equal."
     )
+
+
+def _than(difference: float, other: str) -> str:
+    """How an error compares with that of the other people.
+
+    Example:
+        >>> _than(0.031, "adults"), _than(0.0, "adults")
+        ('3.1 points higher than for adults', 'the same as for adults')
+    """
+    compared = points(difference)
+    return f"{compared} {'as' if compared == 'the same' else 'than'} for {other}"
 
 
 def _groups(gaps: pd.DataFrame) -> list[str]:

@@ -54,20 +54,21 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     table = mine.set_index(["layer", "group"])["error"]
     best = (mine["error"] * mine["n_utterances"]).groupby(mine["layer"]).sum().idxmin()
     one, other = contrast_groups(contrast)
-    said = unit_named(rows["unit"].iloc[0]).plainly.format(percent(table[(best, one)]))
-    sentence = f"{capital(first)} {said}"
+    plainly = unit_named(rows["unit"].iloc[0]).plainly
+    sentence = f"{capital(first)} {plainly.format(percent(table[(best, one)]))}"
     if (best, other) in table.index:
-        sentence += f", {second} in {percent(table[(best, other)])}"
-    sentence += f", at the layer with the fewest errors (layer {best})."
+        sentence += f", {second} {'in ' if 'in {}' in plainly else ''}{percent(table[(best, other)])}"
+    sentence += f", at the most accurate layer (layer {best})."
     biased = int(rows["biased"].sum())
     if not biased:
         return f"{sentence} No layer's gap differs detectably from zero."
-    where = "Every layer shows such a gap" if biased == len(rows) else f"A gap shows at {biased} of {len(rows)} layers"
+    where = "Every layer shows a gap" if biased == len(rows) else f"{biased} of {len(rows)} layers show a gap"
     owner = {
-        "contradicted": ", and so does the plain spectrogram: it was in the sound before any encoder.",
-        "supported": ", at some larger than in the plain spectrogram and an untrained network: the encoder adds to it.",
+        "contradicted": ", and so does the plain spectrogram: the gap is in the sound before any encoder.",
+        "supported": ", at some layers larger than in the plain spectrogram and in the same network, randomly"
+        " initialised: the encoder adds to it.",
         "depends on the scale": "; whether the encoder adds to it depends on the scale: in percentage points it does.",
-        "inconclusive": "; whether the encoder brings it about stays open.",
+        "inconclusive": "; whether the encoder creates it remains open.",
     }
     return f"{sentence} {where}{owner[whose.verdict]}"
 
@@ -86,23 +87,24 @@ def in_one_sentence(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
     mistaken = task_named(rows["task"].iloc[0]).mistaken
     rate = errors.pivot_table(index=["encoder", "layer"], columns="group", values="error", observed=True)
     if biased.empty or other not in rate:
-        return f"At no layer is it shown that {first} {mistaken} more often than {second}, or less."
+        return f"At no layer is there a detectable difference in how often {first} and {second} {mistaken}."
     times = (rate[one] / rate[other]).loc[encoder][list(biased["layer"])]
     if (biased["estimate"] > 0).nunique() > 1 or (times < 1).any():
-        return f"At {layers_named(layers, list(biased['layer']))} {first} and {second} do not fare alike."
-    if len(biased) == len(layers):
-        place = "At every layer, from the first one on, and at none detectably more than at another"
+        return f"At {layers_named(layers, list(biased['layer']))} the errors of {first} and {second} differ."
+    every, apart = len(biased) == len(layers), ""
+    if every:
+        apart = "; no layer's gap differs detectably from the others'"
         if where.verdict == "supported":
-            place = "At every layer, from the first one on, and at some more than at others"
-    else:
-        place = f"At {layers_named(layers, list(biased['layer']))}"
+            apart = "; the gap differs between layers"
+    place = "At every layer, from the first one on," if every else f"At {layers_named(layers, list(biased['layer']))},"
     least, most = f"{times.min():.1f}", f"{times.max():.1f}"
     often = f"{least} times" if least == most else f"{least} to {most} times"
-    sentence = f"{place}: {first} {mistaken} {often} as often as {second}"
+    sentence = f"{place} {first} {mistaken} {often} as often as {second}{apart}."
     if "logmel" in set(bias["encoder"]) and gaps(bias, "logmel", contrast).iloc[0]["biased"]:
         plain = (rate[one] / rate[other]).loc[("logmel", "logmel")]
-        sentence += f", and {plain:.1f} times from the plain spectrogram, before any layer" if plain > 1 else ""
-    return f"{sentence}."
+        if plain > 1:
+            sentence += f" From the plain spectrogram, before any layer, it is {plain:.1f} times as often."
+    return sentence
 
 
 def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
@@ -144,7 +146,7 @@ def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = 
 
 
 def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str) -> list[str]:
-    """The gap layer by layer in words: one sentence for each run of neighbouring layers that tell the
+    """The gap layer by layer in words: one sentence for each run of neighbouring layers that show the
     same."""
     rows = gaps(bias, encoder, contrast)
     first, second = sides(str(rows["by"].iloc[0]), contrast)
@@ -171,10 +173,10 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
         )
         errs = f" ({errs})" if errs else ""
         if why := _NOT_SHOWN.get(kind):
-            sentences.append(f"{where} {why}: a gap between {first} and {second} is not shown{errs}; {odds}.")
+            sentences.append(f"{where} {why}; no gap between {first} and {second} is shown{errs}, {odds}.")
         else:
             more = "higher" if kind > 0 else "lower"
-            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, the interval excluding zero.")
+            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, and the interval excludes zero.")
     return sentences
 
 
@@ -183,7 +185,7 @@ _BY_CHANCE, _UNKNOWN = 2, 3
 _NOT_SHOWN = {
     0: "the interval includes zero",
     _BY_CHANCE: "the interval excludes zero, but the gap is not significant after correction for all layers and groups",
-    _UNKNOWN: "no interval can be given, for the people on one side do not differ in their errors",
+    _UNKNOWN: "no interval can be given, because on one side all speakers have the same error",
 }
 
 
@@ -203,7 +205,7 @@ def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
         for name, row in lowest.iterrows()
         if name != encoder
     ]
-    beside = f"; beside it, at their best, {listing(others)}" if others else ""
+    beside = f" (lowest for the controls: {listing(others)})" if others else ""
     return (
         f"Over all speakers the error of {encoder_label(encoder)} is lowest at layer {mine['layer']},"
         f" {percent(mine['error'])}{beside}."
@@ -214,12 +216,12 @@ def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
     largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
     where = listing([f"layer {layer} as a {word}" for word, layer in largest.items()])
-    beware = ""
+    caution = ""
     if not any(gaps(bias, encoder, contrast, scale)["biased"].any() for scale in SCALE_WORDS):
-        beware = " On none of them could these speakers tell any layer’s gap from none."
+        caution = " On none of them does any layer’s gap differ detectably from zero."
     if len(set(largest.values())) == 1:
-        return f"Here the three scales agree: the largest gap is at {where}.{beware}"
-    return f"Here the three scales do not agree on where the gap is largest: at {where}.{beware}"
+        return f"Here the three scales agree: the gap is largest at layer {next(iter(largest.values()))}.{caution}"
+    return f"Here the three scales disagree on where the gap is largest: {where}.{caution}"
 
 
 def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:
@@ -251,18 +253,17 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
     points = [caution.text for caution in of_corpus if caution.task in ("", task)]
     if "pocket" in encoder:
         points.append(
-            "**Pocket encoders are small.** They have about three million parameters and have heard hours of"
-            " speech where others have heard thousands; what holds for them need not hold for encoders of"
-            " full size."
+            "**Pocket encoders are small.** They have about three million parameters and were trained on hours of"
+            " speech, others on thousands of hours; what holds for them need not hold for encoders of full size."
         )
     points += task_named(task).cautions
     if by:
         points += [
             (
-                "**Absence of a gap.** Verdicts are adjusted for looking at many layers, the bands in the charts are"
-                " not; and a layer whose gap was not shown has not been shown to be fair."
+                "**Absence of a gap.** Verdicts are adjusted for testing many layers, the bands in the charts are"
+                " not; and a layer without a detectable gap has not been shown to be fair."
             ),
-            f"**What is compared** is what the corpus records as `{by}`, and no more than that.",
+            f"**What is compared** is what the corpus records as `{by}`, nothing more.",
         ]
     return "\n".join(f"- {point}" for point in points)
 

@@ -35,12 +35,12 @@ def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: 
         signed=True,
         y_title="speech heard",
         value_title="log odds ratio",
-        title=f"{TASKS[task].heading}: a gap between {first} and {second} shows at {shown.iloc[0]} of"
-        f" {along['layer'].nunique()} layers before training and at {shown.iloc[-1]} after",
+        title=f"{TASKS[task].heading}: {shown.iloc[0]} of {along['layer'].nunique()} layers show a gap between {first}"
+        f" and {second} before training, {shown.iloc[-1]} after it",
         description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
         + _by_step(along, hours, lambda row: words.number(row.estimate, 2)),
-        notes=f"Log odds ratio of error, {contrast}. Bold: larger than chance among these people would make it. For"
-        f" comparison, log-mel’s: {words.interval(*signal[['estimate', 'low', 'high']])}.",
+        notes=f"Log odds ratio of error, {contrast}. Bold: differs detectably from zero. For comparison, log-mel:"
+        f" {words.interval(*signal[['estimate', 'low', 'high']])}.",
     )
 
 
@@ -56,15 +56,15 @@ def error_map(task: str, along: pd.DataFrame, hours: Mapping[int, str]) -> alt.C
         rows,
         y_title="speech heard",
         value_title="error",
-        title=f"{TASKS[task].heading}: the lowest error goes from {ends[0]} to {ends[1]}",
+        title=f"{TASKS[task].heading}: the lowest error changes from {ends[0]} to {ends[1]}",
         description="Map of the error over layers and hours of speech heard. "
         + _by_step(along, hours, lambda row: words.percent(row.error)),
-        notes="Errors in per cent, over all speakers.",
+        notes="Errors in percent, over all speakers.",
     )
 
 
 def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str) -> alt.LayerChart:
-    """The gap over hours at the first layer, the one that ends best, and the last.
+    """The gap over hours at the first layer, the one that is most accurate in the end, and the last.
 
     Args:
         changes: from `fairlib.findings.pretraining.since_the_start`.
@@ -78,7 +78,7 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
         value=along["estimate"],
     )
     at_best = words.interval(*_changes(changes, contrast).loc[best, ["estimate", "low", "high"]].astype(float))
-    told = (
+    each = (
         f"Layer {layer}: "
         + ", ".join(words.interval(*gap) for gap in mine[["estimate", "low", "high"]].astype(float).values)
         for layer in chosen
@@ -90,9 +90,9 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
         y_title=f"log odds ratio of error, {contrast}",
         format="+~f",
         reference=(0, "no gap"),
-        title=f"{TASKS[task].heading}: at the layer that ends best (layer {best}), training moves the gap by {at_best}",
+        title=f"{TASKS[task].heading}: at the finally most accurate layer ({best}), the gap changes by {at_best}",
         description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
-        + " ".join(f"{line}." for line in told),
+        + " ".join(f"{line}." for line in each),
         notes="Bands: 95 % intervals over speakers. The change in the title is tested within speakers, which is more"
         " sensitive than comparing bands.",
     )
@@ -115,8 +115,8 @@ def opening_rows(
         moved = with_interval("log odds", change.loc[row["layer"]])
         since = row["biased_since_step"]
         rows.append(
-            {"task": TASKS[task].title, "layer": row["layer"], **gaps, "end less start": moved}
-            | {"p (Holm)": Number("p", row["p_holm"]), "it shows from": "" if pd.isna(since) else hours[since]}
+            {"task": TASKS[task].title, "layer": row["layer"], **gaps, "change": moved}
+            | {"p (Holm)": Number("p", row["p_holm"]), "shown from": "" if pd.isna(since) else hours[since]}
         )
     return rows
 
@@ -125,9 +125,9 @@ def _changes(changes: pd.DataFrame, contrast: str) -> pd.DataFrame:
     return changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
 
 
-def _by_step(along: pd.DataFrame, hours: Mapping[int, str], told: Callable[[Any], str]) -> str:
+def _by_step(along: pd.DataFrame, hours: Mapping[int, str], written: Callable[[Any], str]) -> str:
     """Every layer's number at every step, for who does not see the chart."""
     return " ".join(
-        f"{hours[step]}: " + ", ".join(f"{row.layer} {told(row)}" for row in mine.itertuples()) + "."
+        f"{hours[step]}: " + ", ".join(f"{row.layer} {written(row)}" for row in mine.itertuples()) + "."
         for step, mine in along.groupby("step")
     )

@@ -45,5 +45,5 @@ def bullets(lines: Sequence[str | tuple[str, str]]) -> str:
         - the group \\*b\\*
         - **Who.** all
     """
-    told = [plain(line) if isinstance(line, str) else f"**{plain(line[0])}.** {plain(line[1])}" for line in lines]
-    return "\n".join(f"- {line}" for line in told)
+    written = [plain(line) if isinstance(line, str) else f"**{plain(line[0])}.** {plain(line[1])}" for line in lines]
+    return "\n".join(f"- {line}" for line in written)

@@ -66,16 +66,16 @@ def _who(by: str, group: str) -> str:
 
 
 def ages_table(slopes: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    """Slopes and bands by layer, with a star where chance would not make one so large."""
+    """Slopes and bands by layer, with a star where the family-wise p is below 0.05."""
     odds = slopes[slopes["scale"] == "log_odds"]
     rows = []
     for layer in layer_order(odds["layer"].unique()):
         row: dict[str, Any] = {"layer": layer}
         for mine in odds[odds["layer"] == layer].itertuples():
             who = f"{_who(mine.by, mine.group)} ({mine.n_speakers})"
-            row[f"{who}, a {_unit(mine.column)} more"] = _starred("slope", mine)
+            row[f"{who}, per {_unit(mine.column)}"] = _starred("slope", mine)
         for mine in bands[bands["layer"] == layer].itertuples() if len(bands) else ():
-            sizes = f"under {YOUNG} ({mine.n_speakers_a}) against older ({mine.n_speakers_b})"
+            sizes = f"under {YOUNG} ({mine.n_speakers_a}) vs older ({mine.n_speakers_b})"
             row[f"{people(mine.by, mine.group)} {sizes}"] = _starred("log odds", mine)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -86,7 +86,7 @@ def _starred(kind: str, row: Any) -> Number:
 
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
-    """What the slopes show, and what they would have shown."""
+    """What the slopes show, and how large a slope would be detected."""
     odds, said = slopes[slopes["scale"] == "log_odds"], []
     of_group = dict(list(odds.groupby("group")))
     for group, mine in sorted(
@@ -102,13 +102,14 @@ def ages_sentence(slopes: pd.DataFrame) -> str:
             where = layers_named(layers, list(shown["layer"]))
             slope = interval(most["estimate"], most["low"], most["high"], digits=3)
             at = f"most at layer {most['layer']}: " if len(shown) > 1 else ""
-            said.append(f"Among {who} the odds of an error {way} with each {unit}, at {where} ({at}{slope} a {unit}).")
+            said.append(
+                f"Among {who}, the odds of an error {way} with each {unit} at {where} ({at}{slope} per {unit})."
+            )
         else:
             reach = f"{mine['detectable'].median():.3f}"
-            what = f"no change with {mine['column'].iloc[0]} is shown"
             said.append(
-                f"Among {who} {what}; {reach} in log odds a {unit} would be detected in four out of five studies of"
-                " this size."
+                f"Among {who}, no change with {mine['column'].iloc[0]} is shown; a slope of {reach} in log odds per"
+                f" {unit} would be detected with 80\N{NO-BREAK SPACE}% power."
             )
     return " ".join(said)
 
@@ -134,7 +135,7 @@ def intersections_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             listing(columns): shown["group"],
-            "people": shown["n_speakers"],
+            "speakers": shown["n_speakers"],
             f"error at layer {best}": [error_of(row) for row in shown.itertuples()],
         }
     )

@@ -50,7 +50,7 @@ def carriers(kinds: pd.DataFrame, layer: str, most: int = 5) -> pd.DataFrame:
 
 
 def enough(kinds: pd.DataFrame, layer: str) -> bool:
-    """Whether there are phones whose odds can be told."""
+    """Whether there are phones whose odds can be estimated."""
     return bool(kinds.loc[kinds["layer"] == layer, "estimate"].notna().any())
 
 
@@ -59,21 +59,22 @@ def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> s
     by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
     found = carriers(kinds, layer)
     whole = kinds.loc[kinds["layer"] == layer, "points"].sum()
-    told = listing(
+    most = listing(
         [
             f"{row.phone} as in {SOUNDS.get(row.phone, row.phone)} ({number(row.points, 2)})"
             for row in found.itertuples()
         ]
     )
     first, second = sides(by, contrast)
-    more = "more" if whole > 0 else "less"
+    side = "higher" if whole > 0 else "lower"
     said = (
-        f"At layer {layer} a wrong phone is given {abs(whole):.1f} percentage points {more} often for {first} than"
-        f" for {second}, phones and durations weighed alike. Most of it, one way or the other, is in {told}."
+        f"At layer {layer} the phone error rate is {abs(whole):.1f} percentage points {side} for {first} than for"
+        f" {second}, at the same mix of phones and durations. The largest contributions, of either sign, come from"
+        f" {most}."
     )
     if lowest in set(kinds["layer"]) and lowest != layer:
         same = set(found["phone"]) & set(carriers(kinds, lowest)["phone"])
-        said += f" {len(same)} of these five are among the first five at layer {lowest} too."
+        said += f" {len(same)} of these {len(found)} are among the largest {len(found)} at layer {lowest} too."
     return said
 
 
@@ -92,14 +93,14 @@ def phones_shown(kinds: pd.DataFrame, layer: str, most: int = 12) -> pd.DataFram
 
 
 def between_sentence(kinds: pd.DataFrame, layer: str) -> str:
-    """How far phones' gaps lie apart, and how many are shown."""
+    """How much the gap varies between phones, and how many show one."""
     at = kinds[(kinds["layer"] == layer) & kinds["estimate"].notna()]
     worse, better = (at["low"] > 0).sum(), (at["high"] < 0).sum()
     by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
     first, second = sides(by, contrast)
     widest = at.loc[at["estimate"].abs().idxmax()]
     return (
-        f"The true gaps of {len(at)} phones lie apart by {at['between'].iloc[0]:.2f} in log odds (standard deviation):"
-        f" {first} have more errors than {second} in {worse} of them and fewer in {better}. The largest is"
-        f" {widest['phone']}, {interval(widest['estimate'], widest['low'], widest['high'])}."
+        f"Across {len(at)} phones the estimated standard deviation of the true gaps is {at['between'].iloc[0]:.2f} in"
+        f" log odds: {first} have more errors than {second} in {worse} of them and fewer in {better}. The largest gap"
+        f" is that of {widest['phone']}, {interval(widest['estimate'], widest['low'], widest['high'])}."
     )

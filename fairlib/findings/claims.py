@@ -34,9 +34,9 @@ from fairlib.writing import capital, listing
 CLAIMS = {
     "where": "different between layers",
     "begins": "unequal from the first layers on",
-    "whose": "the encoder’s own doing",
+    "whose": "coming from the encoder",
     "pattern": "opposite patterns",
-    "tuned": "as before fine-tuning",
+    "tuned": "unchanged by fine-tuning",
 }
 
 
@@ -100,7 +100,7 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
 
 
 def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
-    """The gap in telling the speakers of every other corpus: the encoder beside its controls.
+    """The gap in speaker identification on every other corpus: the encoder beside its controls.
 
     Args:
         by: the speaker column whose groups are compared.
@@ -124,12 +124,12 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
         for name in (name for name, mine in own.items() if len(mine)):
             error = mean_error(own[name]).set_index("layer")["error"]
             gap = gaps(bias, name, contrast).set_index("layer").loc[error.idxmin()]
-            people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} people"
+            people = f"{other}, {contrast}\n{gap['n_speakers_a']} and {gap['n_speakers_b']} speakers"
             row: dict[str, Any] = {"people": people, "encoder": encoder_label(name)}
             best = "all" if name == "logmel" else error.idxmin()
             row["best layer"] = Cell(best, "\nerror ", Number("share", error.min()))
             row["log odds ratio there"] = with_interval("log odds", gap)
-            row["heard by the encoder"] = "much of it" if other in heard(encoder) and name == encoder else ""
+            row["in its training data"] = "in large part" if other in heard(encoder) and name == encoder else ""
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -154,7 +154,7 @@ def told(table: pd.DataFrame) -> list[str]:
         >>> table = table.assign(instrument="phone classification", claim="whose")
         >>> table["finding"] = [Finding("claim", "rule", verdict, "sentence") for verdict in table["finding"]]
         >>> told(table)
-        ['**The encoder’s own doing?** Phone classification: supported for 2 of 3, contradicted for c.']
+        ['**Coming from the encoder?** Phone classification: supported for 2 of 3, contradicted for c.']
     """
     lines = []
     for claim, question in CLAIMS.items():
@@ -180,7 +180,7 @@ def _whom(encoders: pd.Series, of: int) -> str:
 def agreement(table: pd.DataFrame, encoder: str) -> str:
     """How many of the verdicts of `judged` on other encoders are as those on this one, as a sentence.
 
-    Two inconclusive verdicts are not agreement about anything, so these are told apart.
+    Two inconclusive verdicts are not agreement about anything, so these are counted separately.
 
     Example:
         >>> rows = [("a", "supported"), ("b", "supported"), ("c", "contradicted")]
@@ -196,7 +196,7 @@ def agreement(table: pd.DataFrame, encoder: str) -> str:
     own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
     others = verdicts[verdicts["encoder"] != encoder].join(own.rename("own"), on=["instrument", "claim"], how="inner")
     if others.empty:
-        return "Of other encoders nothing is published that could be set beside these verdicts."
+        return "No outcomes of other encoders are published with which these verdicts could be compared."
     alike = others.loc[others["verdict"] == others["own"], "verdict"]
     open_both = int((alike == "inconclusive").sum())
     count = others["encoder"].nunique()

@@ -8,7 +8,7 @@ import pandas as pd
 from fairlib.bias.contrasts import sides
 from fairlib.encoders.names import encoder_label, is_logmel, parsed, untrained_twin
 from fairlib.findings.cells import Cell, Number
-from fairlib.findings.finding import Finding, detectable, of_people
+from fairlib.findings.finding import Finding, detectable, of_people, power
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.writing import interval, layers_named, listing, percent, spans
@@ -69,48 +69,46 @@ def where_bias_begins(bias: pd.DataFrame, encoder: str | None = None, contrast: 
     if missing:
         return finding(
             "inconclusive",
-            f"Undecided: {name} gives no gap with an interval at {listing(missing)} to judge by.",
+            f"At {layers_named(FIRST_LAYERS, missing)} of {name} no gap with an interval can be estimated.",
         )
-    at = "; ".join(
-        f"{layer} {interval(*rows.set_index('layer').loc[layer, ['estimate', 'low', 'high']].astype(float))}"
+    at = ", ".join(
+        f"layer {layer} {interval(*rows.set_index('layer').loc[layer, ['estimate', 'low', 'high']].astype(float))}"
         for layer in FIRST_LAYERS
     )
     if set(FIRST_LAYERS) <= set(biased):
         sentence = (
-            f"From the first layers on: in {name} they already differ for {first} against {second} (log odds"
-            f" ratio of error, {at}), and {fares(rows, first, second)} at {len(biased)} of {len(layers)}"
-            f" layers ({spans(layers, biased)})."
+            f"In {name} the errors of {first} and {second} differ from the first layers on (log odds ratio of error:"
+            f" {at}); {fares(rows, first, second)} at {len(biased)} of {len(layers)} layers ({spans(layers, biased)})."
         )
         return finding("supported", sentence)
     return finding(*_not_from_the_first(rows, name, first, second, at))
 
 
 def _not_from_the_first(rows: pd.DataFrame, name: str, first: str, second: str, at: str) -> tuple[str, str]:
-    """Verdict and sentence where the first layers do not both show a gap; ``at`` tells theirs."""
+    """Verdict and sentence where the first layers do not both show a gap; ``at`` gives theirs."""
     layers, biased = list(rows["layer"]), list(rows.loc[rows["biased"], "layer"])
     start = [layer for layer in FIRST_LAYERS if layer in biased]
     later = [layer for layer in biased if layer not in FIRST_LAYERS]
     at_first = rows.set_index("layer").loc[list(FIRST_LAYERS)]
     no_gap = [layer for layer, row in at_first.iterrows() if row["low"] > -MARGIN and row["high"] < MARGIN]
-    seen = f"A gap of {detectable(at_first['low'], at_first['high']):.2f} there would be detected in four out of five"
-    seen += " studies of this size."
+    seen = power(f"a gap of {detectable(at_first['low'], at_first['high']):.2f} at the first layers")
     if later and no_gap:
         sentence = (
-            f"Not from the first layers on: in {name} {layers_named(layers, no_gap)} has hardly a gap between {first}"
-            f" and {second} (log odds ratio of error, {at}; more than {MARGIN} is ruled out), yet"
-            f" {fares(rows, first, second)} at {layers_named(layers, biased)}."
+            f"In {name} a gap of more than {MARGIN} between {first} and {second} is ruled out at"
+            f" {layers_named(layers, no_gap)} (log odds ratio of error: {at}), yet {fares(rows, first, second)} at"
+            f" {layers_named(layers, biased)}."
         )
         return "contradicted", sentence
     if later:
         sentence = (
-            f"Undecided: in {name} {fares(rows, first, second)} at {layers_named(layers, biased)}; the first layers do"
-            f" not both show such a gap (log odds ratio of error, {at}), nor that there is none. {seen}"
+            f"In {name} {fares(rows, first, second)} at {layers_named(layers, biased)}, but the first layers neither"
+            f" both show a gap nor rule it out (log odds ratio of error: {at}). {seen}"
         )
         return "inconclusive", sentence
-    only = f" beyond {listing(start)}" if start else ""
+    only = f" but {layers_named(layers, start)}" if start else ""
     sentence = (
-        f"Undecided: in {name} no layer{only} has a gap between {first} and {second} that differs detectably from"
-        f" zero (log odds ratio of error, {at}). {seen}"
+        f"At no layer{only} of {name} does the gap between {first} and {second} differ detectably from zero (log odds"
+        f" ratio of error: {at}). {seen}"
     )
     return "inconclusive", sentence
 
@@ -141,12 +139,12 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     if lacking:
         return finding(
             "inconclusive",
-            f"Whose gap it is stays open: there is nothing from {listing(lacking)} to compare with.",
+            f"Without outcomes of {listing(lacking)} to compare with, the gap cannot be attributed.",
         )
     if not rows["biased"].any():
         return finding(
             "inconclusive",
-            f"With no gap shown in {name}, there is none to trace to the encoder or to the signal.",
+            f"{name} shows no gap that could be attributed to the encoder or to the signal.",
         )
     twin = gaps(bias, twin_name, contrast).set_index("layer")
     of_scale = {
@@ -171,8 +169,8 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
         verdict = "depends on the scale" if in_points["above both"] else "inconclusive"
     sentence = _whose_words(verdict, name, list(rows["layer"]), mel, where, in_points)
     if verdict == "inconclusive" and len(beside):
-        sentence += f" A difference of {detectable(beside['low'], beside['high']):.2f} from log-mel's would be detected"
-        sentence += " in four out of five studies of this size."
+        reach = f"{detectable(beside['low'], beside['high']):.2f}"
+        sentence += " " + power(f"a difference of {reach} in log odds from log-mel's gap")
     return finding(verdict, sentence, evidence)
 
 
@@ -222,25 +220,25 @@ def _whose_words(
     in_points: dict[str, list[str]],
 ) -> str:
     above_mel, below_mel, above_twin = (where[what] for what in ("above log-mel", "below log-mel", "above twin"))
-    mel_gap = f"log-mel's is {_mel_words(mel)}"
+    mel_gap = f"log-mel: {_mel_words(mel)}"
     twins = (
-        f"against its untrained twin the gap is larger at {layers_named(layers, above_twin)}" if above_twin
-        else "at no layer is it larger than its untrained twin's"
+        f"larger than its untrained twin's at {layers_named(layers, above_twin)}" if above_twin
+        else "at no layer detectably larger than its untrained twin's"
     )  # fmt: skip
-    less = f"; at {layers_named(layers, below_mel)} it is smaller than log-mel's" if below_mel else ""
+    less = f", smaller than log-mel's at {layers_named(layers, below_mel)}" if below_mel else ""
     if verdict == "supported":
         return (
-            f"In part at least it is the encoder's own: at {layers_named(layers, where['above both'])} the gap is"
-            f" larger than both controls' ({mel_gap})."
+            f"At {layers_named(layers, where['above both'])} the gap of {name} is larger than both controls'"
+            f" ({mel_gap}): part of it, at least, is the encoder's own."
         )
     if verdict == "contradicted":
         return (
-            f"Log-mel shows it too: {mel_gap}, that of {name} being larger by more than {MARGIN} is ruled out at every"
-            f" layer{less}, and {twins}."
+            f"The plain spectrogram shows the gap too ({mel_gap}). A gap of {name} larger than that by more than"
+            f" {MARGIN} is ruled out at every layer; it is {twins}{less}."
         )
     more = (
         f"larger than log-mel's at {layers_named(layers, above_mel)}" if above_mel
-        else "not told apart from log-mel's at any layer"
+        else "at no layer detectably larger than log-mel's"
     )  # fmt: skip
     if verdict == "depends on the scale":
         both = in_points["above both"]
@@ -248,10 +246,10 @@ def _whose_words(
             f"log-mel's at {layers_named(layers, in_points['above log-mel'])}, and at no layer than both controls'"
         )  # fmt: skip
         return (
-            f"It depends on the scale. As an odds ratio the gap of {name} is {more} ({mel_gap}){less}, and {twins}."
-            f" As a difference between error rates it is larger than {points}."
+            f"As an odds ratio, the gap of {name} is {more} ({mel_gap}){less}, and {twins}. As a difference between"
+            f" error rates, it is larger than {points}."
         )
-    return f"Whose gap it is stays open: it is {more} ({mel_gap}){less}, and {twins}."
+    return f"The gap of {name} is {more} ({mel_gap}){less}, and {twins}."
 
 
 def _mel_words(mel: pd.DataFrame) -> str:
@@ -259,7 +257,7 @@ def _mel_words(mel: pd.DataFrame) -> str:
     said = []
     for row in mel.drop_duplicates("encoder").itertuples():
         wide = parsed(row.encoder).heard_ms
-        heard = f" where it hears {wide} ms" if wide else ""
+        heard = f" over {wide} ms" if wide else ""
         said.append(f"{interval(row.estimate, row.low, row.high)}{heard}")
     return " and ".join(said)
 
@@ -296,25 +294,25 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
         return of_people(Finding(TUNED_CLAIM, TUNED_CRITERION, verdict, sentence, evidence), before, by, contrast)
 
     if not biased:
-        return finding("inconclusive", f"Undecided: {base} shows no gap between {first} and {second} to begin with.")
+        return finding("inconclusive", f"{base} shows no gap between {first} and {second} to begin with.")
     remains = (
-        f"Of the {len(biased)} layers that fine-tuning touched and at which {base} shows a gap between {first} and"
-        f" {second}, {len(still)} {'shows' if len(still) == 1 else 'show'} it to the same side in {name}"
+        f"Of the {len(biased)} {'layers' if len(biased) > 1 else 'layer'} that fine-tuning updated and at which {base}"
+        f" shows a gap between {first} and {second}, {len(still)} still"
+        f" {'shows' if len(still) == 1 else 'show'} it in the same direction in {name}"
     )
     moved = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller) + [
         f"larger at {layers_named(layers, larger)}"
     ] * bool(larger)
-    how = f"it is shown to be {' and '.join(moved)}" if moved else "at none is it shown to be smaller or larger"
+    how = f"it is {' and '.join(moved)}" if moved else "at none is it detectably smaller or larger"
     reach = apart.loc[biased]
     if same:
-        verdict, end = "supported", f"at every one a change of more than {MARGIN} in log odds is ruled out"
+        verdict, end = "supported", f" At every one a change of more than {MARGIN} in log odds is ruled out."
     elif smaller or larger:
         verdict, end = "contradicted", ""
     else:
         verdict = "inconclusive"
-        end = f"a change of {detectable(reach['low'], reach['high']):.2f} would be detected in four out of five studies"
-        end += " of this size"
-    return finding(verdict, f"{remains}; {how}{f'; {end}' if end else ''}.")
+        end = " " + power(f"a change of {detectable(reach['low'], reach['high']):.2f} in log odds")
+    return finding(verdict, f"{remains}; {how}.{end}")
 
 
 def fares(rows: pd.DataFrame, first: str, second: str) -> str:
@@ -333,13 +331,13 @@ def _saturation_note(rows: pd.DataFrame) -> str:
     saturated = list(rows.loc[rows["saturated"], "layer"])
     rests = any(layer in saturated for layer in FIRST_LAYERS)
     return (
-        f" (Beware: at {layers_named(list(rows['layer']), saturated)} more than {percent(SATURATED)} is wrong over all"
-        f" speakers, and a gap there means little{'; the verdict rests on it in part' if rests else ''}.)"
+        f" Caution: at {layers_named(list(rows['layer']), saturated)} the error over all speakers exceeds"
+        f" {percent(SATURATED)}, where a gap means little{'; the verdict rests partly on this' if rests else ''}."
     )
 
 
 def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """Which controls err so often that hardly a gap could show in them; what is said of them rests on little."""
+    """Which controls err so often that they could hardly show a gap; what is said of them rests on little."""
     if "overall" not in bias:
         return ""
     chosen = bias[bias["encoder"].isin(controls(encoder)) & (bias["contrast"] == contrast)]
@@ -347,7 +345,7 @@ def _control_note(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     said = [f"{encoder_label(name)} {percent(error)}" for name, error in lowest.items() if error > SATURATED]
     if not said:
         return ""
-    return f" (Beware: some controls err so often that hardly a gap can show in them, at best {listing(said)}.)"
+    return f" Caution: some controls err too often to show much of a gap (lowest error: {', '.join(said)})."
 
 
 def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame:

@@ -78,17 +78,16 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     widest = rows.loc[rows["estimate"].abs().idxmax()]
     most = interval(widest["estimate"], widest["low"], widest["high"])
     sentence = (
-        f"Where {encoder_label(encoder)} has a gap ({layers_named(list(kept.index), biased)}), erasing the group"
-        f" changes its log odds ratio by at most {most} against erasing"
-        f" random labels (layer {widest['layer']}); a change is shown at"
-        f" {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
+        f"Where {encoder_label(encoder)} shows a gap ({layers_named(list(kept.index), biased)}), erasing the group"
+        f" instead of random labels changes its log odds ratio by at most {most} (layer {widest['layer']}); a change is"
+        f" shown at {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
     )
     evidence = rows[columns].to_dict("records")
     return of_people(Finding(claim("erased"), rule("erased"), verdict, sentence, evidence), rows, by, contrast)
 
 
 def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
-    """How often a linear probe reads a new speaker's group wrongly at each layer, each group weighing alike.
+    """How often a linear probe misclassifies a new speaker's group at each layer, groups weighted equally.
 
     Args:
         erased: outcomes of `fairlib.erase_group` for speakers.
@@ -103,7 +102,7 @@ def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def years_sentence(years: pd.DataFrame, by: str, encoder: str) -> str:
-    """How well the age of new speakers is read from the layer that shows it best, for each group.
+    """How well the age of new speakers is predicted from the layer that shows it best, for each group.
 
     Args:
         years: outcomes of `fairlib.erase_group` by age, for speakers.
@@ -114,11 +113,11 @@ def years_sentence(years: pd.DataFrame, by: str, encoder: str) -> str:
     best = off[YEARS, KEPT].idxmin()
     of_group = rows[rows["layer"] == best].groupby(["unit", "probe", by])[["errors", "length"]].sum()
     of_group = of_group["errors"] / of_group["length"]
-    told = listing([f"{value:.1f} years for {people(by, group)}" for group, value in of_group[YEARS, KEPT].items()])
+    by_group = listing([f"{value:.1f} for {people(by, group)}" for group, value in of_group[YEARS, KEPT].items()])
     return (
-        f"Age in years is read best from layer {best} of {encoder_label(encoder)}: from a new speaker’s utterance it is"
-        f" off by {off[YEARS, KEPT, best]:.1f} years in the mean ({told}); by {off[RANDOM_YEARS, KEPT, best]:.1f} where"
-        f" the speakers’ ages are exchanged at random, and by {off[YEARS, ERASED, best]:.1f} with age erased."
+        f"Age is predicted best from layer {best} of {encoder_label(encoder)}: for new speakers, the mean absolute"
+        f" error is {off[YEARS, KEPT, best]:.1f} years ({by_group}). It is {off[RANDOM_YEARS, KEPT, best]:.1f} with"
+        f" ages shuffled among the speakers, and {off[YEARS, ERASED, best]:.1f} with age erased."
     )
 
 
@@ -134,7 +133,7 @@ def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str
         row: dict[str, Any] = {"layer": layer}
         if (layer, KEPT, GROUP) in read:
             kept, gone = (Number("share", read[layer, what, GROUP]) for what in (KEPT, ERASED))
-            row["group read wrongly"] = Cell(kept, "\nerased: ", gone)
+            row["group misclassified"] = Cell(kept, "\nerased: ", gone)
         for what, table in tables.items():
             row[f"gap, {what}"] = with_interval("log odds", table.loc[layer])
         rows.append(row)

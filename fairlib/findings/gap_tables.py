@@ -127,7 +127,7 @@ def ladder_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> p
         heard = LOGMEL_AROUND.get(name)
         rows.append(
             {
-                "a frame hears": "35 ms, off centre" if heard is None else f"{25 + 20 * heard} ms",
+                "context of a frame": "35 ms, off centre" if heard is None else f"{25 + 20 * heard} ms",
                 unit_named(outcomes["unit"].iloc[0]).error: Number("share", error[name]),
                 f"log odds ratio, {contrast}": with_interval("log odds", gap),
             }

@@ -46,7 +46,7 @@ def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
                 {
                     "encoder": encoder_label(name), "passes": passes,
                     "character error rate": Number("share", of_layer["errors"].sum() / total),
-                    "left out": Number("share", of_layer["deletions"].sum() / total),
+                    "deletions": Number("share", of_layer["deletions"].sum() / total),
                     f"log odds ratio, {contrast}": with_interval("log odds", gap),
                 }
             )  # fmt: skip
@@ -107,6 +107,6 @@ def _heads_row(encoder: str, probe: str, shares: Mapping, contrast: str, gap: Ma
         "probe": probe,
         "character error rate": Number("share", shares["char"]),
         "word error rate": Number("share", shares["word"]),
-        "left out": Number("share", shares["deletions"]),
+        "deletions": Number("share", shares["deletions"]),
         f"log odds ratio, {contrast}": with_interval("log odds", gap),
     }

@@ -15,7 +15,7 @@ from fairlib.findings import Finding, not_asked
 from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.rules import NUMBERS, claim, rule
 from fairlib.tasks import unit_named
-from fairlib.writing import listing, percent
+from fairlib.writing import capital, listing, percent
 
 ABLATIONS = ASSETS / "ablations.csv"
 BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]
@@ -67,7 +67,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
     """
     phones = outcomes[outcomes["task"] == "phone"]
     if phones.empty:
-        return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "there are no phones of this corpus.")
+        return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "no phones are available for this corpus.")
     errors = layer_errors(phones, resamples=200)
     best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
     against = {"logmel": BELOW_LOGMEL, untrained_twin(encoder): BELOW_TWIN}
@@ -82,13 +82,16 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         verdict = "inconclusive"
     below = " and ".join(
         f"{100 * row['estimate']:.1f}\N{NO-BREAK SPACE}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}] below "
-        + ("log-mel" if row["control"] == "logmel" else "its untrained twin’s best layer")
+        + ("log-mel’s" if row["control"] == "logmel" else "that of its untrained twin’s best layer")
         for row in rows
     )
     sentence = (
-        f"A linear probe on the best layer of {encoder_label(encoder)} (layer {best.loc[encoder, 'layer']}) gives "
-        f"{percent(best.loc[encoder, 'error'])} of frames a wrong phone: {below}."
+        f"The phone error rate of {encoder_label(encoder)} is lowest at layer {best.loc[encoder, 'layer']}:"
+        f" {percent(best.loc[encoder, 'error'])}, which is {below} (relative)."
     )
+    if verdict == "inconclusive":
+        least = " and ".join(f"{mark:.0%}" for mark in against.values())
+        sentence += f" The rule requires reductions of at least {least} with the whole interval."
     return Finding(LEARNT_CLAIM, LEARNT_CRITERION, verdict, sentence, rows)
 
 
@@ -100,7 +103,11 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
     """
     own = outcomes[outcomes["encoder"] == encoder]
     if not {"sid", "phone"} <= set(own["task"]):
-        return not_asked(DEPTH_CLAIM, DEPTH_CRITERION, "this corpus does not have both speakers and phones to ask of.")
+        return not_asked(
+            DEPTH_CLAIM,
+            DEPTH_CRITERION,
+            "this corpus does not allow both speaker identification and phone classification.",
+        )
     layers, drawn, whole = {}, {}, {}
     for task in ("sid", "phone"):
         layers[task], drawn[task], whole[task], _ = _drawn(own[own["task"] == task], resamples)
@@ -115,11 +122,12 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
         rows.append({"task": task, "best": best[task], "better_than": best[other], "share_of_resamples": share})
     if best["sid"] == best["phone"]:
         verdict = "contradicted"
-        sentence = f"Layer {best['sid']} is the best one both for who speaks and for what is said."
+        sentence = f"Layer {best['sid']} is best for both speaker identification and phone classification."
     else:
         verdict = "supported" if all(apart) else "inconclusive"
-        sentence = f"Who speaks is read best at layer {best['sid']}, which phone sounds at layer {best['phone']}" + (
-            "." if all(apart) else "; other speakers could turn that round."
+        sentence = (
+            f"Speakers are identified best at layer {best['sid']}, phones classified best at layer {best['phone']}"
+            + ("." if all(apart) else "; with other speakers this could be reversed.")
         )
     return Finding(DEPTH_CLAIM, DEPTH_CRITERION, verdict, sentence, rows)
 
@@ -145,17 +153,14 @@ def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -
 
 def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
     """Title and description of a chart of one unit's errors by layer, from `layer_errors`."""
-    question = unit_named(errors["unit"].iloc[0]).question
+    what = capital(unit_named(errors["unit"].iloc[0]).error)
     lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
     mine = lowest.loc[encoder]
     others = lowest.drop(encoder)
     names = {name: "its untrained twin" if is_untrained(name) else encoder_label(name) for name in others.index}
-    better = [names[name] for name, error in others["error"].items() if mine["error"] < error]
-    worse = [names[name] for name, error in others["error"].items() if mine["error"] >= error]
-    verdict = [f"better than from {listing(better)}"] * bool(better) + [f"worse than from {listing(worse)}"] * bool(
-        worse
-    )
-    title = f"{question} is read best at layer {mine['layer']}" + (f", {' and '.join(verdict)}" if verdict else "")
+    beside = listing([f"{percent(error)} for {names[name]}" for name, error in others["error"].items()])
+    title = f"{what} is lowest at layer {mine['layer']}: {percent(mine['error'])}"
+    title += f", against {beside}" if len(others) else ""
     lines = [
         f"{encoder_label(name)} from {percent(rows['error'].iloc[0])} at layer {rows['layer'].iloc[0]} to"
         f" {percent(rows['error'].iloc[-1])} at layer {rows['layer'].iloc[-1]}"
@@ -163,7 +168,7 @@ def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
         else f"{encoder_label(name)} {percent(rows['error'].iloc[0])}"
         for name, rows in errors.groupby("encoder", sort=False)
     ]
-    return {"title": title, "description": f"Lines of the error by layer. {'; '.join(lines)}."}
+    return {"title": title, "description": f"Line chart of {what.lower()} by layer. {'; '.join(lines)}."}
 
 
 def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +184,7 @@ def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("")
 
 
-# What an encoder needs for its layers to be told apart, set before any group gap was looked at.
+# What an encoder needs for its layers to differ clearly, set before any group gap was looked at.
 GATE = {"below layer 0": 3.0, "below log-mel": 15.0, "span": 0.3}
 
 
@@ -202,12 +207,12 @@ def ablations_table() -> pd.DataFrame:
             errors = of_layer[f"phones_{corpus}"]
             best, first = str(blocks[f"phones_{corpus}"].idxmin()), errors["0"]
             against = Number("change", errors[best] / mel[f"phones_{corpus}"] - 1)
-            row[f"% wrong phones, {corpus}: layer 0, best block"] = Cell(
+            row[f"phone error (%), {corpus}: layer 0, best block"] = Cell(
                 Number("per cent", first), ", ", Number("per cent", errors[best]), f" ({best})\n", against,
                 " against log-mel",
             )  # fmt: skip
         best = of_layer["speakers"].idxmin()
-        row["% wrong speakers: best layer"] = Cell(Number("per cent", of_layer.loc[best, "speakers"]), f" ({best})")
+        row["speaker error (%): best layer"] = Cell(Number("per cent", of_layer.loc[best, "speakers"]), f" ({best})")
         spans = [float(np.ptp(logit(of_layer[column]))) for column in ("phones_librispeech", "speakers")]
         row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
         rows.append(row)

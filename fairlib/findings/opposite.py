@@ -10,11 +10,11 @@ from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
-from fairlib.findings.finding import Finding, of_people
+from fairlib.findings.finding import Finding, of_people, power
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.tasks import TASKS
-from fairlib.writing import interval, listing, p_value
+from fairlib.writing import interval, listing, p_words
 
 MARGIN = NUMBERS["slope_margin"]
 RULE = rule("pattern")
@@ -55,17 +55,17 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     rows = primary(slopes, task, contrast)
     row = rows.loc["log_odds"]
     name, claimed = encoder_label(row["encoder"]), TASKS[task].c2
-    measured, beside = f"the slope is {_told(row)}", rows.iloc[:0]
+    measured, beside = f"slope {_stated(row)}", rows.iloc[:0]
     if isinstance(row["twin"], str):
         alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
         beside = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].head(1)
         alone = beside.iloc[0]
         twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
-        measured += f" less that of the untrained twin; by itself it is {_told(alone)}, the twin's {twin}"
+        measured += f", beyond the untrained twin's; on its own {_stated(alone)}; the twin's {twin}"
     other = _without_cnn(slopes, row)
     if len(other):
         span = f"{other['error_span'].iloc[0]:.2f} in log odds"
-        measured += f"; without cnn it is {_told(other.iloc[0])}, over layers whose errors span {span}"
+        measured += f"; without layer cnn {_stated(other.iloc[0])}, over layers whose errors span {span}"
     side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
     towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
     shown = row["p"] < 0.05
@@ -75,30 +75,31 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     more = "more" if side * row["excess"] > 0 else "less"
     if np.isnan(row["p"]):
         verdict = "inconclusive"
-        sentence = f"In {name} some layers err in as many units as there are or more: there are no odds to compare."
+        sentence = f"At some layers of {name} there are as many errors as units or more, so no odds can be compared."
     elif not side:
         verdict = "inconclusive"
         sentence = (
-            f"In {name} neither group is shown to err more over all layers, so no size of a gap can go with error"
-            f" ({measured})."
+            f"In {name} neither group is shown to err more over all layers, so there is no gap whose size could vary"
+            f" with the error ({measured})."
         )
     elif shown and turned:
         verdict = "depends on the scale"
         sentence = (
-            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, and the difference between the"
-            f" error rates is smaller there, each by more than one odds ratio for all layers would give ({measured})."
+            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, but the difference between the"
+            f" error rates is smaller there; both by more than a constant odds ratio would give ({measured})."
         )
     elif shown:
         verdict = "supported" if towards > 0 else "contradicted"
         sentence = f"In {name} the gap is larger in the layers that err {more} ({measured})."
     elif within:
         verdict = "contradicted"
-        sentence = f"In {name} the gap hardly goes with error: slopes beyond ±{MARGIN} are ruled out ({measured})."
+        sentence = (
+            f"In {name} the gap hardly varies with the error: slopes beyond ±{MARGIN} are ruled out ({measured})."
+        )
     else:
         verdict = "inconclusive"
-        sentence = (
-            f"In {name} the gap is not shown to go with error: {measured}. A slope of {row['detectable']:.2f} would be"
-            " detected in four out of five studies of this size."
+        sentence = f"In {name} the gap does not vary detectably with the error ({measured}). " + power(
+            f"a slope of {row['detectable']:.2f}"
         )
     evidence = pd.concat([rows.reset_index(), beside, other], ignore_index=True).to_dict("records")
     found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, evidence)
@@ -114,8 +115,8 @@ def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     return slopes[same & (slopes["p"] < 0.05)].head(1)
 
 
-def _told(row: pd.Series) -> str:
-    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])} (p {p_value(row['p'])})"
+def _stated(row: pd.Series) -> str:
+    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])}, {p_words(row['p'])}"
 
 
 def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
@@ -141,7 +142,7 @@ def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         >>> rows = pd.DataFrame({"encoder": "e", "task": "sid", "contrast": "a vs b", "layers": "all layers",
         ...     "scale": "log_odds", "twin": [None, "random:e"], "excess": [0.3, 0.1], "p": [0.01, 0.4]})
         >>> slope_title(rows, "sid", "a vs b")
-        'over all layers a slope is shown for e, but none beyond its untrained twin’s'
+        'over all layers e has a slope, but none beyond its untrained twin’s is shown'
     """
     rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
     rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].map(is_untrained).astype(bool)]
@@ -149,12 +150,12 @@ def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
     alone, beside = (bool((rows.loc[twin, "p"] < 0.05).any()) for twin in (rows["twin"].isna(), rows["twin"].notna()))
     if not rows["twin"].notna().any():
         return f"over all layers {'a' if alone else 'no'} slope is shown for {name}"
-    if alone and beside:
-        return f"over all layers a slope is shown for {name}, and beyond its untrained twin’s"
-    if alone or beside:
-        first, second = ("a", "but none") if alone else ("no", "but one")
-        return f"over all layers {first} slope is shown for {name}, {second} beyond its untrained twin’s"
-    return f"over all layers no slope is shown for {name}, nor any beyond its untrained twin’s"
+    if alone:
+        more = "also beyond its untrained twin’s" if beside else "but none beyond its untrained twin’s is shown"
+        return f"over all layers {name} has a slope, {more}"
+    if beside:
+        return f"over all layers {name} has no detectable slope, but one beyond its untrained twin’s"
+    return f"over all layers {name} has no detectable slope, nor one beyond its untrained twin’s"
 
 
 def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
@@ -164,19 +165,19 @@ def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         >>> rows = pd.DataFrame({"task": "sid", "contrast": "a vs b", "layers": "all layers", "twin": None,
         ...     "scale": ["difference", "ratio"], "excess": [0.2, -0.1], "gap": 1.0, "gap_p": 0.01, "p": [0.01, 0.4]})
         >>> scales_title(rows, "sid", "a vs b")
-        'the difference rises with error; of the ratio nothing is shown'
+        'the difference rises with the error; no trend is shown for the ratio'
     """
     said: dict[str, list[str]] = {}
     for scale, row in primary(slopes, task, contrast).iterrows():
-        what = "nothing is shown"
+        what = "no trend"
         if row["p"] < 0.05 and row["gap_p"] < 0.05:
-            what = "rises with error" if row["excess"] * row["gap"] > 0 else "falls with error"
+            what = "rises with the error" if row["excess"] * row["gap"] > 0 else "falls with the error"
         said.setdefault(what, []).append(SCALE_WORDS[str(scale)])
-    if list(said) == ["nothing is shown"]:
-        return "on no scale is the gap shown to go with error"
+    if list(said) == ["no trend"]:
+        return "on no scale does the gap vary detectably with the error"
     return "; ".join(
-        f"of the {listing(scales)} nothing is shown"
-        if what == "nothing is shown"
+        f"no trend is shown for the {listing(scales)}"
+        if what == "no trend"
         else f"the {listing(scales)} {what if len(scales) == 1 else what.replace('ses ', 'se ').replace('lls ', 'll ')}"
         for what, scales in said.items()
     )

@@ -156,7 +156,7 @@ def when_it_opens(
 
     Args:
         along, changes: from `map_along` and `since_the_start`.
-        signal: log-mel's row of `fairlib.findings.gaps`, to be told beside the encoder's.
+        signal: log-mel's row of `fairlib.findings.gaps`, to be stated beside the encoder's.
     """
     opening = _opening(along, changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")])
     by = str(along["by"].iloc[0])
@@ -172,17 +172,20 @@ def when_it_opens(
     biased = opening[opening["biased_at_end"]]
     name, (first, second) = encoder_label(encoder), sides(by, contrast)
     if biased.empty:
-        return finding("inconclusive", f"{name} ends without a gap between {first} and {second} that shows.")
+        return finding("inconclusive", f"{name} shows no gap between {first} and {second} at the end of pretraining.")
     end = biased.rename(columns={"estimate_at_end": "estimate", "biased_at_end": "biased"})
     sentence = (
-        f"{name} ends with a gap between {first} and {second} at {len(biased)} of {len(opening)} layers"
-        f" ({fares(end, first, second)}). It {_how_it_opened(opening, encoder, sorted(along['step'].unique()))}."
+        f"At the end of pretraining {name} shows a gap between {first} and {second} at {len(biased)} of"
+        f" {len(opening)} layers ({fares(end, first, second)}). The gap"
+        f" {_how_it_opened(opening, encoder, sorted(along['step'].unique()))}."
     )
     if signal is not None and signal["biased"] and np.sign(signal["estimate"]) == np.sign(end["estimate"].sum()):
-        sentence += f" Log-mel, which is not trained, has it too ({interval(*signal[['estimate', 'low', 'high']])})."
+        sentence += f" Log-mel, which is not trained, shows it too ({interval(*signal[['estimate', 'low', 'high']])})."
     if biased["hidden_at_start"].any():
         at_first = along.loc[along["step"] == along["step"].min(), "error"].min()
-        sentence += f" Before training {percent(at_first)} is wrong at the best layer, where hardly a gap could show."
+        sentence += (
+            f" Before training the error at the best layer is {percent(at_first)}, so that hardly a gap could show."
+        )
     there = biased["biased_at_start"]
     verdict = "contradicted" if there.all() else "supported" if biased["opened"].any() and not there.any() else ""
     return finding(verdict or "inconclusive", sentence)
@@ -222,7 +225,7 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
 
 
 def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> str:
-    """What became of the layers' gaps, in words that go on from "It"."""
+    """What became of the layers' gaps, in words that go on from "The gap"."""
     layers, at = list(opening["layer"]), hours_at(encoder, steps)
     biased = opening[opening["biased_at_end"]]
 
@@ -231,20 +234,20 @@ def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> str
 
     def shows_from(chosen: pd.DataFrame) -> str:
         when = listing([at[step] for step in steps if step in set(chosen["biased_since_step"])])
-        return f"from {when} of speech on" if len(hours_heard(encoder)) > 1 else "after training"
+        return f"from {when} of speech onwards" if len(hours_heard(encoder)) > 1 else "after training"
 
     there, opened = biased[biased["biased_at_start"]], biased[biased["opened"]]
     rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
-    told = [f"was there at {named(there)} before any training"] if len(there) else []
+    said = [f"was there before any training at {named(there)}"] if len(there) else []
     if len(opened):
-        told.append(f"opened at {named(opened)}, where it shows {shows_from(opened)}")
+        said.append(f"opened at {named(opened)}, where it shows {shows_from(opened)}")
     if len(rest):
-        told.append(f"shows at {named(rest)} {shows_from(rest)}; growth is not established")
+        said.append(f"shows at {named(rest)} {shows_from(rest)}, though growth is not established")
     grown, shrunk = there[there["moved"] > 0], there[there["moved"] < 0]
     more = [f"it grew at {named(grown)}"] * bool(len(grown)) + [f"it shrank at {named(shrunk)}"] * bool(len(shrunk))
     if len(there) and not more:
-        more = ["where it was there, training is not shown to have made it larger or smaller"]
-    return listing(told) + (f"; {' and '.join(more)}" if more else "")
+        more = ["where it was there, training did not change it detectably"]
+    return listing(said) + (f"; {' and '.join(more)}" if more else "")
 
 
 # ---- the pair that differs in what it heard ----
@@ -335,22 +338,22 @@ def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contra
         return of_people(found, before, str(before["by"].iloc[0]), contrast)
 
     if not biased:
-        return finding("inconclusive", f"{name} shows no gap between {first} and {second} that could become smaller.")
-    told = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller)
-    told += [f"larger at {layers_named(layers, larger)}"] * bool(larger)
-    how = " and ".join(told) if told else "not shown to be smaller or larger at any of them"
+        return finding("inconclusive", f"{name} shows no gap between {first} and {second} that could be smaller.")
+    found = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller)
+    found += [f"larger at {layers_named(layers, larger)}"] * bool(larger)
+    both = " in both pairs" if len(speech) > 1 else ""
+    how = f"it is {' and '.join(found)}{both}" if found else f"at none of them is it detectably different{both}"
     at_best = " and ".join(
         interval(*rows.loc[best, ["estimate", "low", "high"]].astype(float)) for rows in speech.values()
     )
     sentence = (
         f"{name} shows a gap between {first} and {second} at {len(biased)} of {len(layers)} layers"
-        f" ({fares(before.loc[biased], first, second)}); in the encoder that"
-        f" heard such speakers it is {how}{' in both pairs' if len(speech) > 1 else ''} (change of its log odds"
-        f" ratio at layer {best}: {at_best})."
+        f" ({fares(before.loc[biased], first, second)}). In the encoder trained on such speakers {how} (change in log"
+        f" odds ratio at layer {best}: {at_best})."
     )
     if seeds:
         largest = max(rows["estimate"].abs().max() for rows in seeds.values())
-        sentence += f" Another seed alone moves a layer’s gap by up to {number(largest, 2).lstrip('+')}."
+        sentence += f" Another seed alone changes a layer’s gap by up to {number(largest, 2).lstrip('+')}."
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"
     return finding(verdict, sentence)
 
@@ -371,7 +374,7 @@ def at_hand(ask: Callable[[str], pd.DataFrame], name: str) -> pd.DataFrame | Non
 
 def unknown(counterpart: str) -> Finding:
     """The finding where there is nothing to judge by."""
-    sentence = f"Open: there are no outcomes of {encoder_label(counterpart)} to judge by."
+    sentence = f"No outcomes of {encoder_label(counterpart)} are available to judge by."
     return Finding(CAUSE_CLAIM, CAUSE_CRITERION, "inconclusive", sentence)
 
 
@@ -382,7 +385,7 @@ def what_was_exchanged(encoder: str, counterpart: str) -> str:
         >>> what_was_exchanged("pocket-hubert", "pocket-hubert-children")
         'LibriSpeech, Common Voice (4.6 h of it) and speechocean762 instead of LibriSpeech and Common Voice'
     """
-    told = [
+    spoken = [
         listing(
             [
                 CORPORA[part["corpus"]].title + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
@@ -391,4 +394,4 @@ def what_was_exchanged(encoder: str, counterpart: str) -> str:
         )
         for name in (counterpart, encoder)
     ]
-    return " instead of ".join(told) if "none" not in told else "what exactly is not on record here"
+    return " instead of ".join(spoken) if "none" not in spoken else "what exactly is not on record here"

@@ -17,9 +17,9 @@ from fairlib.tasks import TASKS, task_named
 from fairlib.writing import listing
 
 VERIFIED = (
-    "Fewer than two people have the {} utterances that speaker identification needs. In its place stands speaker"
-    " verification, which needs two of each: an error is that two utterances of one person are taken for two people’s,"
-    " at the threshold of the equal error rate."
+    "Fewer than two speakers have the {} utterances that speaker identification needs. Speaker verification, which"
+    " needs two utterances of each speaker, is used instead: an error is that two utterances of one speaker are"
+    " rejected as different speakers, at the threshold of the equal error rate."
 )
 IDENTIFIES = ("encoders-and-layers",)  # chapters in which verification does not stand in for identification
 CROSSED = ("why",)  # chapters that teach probes on either group alone
@@ -94,7 +94,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
         joined = {task: only_groups(table, by, groups) for task, table in joined.items() if task not in lacking}
         said += _left_out(sizes, groups, by, least)
         contrast = leading({group: sizes[next(iter(joined))][group] for group in groups}, by) if joined else ""
-    said += [f"{task_named(task).heading} is not asked of this corpus: {why}" for task, why in refused.items()]
+    said += [f"{task_named(task).heading} is not run on this corpus: {why}" for task, why in refused.items()]
     runs = [table for task in joined for table in tables[task]]
     return Asked(joined, groups, contrast, refused, said, runs)
 
@@ -136,15 +136,15 @@ def left_out(table: pd.DataFrame, by: str) -> list[str]:
 
     Example:
         >>> left_out(pd.DataFrame({"speaker_id": list("abc"), "region": ["north", "north", None]}), "region")
-        ['Groups with fewer than 5 people are in no comparison: speakers with region “north” (2).',
-         'Of 1 of 3 people region is not recorded; they are in no comparison.']
+        ['Groups with fewer than 5 speakers are not compared: speakers with region “north” (2).',
+         'For 1 of 3 speakers region is not recorded; they are in no comparison.']
     """
     sizes = group_sizes(table, by)
     lines = _left_out({"": sizes}, [group for group, size in sizes.items() if size >= FEWEST_SHOWN], by)
     everybody = table["speaker_id"].nunique()
     if unknown := everybody - sum(sizes.values()):
         lines.append(
-            f"Of {unknown} of {everybody} people {by.replace('_', ' ')} is not recorded; they are in no comparison."
+            f"For {unknown} of {everybody} speakers {by.replace('_', ' ')} is not recorded; they are in no comparison."
         )
     return lines
 
@@ -174,7 +174,7 @@ def _no_groups(by: str, sizes: dict[str, int], least: int = FEWEST_SHOWN) -> str
     there = listing([f"{group} ({size})" for group, size in list(sizes.items())[:8]])
     more = f", and {len(sizes) - 8} more" if len(sizes) > 8 else ""
     about = by.replace("_", " ")
-    return f"comparing {about} needs two groups of {least} people or more; there are {there}{more}."
+    return f"comparing {about} needs two groups of at least {least} speakers; there are {there}{more}."
 
 
 def _left_out(
@@ -187,7 +187,7 @@ def _left_out(
         return []
     named = [f"{people(by, group)} ({size})" for group, size in sorted(smallest.items(), key=lambda it: -it[1])]
     shown = listing(named if len(named) <= 8 else [*named[:7], f"{len(named) - 7} groups more"])
-    return [f"Groups with fewer than {least} people are in no comparison: {shown}."]
+    return [f"Groups with fewer than {least} speakers are not compared: {shown}."]
 
 
 def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
@@ -201,7 +201,7 @@ def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
     few = from_store.get("left_out")
     if task == "sid" and few:
         least = 2 if lines else FEWEST_UTTERANCES
-        lines.append(f"{len(few)} people with fewer than {least} utterances are left out of {title}.")
+        lines.append(f"{len(few)} speakers with fewer than {least} utterances are left out of {title}.")
     gone = from_store.get("utterances_left_out")
     if gone:
         why = ", ".join(f"{count} for {reason}" for reason, count in gone["because"].items())
@@ -237,20 +237,20 @@ def reasons_against(table: pd.DataFrame, by: str = "", verify: bool = True) -> d
     except CorpusError as error:
         test, tested, alone = pd.Series(False, table.index), table.iloc[:0], str(error)
     spoken = table[table["speaker_id"].isin(identified)]
-    few = f"no two people have {FEWEST_UTTERANCES} utterances, which identification needs"
+    few = f"fewer than two speakers have the {FEWEST_UTTERANCES} utterances that identification needs"
     if verify:
         spoken = spoken if len(identified) >= 2 else tested
-        few += ", and no two tested ones have two, which verification needs"
-    untold = alone or "there are no transcripts of the speech that is tested on."
+        few += ", and fewer than two test speakers the two that verification needs"
+    unknown = alone or "there are no transcripts of the test speech."
     whys = {}
-    for task, asked, why in (("sid", spoken, f"{few}."), ("asr", table[test & known], untold)):
+    for task, asked, why in (("sid", spoken, f"{few}."), ("asr", table[test & known], unknown)):
         whys[task] = "" if asked["speaker_id"].nunique() >= (2 if task == "sid" else 1) else why
         if by and not whys[task]:
             sizes = group_sizes(asked, by)
             if sum(size >= FEWEST_SHOWN for size in sizes.values()) < 2:
                 whys[task] = _no_groups(by, sizes)
     if not whys["asr"] and not (~test & known).any():
-        whys["asr"] = "there are no transcripts of the speech that would be trained on."
+        whys["asr"] = "there are no transcripts of the training speech."
     return whys | {"phone": whys["asr"]}
 
 
@@ -275,7 +275,7 @@ def refusal(chapter: str, tasks: Sequence[str], corpus: str, by: str = "", table
 
     Example:
         >>> refusal("speech-recognition", ["asr"], "librispeech", "sex")
-        'comparing sex needs two groups of 5 people or more; there are female (4) and male (3).'
+        'comparing sex needs two groups of at least 5 speakers; there are female (4) and male (3).'
     """
     if chapter in DESCRIBES or is_synthetic(corpus):
         return ""

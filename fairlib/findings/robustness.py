@@ -1,7 +1,7 @@
-"""One question asked in every way at hand: how much of a gap rests on choices that could have been made otherwise.
+"""One question, every available analysis: how much of a gap rests on choices that could have been made otherwise.
 
 The idea is that of a multiverse analysis (Steegen, Tuerlinckx, Gelman and Vanpaemel 2016, Perspectives on Psychological
-Science 11:702-712): every defensible way through the data is gone, and all results are shown.
+Science 11:702-712): every defensible analysis of the data is run, and all results are shown.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
     """Judge by `ROBUST_CRITERION`; ``table`` is from `gaps_of`, ``what`` the task in words."""
     best = table[table["at"] == "best"]
     if BOOK not in set(best["name"]):
-        return not_asked("one side has no errors, or nothing but errors, so that there is no gap to speak of.")
+        return not_asked("one group has no errors, or nothing but errors, so that no gap can be estimated.")
     says = pd.Series(np.where(best["low"] > 0, 1, np.where(best["high"] < 0, -1, 0)), index=best["name"])
     book, others = int(says[BOOK]), says.drop(BOOK)
     first, second = sides(by, contrast)
@@ -192,23 +192,24 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
     undecided = silent or not len(others) or not book  # where nothing shows in any way, nothing has been shown to hold
     verdict = "contradicted" if turned else "inconclusive" if undecided else "supported"
     means = {1: f"{first} have more errors than {second}", -1: f"{first} have fewer errors than {second}"}
-    found = means.get(book, f"no gap between {first} and {second} shows")
+    found = means.get(book, f"no gap between {first} and {second} is shown")
     row = best.set_index("name").loc[BOOK]
     at = interval(*row[["estimate", "low", "high"]].astype(float))
-    sentence = f"{what}, the book’s own way says that {found} (layer {row['layer']}, {at})."
-    sentence += f" Of {len(others)} other ways, {len(same)} say the same"
+    sentence = f"{what}, the book’s own analysis finds that {found} (layer {row['layer']}, log odds ratio {at})."
+    agree = f" Of {len(others)} alternatives, {len(same)} {'agrees' if len(same) == 1 else 'agree'}"
+    sentence += agree if len(others) else " There is no alternative to compare with"
     if turned:
         said = {1: "more errors", -1: "fewer errors"}
         sides_found = listing(
             [
-                f"{said[int(sign)]} in {_few([n for n in turned if others[n] == sign])}"
+                f"{said[int(sign)]} with {_few([n for n in turned if others[n] == sign])}"
                 for sign in (1, -1)
                 if (others[turned] == sign).any()
             ]
         )
-        sentence += f"; {len(turned)} find that {first} have {sides_found}"
+        sentence += f"; {len(turned)} {'finds' if len(turned) == 1 else 'find'} that {first} have {sides_found}"
     if silent:
-        sentence += f"; {len(silent)} cannot tell ({_few(silent)})"
+        sentence += f"; {len(silent)} {'is' if len(silent) == 1 else 'are'} inconclusive ({_few(silent)})"
     finding = Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
     return of_people(finding, best[best["name"] == BOOK], by, contrast)
 
@@ -227,7 +228,7 @@ def choices_table(table: pd.DataFrame) -> pd.DataFrame:
     cnn = table[table["at"] == "cnn"].set_index("name")
     rows = []
     for row in best.itertuples():
-        entry = {"asked": row.name, "best layer": Cell(row.layer, "\nerror ", Number("share", row.error))}
+        entry = {"analysis": row.name, "best layer": Cell(row.layer, "\nerror ", Number("share", row.error))}
         entry["gap there"] = Number("log odds", row.estimate, row.low, row.high)
         other = cnn.loc[row.name] if row.name in cnn.index else None
         entry["gap at layer cnn"] = "" if other is None else with_interval("log odds", other)

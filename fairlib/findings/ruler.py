@@ -1,4 +1,4 @@
-"""A ruler for slopes: the gap of the same features, with the error moved by other means than the layer."""
+"""A reference for slopes: the gap of the same features, with the error changed by other means than the layer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pandas as pd
 from fairlib.bias import BiasError
 from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
 from fairlib.encoders.names import encoder_label
+from fairlib.findings.finding import power
 from fairlib.findings.instrument import PASSES
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe, ProbeError, identify_among
-from fairlib.writing import interval, p_value
+from fairlib.writing import interval, p_words
 
 MOVED_BY = {
     "sid": "the same layers, with more or fewer candidates",
@@ -19,7 +20,7 @@ MOVED_BY = {
 
 
 def ruler(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
-    """Outcomes in which the steps of a ruler stand in the place of layers, and what moved the error in the encoder's.
+    """Outcomes in which the steps of a reference stand for layers, and what changed the error stands for the encoder.
 
     Speaker identification: the encoder's own features, all layers together, among more and fewer candidates. Speech
     recognition: log-mel, by character probes that were trained for longer and shorter; as far as published.
@@ -59,8 +60,8 @@ def _at_every_step(table: pd.DataFrame) -> list[int]:
 
 
 def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str) -> pd.DataFrame:
-    """Slopes of the log odds ratio on the error's log odds: of the encoder's layers, of the ruler's steps, and the one
-    less the other, the same speakers resampled in both; over all layers.
+    """Slopes of the log odds ratio on the error's log odds: of the encoder's layers, of the reference's steps, and the
+    one less the other, the same speakers resampled in both; over all layers.
 
     Args:
         outcomes: of the encoder's layers, one task, unit and probe.
@@ -78,18 +79,19 @@ def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by:
 
 
 def ruler_sentence(slopes: pd.DataFrame, encoder: str) -> str:
-    """What the ruler's slope is, and what is left of the layers' beside it."""
+    """What the reference's slope is, and what is left of the layers' beside it."""
     alone, twinned = slopes[slopes["twin"].isna()].set_index("encoder"), slopes[slopes["twin"].notna()].iloc[0]
     moved = next(name for name in alone.index if name != encoder)
 
-    def told(row: pd.Series, name: str = "excess") -> str:
+    def stated(row: pd.Series, name: str = "excess") -> str:
         return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+    reach = f"{twinned['detectable']:.2f}"
 
     alone = alone.assign(slope_low=alone["low"], slope_high=alone["high"])
     return (
-        f"From layer to layer of {encoder_label(encoder)} the gap changes by {told(alone.loc[encoder], 'slope')} for"
-        f" each unit of the error’s log odds; with the error moved otherwise ({moved}) it changes by"
-        f" {told(alone.loc[moved], 'slope')}. The layers’ slope less that, beyond one odds ratio, is {told(twinned)}"
-        f" (p {p_value(twinned['p'])}); {twinned['detectable']:.2f} would be detected in four out of five studies of"
-        " this size."
+        f"From layer to layer of {encoder_label(encoder)} the gap changes by {stated(alone.loc[encoder], 'slope')} per"
+        f" unit of the error’s log odds. When the error is changed by other means ({moved}), the gap changes by"
+        f" {stated(alone.loc[moved], 'slope')}. The layers’ slope exceeds this, beyond a constant odds ratio, by"
+        f" {stated(twinned)} ({p_words(twinned['p'])}). {power(f'a difference of {reach}')}"
     )

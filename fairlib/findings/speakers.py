@@ -148,23 +148,23 @@ def main_contrast_of(speakers: pd.DataFrame, by: str) -> str:
 def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
     """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
     if not contrast:
-        why = f"no two groups by {by.replace('_', ' ')} have {FEWEST_SHOWN} people or more."
+        why = f"no two groups by {by.replace('_', ' ')} have {FEWEST_SHOWN} speakers or more."
         return not_asked(ALIKE_CLAIM, ALIKE_CRITERION, why)
     first, second = sides(by, contrast)
     beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
     if apart.empty:
         verdict = "inconclusive"
-        sentence = f"Nothing else is recorded or measured here in which {first} and {second} could be compared."
+        sentence = f"Nothing else is recorded or measured by which {first} and {second} could be compared."
     elif len(beyond):
         verdict = "contradicted"
-        told = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
-        sentence = f"{capital(first)} and {second} also differ in {told}."
+        named = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
+        sentence = f"{capital(first)} and {second} also differ in {named}."
     elif (apart[["low", "high"]].abs() <= LARGE).all(axis=None):
         verdict = "supported"
-        sentence = f"In nothing else that is recorded here do {first} and {second} differ by much."
+        sentence = f"{capital(first)} and {second} are closely matched in everything else that is recorded here."
     else:
         verdict = "inconclusive"
-        sentence = f"Whether {first} and {second} differ in anything else that is recorded, these few cannot tell."
+        sentence = f"There are too few speakers to say whether {first} and {second} differ in anything else on record."
     finding = Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
     return of_people(finding, apart if apart.empty else apart.nlargest(1, "n_speakers_a"), by, contrast)
 
@@ -180,8 +180,8 @@ def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
             counts = known.value_counts()
             shown = [f"{value} ({count})" for value, count in counts.head(8).items()]
             values = ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
-        rows.append({"recorded": column.replace("_", " "), "of": f"{len(known)} people", "as": values})
-    return pd.DataFrame(rows, columns=["recorded", "of", "as"])
+        rows.append({"recorded": column.replace("_", " "), "speakers": len(known), "values": values})
+    return pd.DataFrame(rows, columns=["recorded", "speakers", "values"])
 
 
 def sizes_table(speakers: pd.DataFrame, columns: Sequence[str], min_speakers: int = FEWEST_SHOWN) -> pd.DataFrame:
@@ -275,11 +275,13 @@ def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
     told = []
     if shown:
         told.append(
-            f"Among so many people a gap between {first} and {second} would show, in four studies of five, if it were"
-            f" at least this many points: {listing(shown)}."
+            f"With these speakers, a gap between {first} and {second} would be detected with 80\N{NO-BREAK SPACE}%"
+            f" power if it were at least this many points: {listing(shown)}."
         )
     if none:
-        told.append(f"In {listing(none)} these people are too few for any gap between {first} and {second} to show.")
+        told.append(
+            f"In {listing(none)} there are too few speakers for any gap between {first} and {second} to be detected."
+        )
     return " ".join(told)
 
 
@@ -293,7 +295,7 @@ def written(smallest: pd.DataFrame) -> pd.DataFrame:
 
 
 def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> list[str]:
-    """What these speakers cannot tell about groups of theirs, one sentence each; empty if nothing stands out.
+    """What these speakers cannot show about their groups, one sentence each; empty if nothing stands out.
 
     Args:
         speakers: from `speaker_table`.
@@ -303,15 +305,17 @@ def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> li
     Example:
         >>> speakers = pd.DataFrame({"region": ["north", "north", None], "utterances": [2, 9, 9]})
         >>> cannot_be_told(speakers, "region", least_utterances=4)[1]
-        'Of 1 of 3 people region is not recorded; they are in no comparison.'
+        'For 1 of 3 speakers region is not recorded; they are in no comparison.'
     """
     told = left_out(speakers.rename_axis("speaker_id").reset_index(), by)
     few = speakers["utterances"] < least_utterances
     if few.any():
         told.append(
-            f"{few.sum()} of {len(speakers)} people have fewer than {least_utterances} utterances and are left out of"
+            f"{few.sum()} of {len(speakers)} speakers have fewer than {least_utterances} utterances and are left out of"
             " speaker identification."
         )
     if "khz" in speakers:
-        told.append("The recordings have several sampling rates; what a lower one cut off is missing for its speakers.")
+        told.append(
+            "The recordings have several sampling rates; lower ones cut off the high frequencies of their speakers."
+        )
     return told

@@ -14,7 +14,7 @@ from fairlib.findings.cells import Cell, Number
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.outcomes import published_outcomes
 from fairlib.tasks import PERTURBED, TASKS, unit_named
-from fairlib.writing import percent
+from fairlib.writing import capital, percent
 
 SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 
@@ -93,8 +93,8 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
         ``errors, title, description``; None where nothing is published of that unit.
 
     Example:
-        >>> print(side_by_side(every_encoder("speechocean762"), "phone")["title"].partition(" give ")[0])
-        Best layers
+        >>> print(side_by_side(every_encoder("speechocean762"), "phone")["title"].partition(",")[0])
+        Phone error rate
     """
     drawn: dict[str, pd.DataFrame] = {}
     for name, outcomes in family.items():
@@ -108,22 +108,22 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     errors = layer_errors(pd.concat(drawn.values()))
     lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
     best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
-    wrong = unit_named(unit).wrong
-    title = f"The best layer gives {best} {wrong}{where}"
+    error, wrong = unit_named(unit).error, unit_named(unit).wrong
+    altered = ", channel perturbed" if unit == PERTURBED else ""
+    title = f"{capital(error)}{altered}{where}, at the best layer: {best}"
     if len(lowest) > 1:
-        title = f"Best layers give {best} to {worst} {wrong}{where}"
+        title = f"{capital(error)}{altered}{where}, at each encoder’s best layer: {best} to {worst}"
         ends = [drawn[name] for name in lowest.index[[0, -1]]]
         both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
         together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
         less = {key: 100 * value for key, value in reduction(together, *lowest.index[[0, -1]]).items()}
         title += (
-            f"; the first is {less['estimate']:.1f}\N{NO-BREAK SPACE}% [{less['low']:.1f}, {less['high']:.1f}] below"
-            " the last"
+            f"; relative reduction {less['estimate']:.1f}\N{NO-BREAK SPACE}% [{less['low']:.1f}, {less['high']:.1f}]"
         )
     return {
         "errors": errors,
         "title": title,
-        "description": f"Lines by layer, one for each pretrained encoder, of the share {wrong}, beside log-mel. "
+        "description": f"Line chart by layer of the share {wrong}; a line for each pretrained encoder and log-mel. "
         "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, "
         "on the same people.",
     }
@@ -165,7 +165,7 @@ def encoders_table(family: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for name, outcomes in family.items():
         row: dict[str, Any] = {"encoder": encoder_label(name)}
         for unit in SHOWN:
-            told_as = f"wrong {unit_named(unit).many}"
+            told_as = unit_named(unit).error + (", channel perturbed" if unit == PERTURBED else "")
             same = outcomes[outcomes["unit"] == unit]
             mine = same[same["encoder"] == name]
             if mine.empty:

@@ -77,8 +77,8 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
         row = rows[(rows["group"] == group) & (rows["layer"] == layer)].iloc[0]
         own, others = (f"{100 * at[group, taught_on(whom)]:.1f}\N{NO-BREAK SPACE}%" for whom in (group, other))
         said.append(
-            f"{others} for {people(by, group)} where the probe was taught on {people(by, other)} and {own} where it was"
-            f" taught on {people(by, group)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
+            f"{others} for {people(by, group)} with a probe trained on {people(by, other)} and {own} with one trained"
+            f" on {people(by, group)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
         )
     random = pd.concat([quantity(taught, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
     where = [layers_named(order, list(shown.loc[shown["group"] == group, "layer"])) for group in groups]
@@ -86,7 +86,7 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
     at_which = where[0] if where[0] == where[1] else listing([f"{w} ({people(by, g)})" for w, g in zip(where, groups)])
     sentence = (
         f"At layer {layer} of {encoder_label(encoder)} the {unit_named(unit).error} is {'; '.join(said)}."
-        f" This penalty is shown at {at_which}. Between halves of the people drawn at random it is"
+        f" This penalty is shown at {at_which}. Between random halves of the speakers it ranges from"
         f" {number(random.min(), 2)} to {number(random.max(), 2)}."
     )
     return _judged("systematic", verdict, sentence, rows, by, contrast)
@@ -104,10 +104,10 @@ def what_remains(taught: pd.DataFrame, encoder: str) -> Finding:
     else:
         verdict = "inconclusive"
     first, second = sides(by, contrast)
-    told = _range(rows)
+    stated = _range(rows)
     sentence = (
-        f"Each group under its own probe, the log odds ratio of error of {first} against {second} is {told}; a gap is"
-        f" shown at {layers_named(list(rows['layer']), list(rows.loc[shown, 'layer']))}."
+        f"With a separate probe for each group, the log odds ratio of error ({first} against {second}) is {stated}; a"
+        f" gap is shown at {layers_named(list(rows['layer']), list(rows.loc[shown, 'layer']))}."
     )
     return _judged("remains", verdict, sentence, rows, by, contrast)
 
@@ -119,7 +119,7 @@ def does_it_deepen(taught: pd.DataFrame, encoder: str, layer: str) -> Finding:
     rows = quantity(taught, encoder, DEEPENING)
     if layer not in set(rows["layer"]):
         first = str(mean.index[0])
-        sentence = f"The lowest error is at layer {layer}, the first: there is no way to it."
+        sentence = f"The lowest error is at layer {layer}, the first, so no growth up to it can be measured."
         return Finding(claim("deepens"), rule("deepens"), "inconclusive", sentence, [{"layer": first}])
     row = rows[rows["layer"] == layer].iloc[0]
     if row["p"] < 0.05:
@@ -148,8 +148,8 @@ def points(difference: float) -> str:
         >>> points(0.031), points(-0.0004)
         ('3.1 points higher', 'the same')
     """
-    told = f"{abs(100 * difference):.1f}"
-    return "the same" if told == "0.0" else f"{told} points {'higher' if difference > 0 else 'lower'}"
+    stated = f"{abs(100 * difference):.1f}"
+    return "the same" if stated == "0.0" else f"{stated} points {'higher' if difference > 0 else 'lower'}"
 
 
 def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
@@ -162,7 +162,7 @@ def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
 
 
 def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Each encoder at its best layer: error where both groups taught, penalties, and the own-taught gap.
+    """Each encoder at its best layer: error with a probe of both groups, penalties, and the gap with separate probes.
 
     Args:
         outcomes: from `fairlib.cross_teach`, of one task and unit, of several encoders.
@@ -178,7 +178,7 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
             at = quantity(gaps, encoder, PENALTY, group).set_index("layer").loc[layer]
             row[f"penalty of {people(by, group)}"] = with_interval("log odds", at)
         at = quantity(gaps, encoder, OWN_GAP).set_index("layer").loc[layer]
-        rows.append(row | {"each its own": with_interval("log odds", at)})
+        rows.append(row | {"gap, separate probes": with_interval("log odds", at)})
     return pd.DataFrame(rows)
 
 
@@ -194,8 +194,8 @@ def taught_table(taught: pd.DataFrame, encoder: str) -> pd.DataFrame:
     """The gap under each teaching at each layer, log odds ratios with intervals."""
     by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
     groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
-    columns = {f"taught on {people(by, group)}": quantity(taught, encoder, GAP, group) for group in groups[::-1]}
-    columns |= {"on both": quantity(taught, encoder, GAP, MIXED), "each on its own": quantity(taught, encoder, OWN_GAP)}
+    columns = {f"trained on {people(by, group)}": quantity(taught, encoder, GAP, group) for group in groups[::-1]}
+    columns |= {"on both": quantity(taught, encoder, GAP, MIXED), "separate probes": quantity(taught, encoder, OWN_GAP)}
     table = pd.DataFrame({"layer": next(iter(columns.values()))["layer"]})
     for name, rows in columns.items():
         table[name] = [with_interval("log odds", row) for row in rows.to_dict("records")]
@@ -206,7 +206,7 @@ def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFra
     """How the variance of what was found at a layer splits between the people tested and those who taught."""
     by = str(taught["by"].iloc[0])
     rows = taught[(taught["encoder"] == encoder) & (taught["layer"] == layer) & (taught["scale"] == "log_odds")]
-    names = {(OWN_GAP, ""): "gap, each group under its own probe", (GAP, MIXED): "gap, taught on both"}
+    names = {(OWN_GAP, ""): "gap, separate probes", (GAP, MIXED): "gap, probe trained on both"}
     for group in dict.fromkeys(rows.loc[rows["quantity"] == PENALTY, "group"]):
         names[PENALTY, group] = f"penalty of {people(by, group)}"
     table = []
@@ -216,8 +216,8 @@ def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFra
         table.append(
             {
                 "what": what, "standard error": Number("small", total**0.5),
-                "from who is tested": Number("share", row["variance_speakers"] / total),
-                "from who taught": Number("share", row["variance_draws"] / total),
+                "share from test speakers": Number("share", row["variance_speakers"] / total),
+                "share from training speakers": Number("share", row["variance_draws"] / total),
             }
         )  # fmt: skip
     return pd.DataFrame(table)

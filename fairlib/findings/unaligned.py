@@ -50,12 +50,12 @@ def unaligned_sentence(table: pd.DataFrame, by: str, contrast: str, encoder: str
         contrast: of two of its groups.
     """
     if not table["missing"].any():
-        return "Every tested utterance could be aligned."
+        return "Every test utterance could be aligned."
     counts = " and ".join(
         f"{row.missing} of {row.tested} of {people(by, row.group)} ({percent(row.missing / row.tested)})"
         for row in table.itertuples()
     )
-    left_out = f"Utterances that could not be aligned are left out: {counts}."
+    left_out = f"Utterances that could not be aligned are excluded: {counts}."
     if contrast_groups(contrast)[1] is None:
         return left_out
     one, other = (table[table["group"] == group].iloc[0] for group in contrast_groups(contrast))
@@ -67,9 +67,8 @@ def unaligned_sentence(table: pd.DataFrame, by: str, contrast: str, encoder: str
     first, second = sides(by, contrast)
     bounds = f"{number(gap(True, False), 2)} or {number(gap(False, True), 2)}"
     return (
-        f"{left_out} Were every frame of theirs wrong for {first} and right for {second}, or the other way round, the"
-        f" gap of {encoder_label(encoder)} at layer {layer} would be {bounds} instead of {number(found, 2)} (log odds"
-        " ratio)."
+        f"{left_out} If all of their frames were wrong for {first} and right for {second}, or vice versa, the gap of"
+        f" {encoder_label(encoder)} at layer {layer} would be {bounds} instead of {number(found, 2)} (log odds ratio)."
     )
 
 

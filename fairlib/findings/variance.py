@@ -94,7 +94,7 @@ def _of_task(encoder: str, corpus: str, by: str, task: str) -> pd.DataFrame:
 
 
 def _over_draws(encoder: str, corpus: str, task: str, by: str, contrast: str) -> pd.DataFrame | None:
-    """The gap by a probe of mixed speakers, as `fairlib.taught_gaps` tells it; None where nobody drew them anew."""
+    """The gap by a probe of mixed speakers, as `fairlib.taught_gaps` gives it; None where nobody drew them anew."""
     groups = contrast_groups(contrast)
     named = [taught_on(name) for name in (MIXED, *groups) if name]
     rows = published_outcomes(encoder, corpus, task)
@@ -130,12 +130,14 @@ def variance_title(table: pd.DataFrame) -> str:
     Example:
         >>> rows = {"task": ["sid"] * 2, "source": [PEOPLE, PROBE_SEED], "sd": [0.2, 0.1]}
         >>> variance_title(pd.DataFrame(rows))
-        'Which speakers are tested moves a gap most, in every task'
+        'Which speakers are tested contributes most to the uncertainty of a gap, in every task'
     """
     largest = table.loc[table.groupby("task")["sd"].idxmax()].set_index("task")["source"]
     if (largest == PEOPLE).all():
-        return "Which speakers are tested moves a gap most, in every task"
-    return "; ".join(f"{TASKS[task].heading}: {source} move a gap most" for task, source in largest.items())
+        return "Which speakers are tested contributes most to the uncertainty of a gap, in every task"
+    return "Largest source of uncertainty: " + "; ".join(
+        f"{source} ({TASKS[task].title})" for task, source in largest.items()
+    )
 
 
 def variance_sentences(table: pd.DataFrame) -> list[str]:
@@ -144,14 +146,14 @@ def variance_sentences(table: pd.DataFrame) -> list[str]:
     Example:
         >>> rows = {"task": "sid", "source": [PEOPLE, PROBE_SEED], "layer": "6", "sd": [0.2, 0.1], "draws": [250, 5]}
         >>> variance_sentences(pd.DataFrame(rows))[0]
-        'Speaker identification, layer 6: test speakers 0.20, probe seed 0.10 (80\xa0% of the variance: test speakers)'
+        'Speaker identification, layer 6: test speakers 0.20, probe seed 0.10. Test speakers: 80\xa0% of the variance.'
     """
     said = []
     for task, mine in table.groupby("task", sort=False):
         parts = [f"{row.source} {row.sd:.2f}" for row in mine.sort_values("sd", ascending=False).itertuples()]
         share = (mine.loc[mine["source"] == PEOPLE, "sd"] ** 2).sum() / (mine["sd"] ** 2).sum()
         said.append(
-            f"{TASKS[task].heading}, layer {mine['layer'].iloc[0]}: {', '.join(parts)}"
-            f" ({percent(share)} of the variance: test speakers)"
+            f"{TASKS[task].heading}, layer {mine['layer'].iloc[0]}: {', '.join(parts)}."
+            f" Test speakers: {percent(share)} of the variance."
         )
     return said

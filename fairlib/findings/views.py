@@ -34,14 +34,20 @@ PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
 VIEWS_CLAIM = claim("views")
 BEST = "the layer that identifies speakers best"
+_VIEWED = {
+    PLAIN: "as recorded, among all speakers",
+    "channel perturbed": "with the channel perturbed",
+    "equal shares": "with equal shares of each group",
+    "among a few": "among a few candidates",
+}
 VIEWS_CRITERION = rule("views")
 _EXPLAINED = {
     PLAIN: "all speakers, all their utterances, as recorded",
     "channel perturbed": "every utterance through a random channel of its own, at equal level",
     "equal shares": "as many speakers of each group, utterances a speaker and seconds an utterance",
     "among a few": "one of {size} candidates, as many of each group",
-    "verification: missed": "one person's two utterances taken for two people's",
-    "verification: own group": "two people of one group taken for one",
+    "verification: missed": "two utterances of one person rejected as different speakers",
+    "verification: own group": "two people of the same group accepted as one speaker",
 }
 
 
@@ -170,14 +176,16 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
-    told = "; ".join(f"{view} {interval(row['estimate'], row['low'], row['high'])}" for view, row in found.items())
-    cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
-    which = "as asked" if layer else "the one that identifies speakers best"
-    sentence = (
-        f"At layer {best} of {encoder_label(encoder)}, {which}, the gap {contrast} (log odds ratio of error) is:"
-        f" {told}.{cannot}"
+    stated = listing(
+        [f"{interval(row['estimate'], row['low'], row['high'])} {_VIEWED[view]}" for view, row in found.items()]
     )
-    chosen = f"layer {layer}, as asked" if layer else BEST
+    cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
+    which = "the layer asked for" if layer else "the one that identifies speakers best"
+    sentence = (
+        f"At layer {best} of {encoder_label(encoder)}, {which}, the log odds ratio of error ({contrast}) is"
+        f" {stated}.{cannot}"
+    )
+    chosen = f"layer {layer}, as asked for" if layer else BEST
     criterion = VIEWS_CRITERION.replace(BEST, chosen)
     columns = ["view", "encoder", "layer", "contrast", "error", "estimate", "low", "high", "p_familywise", "biased"]
     finding = Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
@@ -214,7 +222,7 @@ def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.Data
     """Speaker verification at each encoder's layer of the lowest equal error rate: one row per encoder.
 
     Columns: the equal error rate over everybody, and, at its one threshold, how often two utterances of one person are
-    missed (false rejects) and two people of the same group are taken for one (false accepts), for each group.
+    rejected and two people of the same group are accepted as one speaker, for each group.
 
     Args:
         views: of each encoder, from `speaker_views`; those without verification are left out.
@@ -230,7 +238,7 @@ def verification_table(views: list[dict[str, pd.DataFrame]], by: str) -> pd.Data
             "layer": "all" if best == "logmel" else best,
             "equal error rate": Number("share", missed[best]),
         }
-        for view, told in (("missed", "missed: {}"), ("own group", "two taken for one: {}")):
+        for view, told in (("missed", "false rejections: {}"), ("own group", "false acceptances: {}")):
             trials = one[f"verification: {view}"]
             for cell in group_errors(trials[trials["layer"] == best], by).itertuples():
                 row[told.format(people(by, cell.group))] = error_of(cell)
@@ -255,7 +263,7 @@ def own_group_table(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.DataFra
             row: dict[str, Any] = {"encoder": encoder_label(name), "layer": "all" if layer == "logmel" else layer}
             for group in share[name, layer].index:
                 cell = (name, layer, group)
-                row[f"errors with {people(by, group)}"] = Cell(
+                row[f"errors of {people(by, group)}"] = Cell(
                     Number("share", share[cell]), "\nby chance ", Number("share", chance[cell])
                 )
             rows.append(row)
@@ -270,7 +278,7 @@ def other_speaker_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.D
         ProbeError: too few utterances of anybody.
     """
     settings: dict[str, dict[str, Any]] = {
-        "of one with a hidden layer": {"probe": "hidden"}, "of one taught shuffled names": {"shuffled": True}
+        "with a hidden layer": {"probe": "hidden"}, "trained on shuffled names": {"shuffled": True}
     }  # fmt: skip
     return {
         name: pd.concat([probe_speakers(encoder, corpus, seeds=1, **how) for encoder in encoders], ignore_index=True)
@@ -291,7 +299,7 @@ def controls_table(tables: dict[str, pd.DataFrame], code: pd.DataFrame | None = 
     if code is not None:
         sums = code.groupby(["probe", "encoder", "layer"])[["errors", "length"]].sum()
         bits = (sums["errors"] / sums["length"] / 1000).unstack("probe")
-        columns["bits for each speaker’s name"] = "size", bits["online code"]
+        columns["bits per speaker label"] = "size", bits["online code"]
         columns["bits without any layer"] = "size", bits["uniform code"]
     table = pd.DataFrame({name: values.map(partial(Number, kind)) for name, (kind, values) in columns.items()})
     encoders = dict.fromkeys(next(iter(tables.values()))["encoder"])

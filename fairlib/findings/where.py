@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias import gap_profile
+from fairlib.bias.contrasts import sides
 from fairlib.bias.profile import OTHERS
 from fairlib.encoders.names import encoder_label
-from fairlib.findings.finding import Finding, not_asked, of_people
+from fairlib.findings.finding import Finding, not_asked, of_people, power
 from fairlib.findings.rules import MARGIN, claim, rule
-from fairlib.writing import interval, layers_named, p_value
+from fairlib.writing import interval, layers_named, p_words
 
 WHERE_CLAIM = claim("where")
 WHERE_CRITERION = rule("where")
@@ -32,40 +33,39 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     """
     own = outcomes[outcomes["encoder"] == encoder]
     if own["layer"].nunique() < 2:
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{encoder_label(encoder)} has one layer.")
+        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{encoder_label(encoder)} has only one layer.")
     profile = gap_profile(own, by=by)
     chosen = {"contrast": contrast, "scale": "log_odds", "against": OTHERS}
     rows = profile[np.logical_and.reduce([profile[name] == value for name, value in chosen.items()])]
     if contrast not in set(profile["contrast"]):
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{contrast} is no comparison of two groups.")
+        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{contrast} does not compare two groups.")
     if rows["p"].isna().all():
-        why = (
-            "at some layer as many units are wrong as there are or more, or nobody differs from anybody: gaps cannot be"
-        )
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{why} compared.")
+        why = "at some layer there are as many errors as units or more, or all speakers err alike, so that gaps"
+        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{why} cannot be compared.")
     layers, apart = list(rows["layer"]), rows[rows["p"] < 0.05]
     within = (rows["low"] > -MARGIN).all() and (rows["high"] < MARGIN).all()
-    reach = f"{rows['detectable'].median():.2f}"
-    joint = f"all layers together: p {p_value(rows['p_joint'].iloc[0])}"
+    joint = f"joint test over layers: {p_words(rows['p_joint'].iloc[0])}"
     name = encoder_label(encoder)
     if len(apart):
         most = apart.loc[apart["estimate"].abs().idxmax()]
-        side = "larger" if most["estimate"] > 0 else "smaller"
-        small = f", less than {MARGIN} at every layer" if within else ""
-        all_of_them = f" Shown to differ are {layers_named(layers, list(apart['layer']))}." if len(apart) > 1 else ""
+        first, _ = sides(str(rows["by"].iloc[0]), contrast)
+        side = "disadvantage" if most["estimate"] > 0 else "advantage"
+        every = f" Detectable differences: {layers_named(layers, list(apart['layer']))}." if len(apart) > 1 else ""
+        small = f" At every layer a difference of more than {MARGIN} is ruled out." if within else ""
         verdict, sentence = "supported", (
-            f"The gap of {name} is {side} at {layers_named(layers, [most['layer']])} than at its other layers, by"
-            f" {interval(most['estimate'], most['low'], most['high'])} in log odds{small} ({joint}).{all_of_them}"
+            f"The gap of {name} at {layers_named(layers, [most['layer']])} differs from the mean of its other layers by"
+            f" {interval(most['estimate'], most['low'], most['high'])} in log odds, to the {side} of {first}"
+            f" ({joint}).{every}{small}"
         )  # fmt: skip
     elif within:
         verdict, sentence = "contradicted", (
-            f"No layer of {name} has a gap that is more than {MARGIN} in log odds larger or smaller than the others'"
-            f" ({joint})."
+            f"In {name}, a difference of more than {MARGIN} in log odds between any layer's gap and the other layers'"
+            f" is ruled out ({joint})."
         )  # fmt: skip
     else:
         verdict, sentence = "inconclusive", (
-            f"No layer's gap in {name} is shown to differ from the other layers' ({joint}). A difference of {reach} in"
-            " log odds would be detected in four out of five studies of this size."
+            f"No layer's gap differs detectably from the others' in {name} ({joint}). "
+            + power(f"a difference of {rows['detectable'].median():.2f} in log odds")
         )  # fmt: skip
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
     found = Finding(WHERE_CLAIM, WHERE_CRITERION, verdict, sentence, rows[columns].to_dict("records"))

@@ -117,10 +117,10 @@ def test_one_layer_has_nothing_to_be_compared_with():
 @pytest.mark.parametrize(
     ("gaps", "speakers", "verdict", "said"),
     [
-        ([0.6] * 4 + [2.2, 0.6], 200, "supported", "larger at layer 4 than at its other layers"),
-        ([0.6] * 6, 3000, "contradicted", "more than 0.2 in log odds larger or smaller"),
-        ([0.6] * 4 + [0.7, 0.6], 20000, "supported", "in log odds, less than 0.2 at every layer"),
-        ([0.6] * 6, 20, "inconclusive", "would be detected in four out of five studies"),
+        ([0.6] * 4 + [2.2, 0.6], 200, "supported", "at layer 4 differs from the mean of its other layers by"),
+        ([0.6] * 6, 3000, "contradicted", "a difference of more than 0.2 in log odds between any layer's gap"),
+        ([0.6] * 4 + [0.7, 0.6], 20000, "supported", "At every layer a difference of more than 0.2 is ruled out"),
+        ([0.6] * 6, 20, "inconclusive", "would be detected with 80"),
         ([0.6] * 6, 8, "inconclusive", "Not judged"),
     ],
 )

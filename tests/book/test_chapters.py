@@ -169,7 +169,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
     box = provenance.rerun("speech-recognition", {"corpus": "librispeech", "probe": "linear"}).data
     for name, field in chapters.parameters("speech-recognition").model_fields.items():
         assert f"<code>--{name}</code>" in box and html.escape(field.description) in box
-    assert "linear<br>" in box and "(linear, context, otherwise context)" in box and "(1 to 100)" in box
+    assert "linear<br>" in box and "(linear, context; default: context)" in box and "(1 to 100)" in box
     assert "fairlib run speech-recognition --encoder pocket-hubert --corpus librispeech --group sex" in box
 
 

@@ -68,11 +68,11 @@ def test_equal_runs_are_said_to_be_equal(make):
     table = outcomes(0.5)
     make("a1", table), make("b1", table)
     compared = compare("speaker-identification__a1", "speaker-identification__b1")
-    assert compared["outcomes"] == f"The outcomes are equal: all {len(table):,}." and compared["differing"] == []
+    assert compared["outcomes"] == f"All {len(table):,} outcomes are equal." and compared["differing"] == []
     [task] = compared["tasks"]
-    assert task["gaps"] is None and task["note"] == "The two runs have the very same errors here: no gap differs."
+    assert task["gaps"] is None and task["note"] == "The two runs have identical errors here: no gap differs."
     text = told(compared)
-    assert "CHANGED" not in text and "nothing that is recorded" in text
+    assert "CHANGED" not in text and "nothing on record" in text
 
 
 def test_changed_verdicts_come_first_and_all_that_differs_is_named(make):
@@ -99,14 +99,14 @@ def test_gaps_are_compared_in_pairs_and_a_planted_difference_is_found(make):
     compared = compare("speaker-identification__a1", "speaker-identification__b1")
     [task] = compared["tasks"]
     gaps = task["gaps"].set_index("layer")
-    assert list(gaps.index) == ["cnn", "0", "1"] and task["note"] == "In pairs over 80 people."
+    assert list(gaps.index) == ["cnn", "0", "1"] and task["note"] == "Paired over 80 speakers."
     separate = [
         group_bias(t, "age_group").query("scale == 'log_odds'").set_index("layer")["estimate"] for t in (mine, theirs)
     ]
     assert gaps["estimate"].to_dict() == pytest.approx((separate[0] - separate[1]).to_dict())
     assert gaps.loc["1", "low"] > 0.3 and gaps.loc["1", "p_holm"] < 0.05
     assert gaps.loc["cnn", "p_holm"] > 0.05
-    assert compared["outcomes"].startswith("No outcome is in both runs: A has")
+    assert compared["outcomes"].startswith("The runs share no outcome: A has")
 
 
 def test_outcomes_that_differ_are_counted(make):
@@ -116,17 +116,15 @@ def test_outcomes_that_differ_are_counted(make):
     )
     make("a1", table), make("b1", other.iloc[:-2])
     told = compare("speaker-identification__a1", "speaker-identification__b1")["outcomes"]
-    assert told.startswith(
-        f"1 of the {len(table) - 2:,} outcomes that are in both runs differ; no layer's error by more"
-    )
-    assert told.endswith("2 are in A alone, 0 in B alone.")
+    assert told.startswith(f"1 of the {len(table) - 2:,} outcomes in both runs differ, no layer's error by more")
+    assert told.endswith("2 are only in A, 0 only in B.")
 
 
 @pytest.mark.parametrize(
     ("other", "values", "note"),
     [
         ({"corpus": "elsewhere"}, {}, "share no speakers, layers or seeds of one corpus"),
-        ({}, {"group": "sex"}, "Groups by age_group in A and by sex in B"),
+        ({}, {"group": "sex"}, "Groups are by age_group in A and by sex in B"),
     ],
 )
 def test_what_cannot_be_paired_is_said(make, other, values, note):

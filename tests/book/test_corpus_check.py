@@ -75,7 +75,7 @@ def test_odd_audio_is_named(voices):
     assert faults["d/2"] == "a copy of c/2 of speaker c" and faults["c/3"] == "a copy of c/2 of the same speaker"
     assert check.unreadable == [] and set(faults) == {"a/0", "b/1", "c/3", "d/2"}
     told = warnings_of(check)[0]
-    assert told.startswith("4 audio files should be looked at. Silent throughout: a/0; ")
+    assert told.startswith("4 audio files should be checked. Silent throughout: a/0; ")
     assert "Under two speakers: d/2 of d is a copy of c/2 of speaker c." in told
 
 
@@ -108,7 +108,7 @@ def test_transcripts_are_counted(voices):
     check = check_corpus(voices)
     assert (check.untranscribed, check.with_digits) == (2, 1)
     assert check.left_out["speech recognition"] == "2 utterances without a transcript" and not check.impossible
-    assert "transcripts     2 of 40 missing, 1 with figures" in written(check)
+    assert "transcripts     2 of 40 missing, 1 with digits" in written(check)
     change(voices, lambda table: table.assign(text=""))
     check = check_corpus(voices)
     assert "there are no transcripts" in check.impossible["phone classification"]
@@ -122,7 +122,7 @@ def test_few_utterances_leave_out_speakers_or_all(voices):
     assert "; speaker identification leaves out 1 speaker with fewer" in of_chapters(check)["encoders-and-layers"]
     change(voices, lambda table: table[~table["path"].str.contains("0")])
     check = check_corpus(voices)
-    assert "verification stands in its place" in check.left_out["speaker identification"] and not check.impossible
+    assert "verification is used instead" in check.left_out["speaker identification"] and not check.impossible
 
 
 def test_which_chapters_can_be_run(voices):
@@ -134,7 +134,9 @@ def test_which_chapters_can_be_run(voices):
     assert told["speech-recognition"].startswith("cannot be run: there are no transcripts")
     change(voices, set_value("region", range(4), "south"))
     told = of_chapters(check_corpus(voices))
-    assert told["speaker-identification"].startswith("cannot be run: comparing region needs two groups of 5 people")
+    assert told["speaker-identification"].startswith(
+        "cannot be run: comparing region needs two groups of at least 5 speakers"
+    )
     assert told["your-own-model"].startswith("describes it by region")
 
 
@@ -170,6 +172,6 @@ def test_a_run_says_what_is_odd_before_its_kernel_starts(voices, tmp_path, monke
     soundfile.write(voices.parent / "a/0.wav", np.zeros(8000), 16_000)
     values = {"corpus": str(voices), "group": "region"}
     runs.plan("speaker-identification", values)
-    assert "own-voices: 1 audio file should be looked at. Silent throughout: a/0." in capsys.readouterr().err
+    assert "own-voices: 1 audio file should be checked. Silent throughout: a/0." in capsys.readouterr().err
     runs.plan("robustness", values)
     assert "Silent" not in capsys.readouterr().err  # once

@@ -137,7 +137,7 @@ def test_keys_and_taps_choose_a_layer(page, browser):
     browser.evaluate(
         "(s => { s.value = 'phone'; s.dispatchEvent(new Event('change')); })(document.querySelector('[name=task]'))"
     )
-    assert "frames given a wrong phone" in browser.evaluate("document.querySelector('.explorer-said').textContent")
+    assert "misclassified frames" in browser.evaluate("document.querySelector('.explorer-said').textContent")
     assert browser.evaluate("document.activeElement.tagName") in ("SELECT", "BODY")
 
 

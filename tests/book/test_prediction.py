@@ -133,8 +133,8 @@ def test_an_encoder_whose_shape_is_nowhere_is_said_to_be_unknown(monkeypatch):
     )
     predicted = predict(calls, {"lab/a-whisper": {"model_type": "whisper"}}, device="cpu")
     table = told(predicted, "cpu")
-    assert "No configuration of lab/no-such-encoder is at hand" in table
-    assert "Nothing is predicted for whisper" in table and "logmel" in table
+    assert "No configuration of lab/no-such-encoder is available" in table
+    assert "No prediction for whisper" in table and "logmel" in table
 
 
 def test_speed_is_measured_on_the_device_at_hand():

@@ -250,7 +250,7 @@ def test_who_is_in_it_is_told_from_the_list_and_the_recordings(voices: Path, tmp
     assert apart.loc["sampling rate", ["first", "second"]].tolist() == ["15.0", "16.0\N{NO-BREAK SPACE}kHz"]
     few, utterances, rates = cannot_be_told(people, "region", least_utterances=4)
     assert "speakers with region “north” (2) and speakers with region “south” (2)" in few
-    assert utterances.startswith("1 of 4 people have fewer than 4 utterances") and "several sampling rates" in rates
+    assert utterances.startswith("1 of 4 speakers have fewer than 4 utterances") and "several sampling rates" in rates
 
 
 def test_known_corpora_have_no_columns_but_the_known_ones() -> None:

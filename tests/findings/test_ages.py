@@ -36,8 +36,8 @@ def test_errors_that_fall_with_age_are_told_of_the_group_whose_do(outcomes):
     odds = slopes[slopes["scale"] == "log_odds"].set_index(["group", "layer"])
     assert ((odds.loc["child", "low"] < -0.15) & (odds.loc["child", "high"] > -0.15)).all()
     sentence = ages.ages_sentence(slopes)
-    assert sentence.startswith("Among children of 6 to 15 years the odds of an error fall with each year")
-    assert "Among adults of 20 to 39 years no change with age is shown" in sentence
+    assert sentence.startswith("Among children of 6 to 15 years, the odds of an error fall with each year")
+    assert "Among adults of 20 to 39 years, no change with age is shown" in sentence
     bands = ages.by_age_band(outcomes, "age_group")
     assert set(bands["group"]) == {"child"} and (bands["estimate"] > 0.4).all()  # the younger err more
     table = ages.ages_table(slopes, bands)
@@ -57,7 +57,7 @@ def test_ages_that_are_not_recorded_give_nothing(outcomes):
 
 def test_pairs_of_groups_are_those_of_people_and_small_ones_are_not_shown(outcomes):
     table = ages.intersections_table(outcomes, "age_group")
-    assert set(table["people"]) == {30} and len(table) == 4
+    assert set(table["speakers"]) == {30} and len(table) == 4
     assert ages.intersections_table(outcomes.drop(columns="sex"), "age_group").empty
     rare = outcomes.assign(sex=outcomes["sex"].where(outcomes["speaker_id"] != "s000", "other"))
     with pytest.warns(UserWarning):  # of a group of one

@@ -24,13 +24,13 @@ def test_the_table_tells_the_best_layer_and_its_controls():
     family = {name: drawn[drawn["encoder"].isin([name, f"random:{name}", "logmel"])] for name in "ab"}
     table = encoders_table(family).set_index("encoder")
     assert table.index.tolist() == ["a", "b"]
-    best, less = written(table.loc["a", "wrong phones"]).replace("\N{NO-BREAK SPACE}%", " %").split("\n")
+    best, less = written(table.loc["a", "phone error rate"]).replace("\N{NO-BREAK SPACE}%", " %").split("\n")
     assert best == "30 % (layer 1)"
     logmel, twin = (float(value.replace("\N{MINUS SIGN}", "-").removesuffix(" %")) for value in less.split(", "))
     assert logmel == pytest.approx(-25, abs=1) and twin == pytest.approx(-50, abs=1)
-    best, less = written(table.loc["b", "wrong phones"]).split("\n")
+    best, less = written(table.loc["b", "phone error rate"]).split("\n")
     assert best.endswith("(layer 2)") and less.startswith("+") and "," not in less  # no twin
-    assert "wrong speakers" not in table  # of which nothing was given
+    assert "speaker identification error rate" not in table  # of which nothing was given
 
 
 def test_every_layer_is_told_beside_log_mel_and_a_shared_twin_once():
@@ -53,8 +53,8 @@ def test_side_by_side_stand_the_pretrained_with_one_twin():
     shown = side_by_side(family, "phone", "pocket-hubert", ", here")
     first = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
     assert set(shown["errors"]["encoder"]) == {*first, "mini-hubert", "mini-wavlm", "random:pocket-hubert", "logmel"}
-    told, less = shown["title"].split("; the first is ")
-    assert told.endswith("(mini-wavlm) of frames a wrong phone, here")
+    told, less = shown["title"].split("; relative reduction ")
+    assert told.endswith("(mini-wavlm)") and told.startswith("Phone error rate, here, at each encoder")
     lowest = shown["errors"].groupby("encoder")["error"].min()
     share = 1 - lowest["pocket-hubert-children"] / lowest["mini-wavlm"]
     assert less.startswith(f"{100 * share:.1f}\N{NO-BREAK SPACE}% [")

@@ -65,16 +65,16 @@ def test_what_was_learnt(mine, verdict):
     assert {row["control"] for row in finding.evidence} == {"logmel", "random:e"}
     if verdict == "supported":
         assert "layer 1" in finding.sentence
-        below = re.search(r"([\d.]+)\s% \[([\d.]+), ([\d.]+)\] below log-mel and", finding.sentence)
+        below = re.search(r"([\d.]+)\s% \[([\d.]+), ([\d.]+)\] below log-mel’s and", finding.sentence)
         assert [float(value) for value in below.groups()] == pytest.approx([49, 48, 50], abs=1)
 
 
 @pytest.mark.parametrize(
     ("phones", "verdict", "words"),
     [
-        ([0.5, 0.4, 0.3, 0.2], "supported", "speaks is read best at layer cnn, which phone sounds at layer 2."),
-        ([0.2, 0.4, 0.3, 0.4], "contradicted", "Layer cnn is the best one both"),
-        ([0.2005, 0.4, 0.3, 0.2], "inconclusive", "other speakers could turn that round"),
+        ([0.5, 0.4, 0.3, 0.2], "supported", "identified best at layer cnn, phones classified best at layer 2."),
+        ([0.2, 0.4, 0.3, 0.4], "contradicted", "Layer cnn is best for both"),
+        ([0.2005, 0.4, 0.3, 0.2], "inconclusive", "with other speakers this could be reversed"),
     ],
 )
 def test_which_depths(phones, verdict, words):

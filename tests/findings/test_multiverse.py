@@ -31,7 +31,7 @@ def test_the_rule_tells_whether_a_choice_leads_elsewhere(book, others, verdict):
     table = gaps_of(choices, "age_group", CONTRAST)
     found = does_it_hold(table, "age_group", CONTRAST, "In a made-up task")
     assert found.verdict == verdict
-    assert found.sentence.startswith("In a made-up task, the book’s own way says that")
+    assert found.sentence.startswith("In a made-up task, the book’s own analysis finds that")
     assert set(table.loc[table["at"] == "best", "layer"]) == {"1"}  # cnn has the higher error throughout
     assert in_order(table)[0] == table[table["at"] == "best"].sort_values("estimate")["name"].iloc[-1]
 

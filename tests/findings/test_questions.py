@@ -68,7 +68,7 @@ def test_every_task_compares_the_same_groups_and_one_that_cannot_is_refused():
     asked = questions.ask(asks, by="region")
     assert asked.groups == ["north", "south"] and list(asked.outcomes) == ["sid", "asr"]
     assert all(set(table["region"].dropna()) == {"north", "south"} for table in asked.outcomes.values())
-    assert list(asked.refused) == ["phone"] and any("Phone classification is not asked" in line for line in asked.said)
+    assert list(asked.refused) == ["phone"] and any("Phone classification is not run" in line for line in asked.said)
 
 
 def test_what_cannot_be_asked_is_said_and_nothing_at_all_stops():
@@ -81,7 +81,7 @@ def test_what_cannot_be_asked_is_said_and_nothing_at_all_stops():
         questions.ask({"asr": no_text}).or_stop()
 
 
-@pytest.mark.parametrize(("each", "sid"), [(4, ""), (3, ""), (1, "no two people have 4 utterances")])
+@pytest.mark.parametrize(("each", "sid"), [(4, ""), (3, ""), (1, "fewer than two speakers have the 4 utterances")])
 def test_a_corpus_tells_beforehand_what_can_be_asked(each, sid):
     names = [f"p{at}" for at in range(60) for _ in range(each)]
     table = pd.DataFrame({"speaker_id": names, "region": np.repeat(["north", "south"], 30 * each)})
@@ -111,7 +111,7 @@ def test_three_recordings_of_everybody_are_verified_in_place_of_identified(monke
     monkeypatch.setattr(views, "verify_speakers", lambda *_, **__: trials)
     assert set(views.identify_or_verify("logmel", "mine", "region")["unit"]) == {"target"}
     asked = questions.ask({"sid": lambda: [views.identify_or_verify("logmel", "mine", "region")]}, by="region")
-    assert "speaker verification" in asked.said[0]
+    assert "Speaker verification" in asked.said[0]
     monkeypatch.setattr(views, "verify_speakers", refuse)
     with pytest.raises(ProbeError, match="needs four utterances"):
         views.identify_or_verify("logmel", "mine", "region")
@@ -158,7 +158,7 @@ def test_a_layer_is_told_by_its_own_interval_and_p(low, high, p, words):
 def test_too_few_people_are_not_judged_and_every_answer_names_their_number(n):
     rows = pd.concat([one_layer(0.5, 1.5, 0.01, n).assign(layer=layer) for layer in ("cnn", "0", "1")])
     found = findings.where_bias_begins(rows, "e", "female vs male")
-    assert f"({n} people)" in found.sentence
+    assert f"{n} speakers" in found.sentence
     assert (found.verdict == "supported") == (n >= FEWEST_JUDGED)
     assert found.sentence.startswith("Not judged") == (n < FEWEST_JUDGED)
     assert f"fewer than {FEWEST_JUDGED} people" in found.criterion
@@ -191,7 +191,7 @@ def test_a_smallest_gap_of_more_than_a_hundred_points_is_none():
     table = pd.DataFrame({"contrast": "a vs b", "task": ["one", "other"], "points": [4.2, 290.7], "log_odds": [0.3, 9]})
     assert written(speakers.written(table)["smallest difference, points"].tolist()[1]).startswith("none")
     said = speakers.smallest_sentence(table, "region", "a vs b")
-    assert "4.2 in one" in said and "In other these people are too few" in said and "290" not in said
+    assert "4.2 in one" in said and "In other there are too few speakers" in said and "290" not in said
 
 
 def test_nothing_to_compare_is_no_likeness():

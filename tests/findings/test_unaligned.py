@@ -34,6 +34,6 @@ def test_nothing_missing_is_said_so():
     phones, tested = made()
     table = unaligned_table(phones, tested[tested["utterance_id"].isin(phones["utterance_id"])], "age_group")
     assert (
-        unaligned_sentence(table, "age_group", "child vs adult", "e", "0") == "Every tested utterance could be aligned."
+        unaligned_sentence(table, "age_group", "child vs adult", "e", "0") == "Every test utterance could be aligned."
     )
     assert table["missing"].sum() == pytest.approx(0)

@@ -62,7 +62,8 @@ def test_a_layer_that_is_asked_for_is_looked_at_and_the_criterion_says_so():
     finding = is_it_the_voice(bias, "e", "child vs adult", layer="cnn")
     assert {row["layer"] for row in finding.evidence} == {"cnn"}
     assert (
-        "Looked at is layer cnn, as asked." in finding.criterion and "At layer cnn of e, as asked," in finding.sentence
+        "The layer compared is layer cnn, as asked for." in finding.criterion
+        and "At layer cnn of e, the layer asked for," in finding.sentence
     )
     assert list(views_table(bias, "e", "child vs adult", "cnn")) == ["view", "e, layer cnn"]
     with pytest.raises(ValueError, match="e has no layer '7': it has cnn, 0 and 1"):
@@ -83,9 +84,9 @@ def test_errors_that_name_the_own_group_are_set_beside_chance():
     rows["predicted"] = np.where(rows["errors"] == 1, someone, rows["speaker_id"])
     table = own_group_table(rows, "age_group", "e").set_index("layer")
     assert list(table.index) == list(LAYERS)
-    assert all(cell.parts[0].value == 0 for cell in table["errors with children"])
+    assert all(cell.parts[0].value == 0 for cell in table["errors of children"])
     told = "100\N{NO-BREAK SPACE}%\nby chance 44\N{NO-BREAK SPACE}%"  # four of nine others
-    assert (table["errors with adults"].map(written) == told).all()
+    assert (table["errors of adults"].map(written) == told).all()
 
 
 def test_controls_stand_in_the_order_of_the_encoders_and_layers():
@@ -95,7 +96,7 @@ def test_controls_stand_in_the_order_of_the_encoders_and_layers():
     table = controls_table(tables, code)
     assert table["encoder"].tolist() == ["e", "e", "e", "log-mel"]
     assert table["layer"].tolist() == ["cnn", "0", "1", "all"]
-    assert (table["bits for each speaker’s name"].map(written) == "1.50").all()
+    assert (table["bits per speaker label"].map(written) == "1.50").all()
 
 
 def test_verification_is_told_at_the_layer_of_the_lowest_equal_error():
@@ -109,7 +110,7 @@ def test_verification_is_told_at_the_layer_of_the_lowest_equal_error():
         return 100 * row[column].value
 
     assert value("equal error rate") == pytest.approx(30, abs=2)  # half of the trials err at 20, half at 40
-    assert value("missed: children") == pytest.approx(40, abs=2)
-    assert value("missed: adults") == pytest.approx(20, abs=2)
-    assert value("two taken for one: children") == pytest.approx(10, abs=2)
-    assert value("two taken for one: adults") == pytest.approx(20, abs=2)
+    assert value("false rejections: children") == pytest.approx(40, abs=2)
+    assert value("false rejections: adults") == pytest.approx(20, abs=2)
+    assert value("false acceptances: children") == pytest.approx(10, abs=2)
+    assert value("false acceptances: adults") == pytest.approx(20, abs=2)

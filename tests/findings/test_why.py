@@ -64,10 +64,7 @@ def test_a_shift_needs_a_penalty_of_both_groups_at_every_layer():
 
 def test_the_sentence_on_a_shift_gives_the_errors_of_its_table():
     sentence = judged([0.2, 0.2, 0.2], [0.1, 0.1, 0.1]).sentence
-    assert (
-        "54.0\N{NO-BREAK SPACE}% for children where the probe was taught on adults and 50.0\N{NO-BREAK SPACE}%"
-        in sentence
-    )
+    assert "54.0\N{NO-BREAK SPACE}% for children with a probe trained on adults and 50.0\N{NO-BREAK SPACE}%" in sentence
     assert "(log odds ratio +0.20 [+0.15, +0.25])" in sentence and "at every layer" in sentence
     assert "−0.01 to +0.01" in sentence
     part = judged([0.2, 0.2, 0.2], [0.1, 0.1, 0.1], p=np.array([0.2, 0.01, 0.01])).sentence
@@ -119,7 +116,7 @@ def of_phones():
 
 def test_phones_are_named_by_what_they_add():
     said = carriers_sentence(of_phones(), "0")
-    assert "0.3 percentage points less often for children than for adults" in said
+    assert "0.3 percentage points lower for children than for adults" in said
     assert said.index("AA as in fAther (−1.00)") < said.index("IY as in EAt (+0.50)")
     shown = phones_shown(of_phones(), "0", most=3)
     assert shown["phone"].drop_duplicates().tolist() == ["IY", "AA", "S"]  # vowels first, the largest gap on top
