@@ -322,8 +322,8 @@ charts.table(shown, "Studies of eight layers, thirty people a group, in which bi
 # layers.
 # People were drawn from the real ones, and errors were removed or added until the gaps were as planted.
 # Where nothing is planted, it should find a pattern in one study of twenty. It does so in
-# {glue:text}`alarms_speakers` in speaker identification, and in up to {glue:text}`alarms_characters` in characters, a little
-# too often.
+# {glue:text}`alarms_speakers` in speaker identification, where it is cautious, and in up to {glue:text}`alarms_characters`
+# in characters.
 
 # %% [markdown]
 # <details class="more"><summary>Power at the actual design</summary>
