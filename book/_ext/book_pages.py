@@ -5,13 +5,22 @@ from __future__ import annotations
 
 import itertools
 import re
+from datetime import date
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from fairlib.book.chapters import ROOT
+from fairlib.book.provenance import commit_and_changes
 from fairlib.display.rendering import theme_css, write_bundle
 
+BIBTEX = """@book{fairlib2026,
+  title = {Where do self-supervised speech models become unfair? A rerunnable book},
+  author = {{The fairlib contributors}},
+  year = {2026}
+}"""
 FIGURE = re.compile(r'(<div class="fairlib-chart" )(.*?<strong>)', re.S)
 # Words of the glossary that are everyday words as well: linked by hand, where they are meant.
 EVERYDAY = {"contrast", "control", "difference", "frame", "null", "odds", "outcome", "ratio", "verdict"}
@@ -54,9 +63,46 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
+    context["metatags"] = context.get("metatags", "") + described(context.get("title", ""), doctree)
+    context["theme_extra_footer"] = footer(app, pagename)
     if chapter := CHAPTER.match(pagename):
         body = link_calls(app, context["body"], pagename)
         context["body"] = body.replace("<h1>", f'<h1><span class="chapter-number">{chapter[1]}</span> ', 1)
+
+
+def described(title: str, doctree: object) -> str:
+    """What search engines and messengers show of a page: its title and its first paragraph of prose."""
+    paragraphs = doctree.findall(nodes.paragraph) if isinstance(doctree, nodes.document) else ()
+    texts = (" ".join(one.astext().split()) for one in paragraphs if isinstance(one.parent, nodes.section))
+    first = next((text for text in texts if len(text) > 60), "")
+    if not first:
+        return ""
+    words = escape(first if len(first) <= 300 else first[:300].rsplit(" ", 1)[0] + " …")
+    name = escape(re.sub(r"<[^>]+>", "", title))
+    return (
+        f'<meta name="description" content="{words}">\n<meta property="og:type" content="article">\n'
+        f'<meta property="og:title" content="{name}">\n<meta property="og:description" content="{words}">\n'
+    )
+
+
+def footer(app: Sphinx, pagename: str) -> str:
+    """Edition, licence and how to cite, at the foot of every page."""
+    commit, _ = commit_and_changes()
+    made = f"{date.today():%-d %B %Y}" + (f", commit {commit}" if commit else "")
+    methods = app.builder.get_relative_uri(pagename, "book/methods") if "book/methods" in app.env.found_docs else ""
+    links = f' · <a href="{methods}">Methods</a>' if methods else ""
+    return (
+        f"<p>{escape(app.config.html_title)} {edition()}, built on {made}. Text and charts: "
+        f'<a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>; code: MIT{links}</p>'
+        f"<details><summary>Cite this book</summary><pre>{escape(BIBTEX)}</pre></details>"
+    )
+
+
+def edition() -> str:
+    """The edition that the changelog begins with."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## (.+)$", changes, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _as_list(signature: re.Match) -> str:

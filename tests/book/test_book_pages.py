@@ -199,3 +199,46 @@ def press(browser: Browser, key: str) -> None:
 def test_search_works_from_files(browser):
     browser.open(BOOK / "search.html", 1280, query="?q=children")
     assert browser.wait("document.querySelectorAll('#search-results li a').length > 1", 10)
+
+
+def icons():
+    import importlib.util
+
+    place = chapters.ROOT / "book" / "_ext" / "book_icons.py"
+    found = importlib.util.spec_from_file_location("book_icons", place)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_icons_are_cut_out_of_the_themes_script():
+    script = 'x={"moon":[384,512,[9214],"f186","M1 2z"],sun:[512,512,[],"f185","M3 4z"]}'
+    css = icons().icons_css(['<i class="fa-solid fa-moon fa-lg"></i>', "fa-sun"], script)
+    assert css.count("--icon: url") == 2 and "0 0 384 512" in css and "CC BY 4.0" in css
+    head = '<a/>\n  <script defer src="../_static/scripts/fontawesome.js?digest=55c2"></script>\n<b/>'
+    assert icons().SCRIPT.sub("", head) == "<a/>\n<b/>"
+
+
+@built
+def test_every_icon_of_the_pages_is_drawn_and_the_icon_font_is_gone():
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    named = {name for page in pages for name in icons().NAMED.findall(page)} - {"solid", "regular", "lg"}
+    drawn = (BOOK / "_static" / "icons.css").read_text(encoding="utf-8")
+    assert named and all(f".fa-{name} {{ --icon" in drawn for name in named)
+    assert not any("fontawesome.js" in page for page in pages)
+    assert not list(BOOK.rglob("fontawesome*"))
+
+
+@built
+def test_every_page_says_what_it_is_its_edition_its_licence_and_how_to_cite_it():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert "Cite this book" in text and "CC BY 4.0" in text and "edition" in text, page.name
+        if page.stem not in ("references", "glossary"):  # no prose to quote
+            assert '<meta name="description" content="' in text, page.name
+
+
+@built
+def test_a_page_weighs_at_most_a_megabyte_beside_what_all_share():
+    heavy = {page.name: page.stat().st_size for page in PAGES if page.stat().st_size > 1e6}
+    assert not heavy
