@@ -81,8 +81,12 @@ def counted(by: str, contrast: str, sizes: Sequence[int]) -> list[str]:
     Example:
         >>> counted("age_group", "child vs adult", [122, 128]), counted("accent", "scottish vs all others", [30, 1])
         (['122 children', '128 adults'], ['30 speakers with accent “scottish”', '1 other speaker'])
+        >>> counted("accent", "scottish vs irish", [30, 20])
+        ['30 speakers with accent “scottish”', '20 with accent “irish”']
     """
     named = [name.removeprefix("all ") for name in sides(by, contrast)]
+    if all(name.startswith("speakers ") for name in named) and sizes[1] != 1:  # said once
+        named[1] = named[1].removeprefix("speakers ")
     return [f"{size} {name}" if size != 1 else _one(name) for size, name in zip(sizes, named, strict=True)]
 
 

@@ -158,25 +158,21 @@ def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
     table = errors[errors["encoder"] == encoder].set_index(["layer", "group"])["error"]
     sentences = []
     for _, run in rows.groupby((pd.Series(state).diff() != 0).cumsum().to_numpy()):
-        where = (
-            f"At layer {run['layer'].iloc[0]}"
-            if len(run) == 1
-            else f"From layer {run['layer'].iloc[0]} to {run['layer'].iloc[-1]}"
-        )
+        where = f"At {layers_named(list(rows['layer']), list(run['layer']))}"
         low, high = run["estimate"].min(), run["estimate"].max()
         odds = f"log odds ratio {number(low, 2)}" + (f" to {number(high, 2)}" if len(run) > 1 else "")
         kind = state[run.index[0]]
-        errs = " and ".join(
+        errs = ", ".join(
             _range(table, run["layer"], group)
             for group in (one, other)
             if group is not None and (run["layer"].iloc[0], group) in table.index
         )
-        errs = f" ({errs})" if errs else ""
+        errs = f"{errs}; " if errs else ""
         if why := _NOT_SHOWN.get(kind):
-            sentences.append(f"{where} {why}; no gap between {first} and {second} is shown{errs}, {odds}.")
+            sentences.append(f"{where} no gap between {first} and {second} is shown: {why} ({errs}{odds}).")
         else:
             more = "higher" if kind > 0 else "lower"
-            sentences.append(f"{where} {first} have the {more} error{errs}; {odds}, and the interval excludes zero.")
+            sentences.append(f"{where} {first} have the {more} error ({errs}{odds}, the interval excluding zero).")
     return sentences
 
 
@@ -201,7 +197,8 @@ def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
     lowest = table.loc[table.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
     mine = lowest.loc[encoder]
     others = [
-        f"{encoder_label(name)} {percent(row['error'])}" + ("" if name == "logmel" else f" (layer {row['layer']})")
+        f"{encoder_label(name)} {percent(row['error'])}"
+        + ("" if row["layer"] == "logmel" else f" (layer {row['layer']})")
         for name, row in lowest.iterrows()
         if name != encoder
     ]

@@ -223,7 +223,7 @@ def _whose_words(
     mel_gap = f"log-mel: {_mel_words(mel)}"
     twins = (
         f"larger than its untrained twin's at {layers_named(layers, above_twin)}" if above_twin
-        else "at no layer detectably larger than its untrained twin's"
+        else "at no layer larger than its untrained twin's"
     )  # fmt: skip
     less = f", smaller than log-mel's at {layers_named(layers, below_mel)}" if below_mel else ""
     if verdict == "supported":
@@ -233,8 +233,8 @@ def _whose_words(
         )
     if verdict == "contradicted":
         return (
-            f"The plain spectrogram shows the gap too ({mel_gap}). A gap of {name} larger than that by more than"
-            f" {MARGIN} is ruled out at every layer; it is {twins}{less}."
+            f"The plain spectrogram shows the gap too ({mel_gap}). That {name}'s gap exceeds it by more than {MARGIN}"
+            f" is ruled out at every layer; it is {twins}{less}."
         )
     more = (
         f"larger than log-mel's at {layers_named(layers, above_mel)}" if above_mel
@@ -243,7 +243,8 @@ def _whose_words(
     if verdict == "depends on the scale":
         both = in_points["above both"]
         points = f"both controls' at {layers_named(layers, both)}" if both else (
-            f"log-mel's at {layers_named(layers, in_points['above log-mel'])}, and at no layer than both controls'"
+            f"log-mel's at {layers_named(layers, in_points['above log-mel'])}, but at no layer larger than both"
+            " controls'"
         )  # fmt: skip
         return (
             f"As an odds ratio, the gap of {name} is {more} ({mel_gap}){less}, and {twins}. As a difference between"

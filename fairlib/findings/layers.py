@@ -90,7 +90,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         f" {percent(best.loc[encoder, 'error'])}, which is {below} (relative)."
     )
     if verdict == "inconclusive":
-        least = " and ".join(f"{mark:.0%}" for mark in against.values())
+        least = " and ".join(percent(mark) for mark in against.values())
         sentence += f" The rule requires reductions of at least {least} with the whole interval."
     return Finding(LEARNT_CLAIM, LEARNT_CRITERION, verdict, sentence, rows)
 

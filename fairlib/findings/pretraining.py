@@ -240,13 +240,13 @@ def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> str
     rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
     said = [f"was there before any training at {named(there)}"] if len(there) else []
     if len(opened):
-        said.append(f"opened at {named(opened)}, where it shows {shows_from(opened)}")
+        said.append(f"opened at {named(opened)}, where it is detected {shows_from(opened)}")
     if len(rest):
-        said.append(f"shows at {named(rest)} {shows_from(rest)}, though growth is not established")
+        said.append(f"is detected at {named(rest)} {shows_from(rest)}, though growth is not established")
     grown, shrunk = there[there["moved"] > 0], there[there["moved"] < 0]
     more = [f"it grew at {named(grown)}"] * bool(len(grown)) + [f"it shrank at {named(shrunk)}"] * bool(len(shrunk))
     if len(there) and not more:
-        more = ["where it was there, training did not change it detectably"]
+        more = ["training did not change it detectably there"]
     return listing(said) + (f"; {' and '.join(more)}" if more else "")
 
 

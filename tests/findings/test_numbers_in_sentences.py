@@ -15,7 +15,7 @@ from fairlib.findings.where import do_layers_differ
 
 NUMBER = r"[-−+]?\d+(?:\.\d+)?"
 STATED = re.compile(rf"({NUMBER})(?:\s?%)? \[({NUMBER}), ({NUMBER})\]")
-PEOPLE = re.compile(r"(?:With|Compared:|and) (\d+) (?:children|adults|speakers recorded)\b")
+PEOPLE = re.compile(r"(?:With|Compared:|and) (\d+) (?:children|adults|speakers recorded|recorded)\b")
 P_VALUE = re.compile(r"\bp ([=<]) (0\.\d+)")
 COUNTED = re.compile(r"at (\d+) of (\d+) layers")
 
