@@ -19,7 +19,7 @@ FEWEST_JUDGED = int(NUMBERS["fewest_judged"])  # people on either side; of fewer
 
 
 def rule(name: str) -> str:
-    """A rule as the book tells it: with its numbers, and when it was written.
+    """A rule as the book states it: with its numbers, and when it was written.
 
     Example:
         >>> rule("depth").partition(" Rule of ")[2]
@@ -28,12 +28,12 @@ def rule(name: str) -> str:
     written = _WRITTEN[name]
     text = written["rule"].format(**NUMBERS, least_ratio=exp(-MARGIN), most_ratio=exp(MARGIN))
     if written.get("people_counted", True):
-        text += f" With fewer than {FEWEST_JUDGED} people on either side nothing is judged (inconclusive)."
-    since = "" if written["first"] == written["written"] else f", changed from one of {_day(written['first'])}"
+        text += f" With fewer than {FEWEST_JUDGED} speakers on either side nothing is judged (inconclusive)."
+    since = "" if written["first"] == written["written"] else f", revised from one of {_day(written['first'])}"
     if written.get("seen"):
-        seen = "outcomes that it judges had been looked at, so on the first edition's encoders it is exploratory"
+        seen = "outcomes that it judges had been seen by then, so it is exploratory for the first edition's encoders"
     elif pilot := written.get("pilot"):
-        seen = f"written before its results were seen, but for those of a pilot ({pilot})"
+        seen = f"written before its results were seen, except those of a pilot ({pilot})"
     else:
         seen = "written before its results were seen"
     return f"{text} Rule of {_day(written['written'])}{since}; {seen}."
