@@ -31,7 +31,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 
 # %% tags=["hide-input"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
 import fairlib
@@ -100,7 +100,7 @@ of_groups_by_layer
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
 
 # %% tags=["remove-input"]
-Markdown(explorer_link(corpus, encoder, group, contrast, ["sid"]))
+HTML(explorer_link(corpus, encoder, group, contrast, ["sid"]))
 
 # %% [markdown]
 # ## How large is the gap, and whose is it?

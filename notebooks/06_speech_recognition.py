@@ -33,7 +33,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 from dataclasses import replace
 
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
 import fairlib
@@ -103,7 +103,7 @@ charts.error_by_layer(
 # Probes are trained on some speakers and tested on others.
 
 # %% tags=["remove-input"]
-Markdown(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
+HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
 
 # %% [markdown]
 # ## How large is the gap in characters, and whose is it?

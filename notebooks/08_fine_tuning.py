@@ -32,7 +32,7 @@ force = False  # compute the encoder's outcomes again, even where they are store
 
 # %% tags=["hide-input"]
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
 import fairlib
@@ -125,7 +125,7 @@ charts.table(
 # </details>
 
 # %% tags=["remove-input"]
-Markdown(explorer_link(corpus, encoder, group, contrast, list(outcomes)))
+HTML(explorer_link(corpus, encoder, group, contrast, list(outcomes)))
 
 # %% [markdown]
 # ## What fine-tuning did to the task itself

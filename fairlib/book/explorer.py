@@ -37,7 +37,7 @@ def write_explorer(folder: Path) -> None:
 
 
 def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
-    """A sentence that leads to the explorer with a chapter's own choice made, one link for each task; empty where
+    """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty where
     nothing of it is published.
 
     Args:
@@ -48,8 +48,8 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
     Example:
         >>> explorer_link("my.csv", "pocket-hubert", "age_group", "child vs adult", ["sid"])
         ''
-        >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-68:]
-        'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.'
+        >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-72:]
+        'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.</p>'
     """
     links = []
     for task in tasks:
@@ -64,7 +64,9 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
         links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')
     if not links:
         return ""
-    return f"Other groups, other layers, another scale? Open the explorer with this choice made: {listing(links)}."
+    return (
+        f"<p>Other groups, other layers, another scale? Open the explorer with this choice made: {listing(links)}.</p>"
+    )
 
 
 def explorer_data() -> dict:

@@ -201,32 +201,14 @@ def test_search_works_from_files(browser):
     assert browser.wait("document.querySelectorAll('#search-results li a').length > 1", 10)
 
 
-def icons():
-    import importlib.util
-
-    place = chapters.ROOT / "book" / "_ext" / "book_icons.py"
-    found = importlib.util.spec_from_file_location("book_icons", place)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-def test_icons_are_cut_out_of_the_themes_script():
-    script = 'x={"moon":[384,512,[9214],"f186","M1 2z"],sun:[512,512,[],"f185","M3 4z"]}'
-    css = icons().icons_css(['<i class="fa-solid fa-moon fa-lg"></i>', "fa-sun"], script)
-    assert css.count("--icon: url") == 2 and "0 0 384 512" in css and "CC BY 4.0" in css
-    head = '<a/>\n  <script defer src="../_static/scripts/fontawesome.js?digest=55c2"></script>\n<b/>'
-    assert icons().SCRIPT.sub("", head) == "<a/>\n<b/>"
-
-
 @built
-def test_every_icon_of_the_pages_is_drawn_and_the_icon_font_is_gone():
+def test_the_script_of_all_icons_is_left_out_and_the_icons_used_are_drawn_by_the_style_sheet():
     pages = [page.read_text(encoding="utf-8") for page in PAGES]
-    named = {name for page in pages for name in icons().NAMED.findall(page)} - {"solid", "regular", "lg"}
-    drawn = (BOOK / "_static" / "icons.css").read_text(encoding="utf-8")
-    assert named and all(f".fa-{name} {{ --icon" in drawn for name in named)
-    assert not any("fontawesome.js" in page for page in pages)
-    assert not list(BOOK.rglob("fontawesome*"))
+    assert not any("fontawesome.js" in page for page in pages) and not list(BOOK.rglob("fontawesome.js*"))
+    style = (BOOK / "_static" / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    named = {name for page in pages for name in re.findall(r"\bfa-([a-z-]+)", page)} - {"solid", "regular", "lg"}
+    assert named and all(re.search(rf"\.fa-{name}:{{1,2}}before", style) for name in named)
+    assert list(BOOK.rglob("fa-solid-900.woff2"))
 
 
 @built
