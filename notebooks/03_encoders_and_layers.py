@@ -224,7 +224,7 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
         charts.curves(
             pd.concat(paths),
             x_title="hours of speech heard in training",
-            y_title="frames given a wrong phone (%)",
+            y_title="misclassified frames (%)",
             format="%",
             title=f"In the last {span:.0f} hours of training the best layer’s phone error fell by {fell} points, on {where}",
             description="Lines of the best layer’s phone error over hours of speech heard in training. "

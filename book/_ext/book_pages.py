@@ -198,7 +198,7 @@ def _above(node: nodes.Node):
 
 
 def leave_out_icon_script(app: Sphinx, error: Exception | None) -> None:
-    """Take the theme's script of all icons, 1.5 MB, out of every page: its style sheet draws them as well, by a font."""
+    """Take the theme's script of all icons, 1.5 MB, out of every page: its style sheet draws them as well."""
     if error is not None or app.builder.format != "html":
         return
     for page in Path(app.outdir).rglob("*.html"):

@@ -37,8 +37,8 @@ def write_explorer(folder: Path) -> None:
 
 
 def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
-    """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty where
-    nothing of it is published.
+    """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty
+    where nothing of it is published.
 
     Args:
         corpus, encoder: by name.
