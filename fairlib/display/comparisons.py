@@ -127,8 +127,9 @@ def forest(
         parts.append(dots.encode(x=x("estimate"), y=y, color=colour, tooltip=tooltip))
     named = dict(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9)
     names = base.transform_filter("!datum.second").mark_text(**named)
-    parts.append(names.encode(x=alt.value(0), y=y, text="name:N"))
-    height = (46 if second.any() else 40) * rows["name"].nunique()
+    halo = base.transform_filter("!datum.second").mark_text(**named | {"stroke": drawing.PAPER, "strokeWidth": 4})
+    parts += [part.encode(x=alt.value(0), y=y, text="name:N") for part in (halo, names)]  # no line crosses a name
+    height = (38 if second.any() else 33) * rows["name"].nunique()
     return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=height)
 
 
