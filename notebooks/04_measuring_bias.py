@@ -42,7 +42,9 @@ from fairlib.bias import group_bias, group_errors
 from fairlib.bias.power import smallest_gaps
 from fairlib.bias.simulation import constant_odds, simulate_outcomes
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.display import charts
+from fairlib.corpora.audio import read_audio
+from fairlib.corpora.synthetic import examples
+from fairlib.display import charts, sounds
 from fairlib.display.words import number, percent
 from fairlib.findings.calibration import calibration, lines, value
 from fairlib.tasks import TASKS
@@ -435,6 +437,13 @@ glue(
 # A synthesiser (eSpeak NG) speaks as six groups of 24 voices.
 # Two are left as they are; one speaks too fast, one is heard through a narrow band, one in noise and one in much noise.
 # This says nothing about people. It shows whether a disadvantage that we put in is detected.
+# Listen to what each of them sounds like:
+
+# %% tags=["hide-input"]
+sounds.players(
+    {group.replace("_", " "): read_audio(path) for group, path in examples().items()},
+    "The same synthetic voice and sentence in each group",
+)
 
 # %% tags=["hide-input"]
 runs = [

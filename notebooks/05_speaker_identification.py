@@ -40,8 +40,11 @@ from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
 from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
+from fairlib.corpora.audio import read_audio
+from fairlib.corpora.channel import perturb
 from fairlib.corpora.recordings import recording_noise
-from fairlib.display import charts, sentences, words
+from fairlib.corpora.synthetic import examples
+from fairlib.display import charts, sentences, sounds, words
 from fairlib.findings import ages, questions
 from fairlib.findings.views import (
     controls_table,
@@ -258,6 +261,19 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 #
 # **Is it the voice?** *{glue:text}`sid_voice_verdict`.* {glue:text}`sid_voice`
 #
+# <details class="more"><summary>Hear a random channel</summary>
+
+# %% tags=["hide-input"]
+plain = read_audio(examples()["clear"])
+channels = {f"channel {number + 1}": perturb(plain, f"example {number}") for number in range(3)}
+sounds.players(
+    {"as made": plain, **channels}, "A synthetic voice through three of the channels that utterances are sent through"
+)
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
 # <details class="more"><summary>Every view, with the controls; the rule behind the verdict</summary>
 #
 # {glue:text}`sid_voice_criterion`

@@ -78,6 +78,20 @@ def load_planted(root: str | Path | None = None, on_error: str = "raise") -> pd.
     return table.assign(corpus="planted")
 
 
+def examples(root: str | Path | None = None) -> dict[str, str]:
+    """One sentence by a voice of each group of `PLANTED`: paths of the audio by group, spoken when first asked for.
+
+    All are the same accent and voice variant of the program, so that what differs is the group's disadvantage.
+
+    Example:
+        >>> list(examples())  # doctest: +SKIP
+        ['clear', 'clear_too', 'hurried', 'telephone', 'noisy', 'very_noisy']
+    """
+    voices = load(root, speakers_per_group=2, utterances_per_speaker=1, disadvantages=PLANTED)
+    paths = voices.drop_duplicates("group").set_index("group")["path"]
+    return {group: paths[group] for group in PLANTED}
+
+
 def load(
     root: str | Path | None = None,
     on_error: str = "raise",
