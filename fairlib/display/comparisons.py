@@ -100,8 +100,8 @@ def forest(
     rows = rows.assign(place=pd.factorize(rows["name"])[0], second=second, colour=colours)
     numbers = [name for name in ("estimate", "low", "high", "null_low", "null_high") if name in rows]
     base = drawing.base_chart(drawing.records(rows, "name", *numbers, "place", "second", "colour"))
-    values = np.r_[rows[numbers].to_numpy(float).ravel(), neutral]
-    values = np.r_[values[np.isfinite(values)], [neutral - within, neutral + within] if within else []]
+    values = np.r_[rows[numbers].to_numpy(float).ravel(), neutral - (within or 0), neutral + (within or 0)]
+    values = values[np.isfinite(values)]
     room = max(0.04 * np.ptp(values), 1e-6)
     scale = alt.Scale(domain=list(span or (values.min() - room, values.max() + room)), nice=False, zero=False)
     axis = alt.Axis(title=x_title, format=format, labelExpr=drawing.ZEROLESS, tickCount=6, orient="bottom")
@@ -125,10 +125,11 @@ def forest(
         parts.append(mine.mark_rule(strokeWidth=2.4, **at).encode(x=x("low"), x2="high:Q", y=y, color=colour))
         dots = mine.mark_point(filled=True, size=40 if lower else 70, opacity=1, **at)
         parts.append(dots.encode(x=x("estimate"), y=y, color=colour, tooltip=tooltip))
-    named = dict(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9)
-    names = base.transform_filter("!datum.second").mark_text(**named)
-    halo = base.transform_filter("!datum.second").mark_text(**named | {"stroke": drawing.PAPER, "strokeWidth": 4})
-    parts += [part.encode(x=alt.value(0), y=y, text="name:N") for part in (halo, names)]  # no line crosses a name
+    for halo in ({"stroke": drawing.PAPER, "strokeWidth": 4}, {}):  # no line crosses a name
+        named = dict(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9) | halo
+        parts.append(
+            base.transform_filter("!datum.second").mark_text(**named).encode(x=alt.value(0), y=y, text="name:N")
+        )
     height = (38 if second.any() else 33) * rows["name"].nunique()
     return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=height)
 

@@ -53,57 +53,65 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
         slopes: from `fairlib.bias.association.error_slopes`, of one encoder (rows of its twin alone left out).
     """
     rows = primary(slopes, task, contrast)
-    row = rows.loc["log_odds"]
-    name, claimed = encoder_label(row["encoder"]), TASKS[task].c2
-    measured, beside = f"slope {_stated(row)}", rows.iloc[:0]
+    row, other = rows.loc["log_odds"], _without_cnn(slopes, rows.loc["log_odds"])
+    beside = rows.iloc[:0]
     if isinstance(row["twin"], str):
         alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
         beside = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].head(1)
-        alone = beside.iloc[0]
-        twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
-        measured += f", beyond the untrained twin's; on its own {_stated(alone)}; the twin's {twin}"
-    other = _without_cnn(slopes, row)
-    if len(other):
-        span = f"{other['error_span'].iloc[0]:.2f} in log odds"
-        measured += f"; without layer cnn {_stated(other.iloc[0])}, over layers whose errors span {span}"
-    side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
-    towards = side * np.sign(row["excess"]) * claimed  # 1: as claimed
-    shown = row["p"] < 0.05
-    narrow = (row["excess_high"] - row["excess_low"]) / 2 * 1.645 / 1.96
-    within = abs(row["excess"]) + narrow < MARGIN
-    turned = rows["p"].get("difference", 1.0) < 0.05 and rows.loc["difference", "excess"] * row["excess"] < 0
-    more = "more" if side * row["excess"] > 0 else "less"
-    if np.isnan(row["p"]):
-        verdict = "inconclusive"
-        sentence = f"At some layers of {name} there are as many errors as units or more, so no odds can be compared."
-    elif not side:
-        verdict = "inconclusive"
-        sentence = (
-            f"In {name} neither group is shown to err more over all layers, so there is no gap whose size could vary"
-            f" with the error ({measured})."
-        )
-    elif shown and turned:
-        verdict = "depends on the scale"
-        sentence = (
-            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, but the difference between the"
-            f" error rates is smaller there; both by more than a constant odds ratio would give ({measured})."
-        )
-    elif shown:
-        verdict = "supported" if towards > 0 else "contradicted"
-        sentence = f"In {name} the gap is larger in the layers that err {more} ({measured})."
-    elif within:
-        verdict = "contradicted"
-        sentence = (
-            f"In {name} the gap hardly varies with the error: slopes beyond ±{MARGIN} are ruled out ({measured})."
-        )
-    else:
-        verdict = "inconclusive"
-        sentence = f"In {name} the gap does not vary detectably with the error ({measured}). " + power(
-            f"a slope of {row['detectable']:.2f}"
-        )
+    verdict, sentence = _c2_verdict(rows, TASKS[task].c2, _measured(row, beside, other))
     evidence = pd.concat([rows.reset_index(), beside, other], ignore_index=True).to_dict("records")
     found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, evidence)
     return of_people(found, rows, str(row["by"]), contrast)
+
+
+def _c2_verdict(rows: pd.DataFrame, claimed: int, measured: str) -> tuple[str, str]:
+    """Verdict and sentence by `RULE`, from the primary slopes by scale; ``claimed`` is 1 where the gap is to rise with
+    the error, -1 where it is to fall."""
+    row = rows.loc["log_odds"]
+    name, side = encoder_label(row["encoder"]), np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
+    narrow = (row["excess_high"] - row["excess_low"]) / 2 * 1.645 / 1.96
+    turned = rows["p"].get("difference", 1.0) < 0.05 and rows.loc["difference", "excess"] * row["excess"] < 0
+    more = "more" if side * row["excess"] > 0 else "less"
+    if np.isnan(row["p"]):
+        return "inconclusive", (
+            f"At some layers of {name} there are as many errors as units or more, so no odds can be compared."
+        )
+    if not side:
+        return "inconclusive", (
+            f"In {name} neither group is shown to err more over all layers, so there is no gap whose size could vary"
+            f" with the error ({measured})."
+        )
+    if row["p"] < 0.05 and turned:
+        return "depends on the scale", (
+            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, but the difference between the"
+            f" error rates is smaller there; both by more than a constant odds ratio would give ({measured})."
+        )
+    if row["p"] < 0.05:
+        as_claimed = side * np.sign(row["excess"]) * claimed > 0
+        return "supported" if as_claimed else "contradicted", (
+            f"In {name} the gap is larger in the layers that err {more} ({measured})."
+        )
+    if abs(row["excess"]) + narrow < MARGIN:
+        return "contradicted", (
+            f"In {name} the gap hardly varies with the error: slopes beyond ±{MARGIN} are ruled out ({measured})."
+        )
+    return "inconclusive", (
+        f"In {name} the gap does not vary detectably with the error ({measured}). "
+        + power(f"a slope of {row['detectable']:.2f}")
+    )
+
+
+def _measured(row: pd.Series, beside: pd.DataFrame, other: pd.DataFrame) -> str:
+    """The slope in words; where a twin is subtracted, its own and the encoder's too; and that without the convolutions."""
+    measured = f"slope {_stated(row)}"
+    if len(beside):
+        alone = beside.iloc[0]
+        twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
+        measured += f", beyond the untrained twin's; on its own {_stated(alone)}; the twin's {twin}"
+    if len(other):
+        span = f"{other['error_span'].iloc[0]:.2f} in log odds"
+        measured += f"; without layer cnn {_stated(other.iloc[0])}, over layers whose errors span {span}"
+    return measured
 
 
 def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:

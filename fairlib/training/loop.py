@@ -132,9 +132,8 @@ def train(
             optimizer.step()
             note = ""
             if step % LOG_EVERY == 0 or step == schedule.steps:
-                means = {key: float(sum(row[key] for row in recent)) / len(recent) for key in recent[0]}
                 speed = recent_s / (time.monotonic() - since)
-                log.append({"step": step, **means, "hours_heard": heard / 3600, "times_real_time": speed})
+                log.append({"step": step, **_means(recent), "hours_heard": heard / 3600, "times_real_time": speed})
                 note = _write_log(log, output)
                 recent, recent_s, since = [], 0.0, time.monotonic()
             went_on(1, note)
@@ -217,6 +216,10 @@ def claim_folder(output: Path, run: str) -> None:
     if record.exists() and record.read_text() != run:
         raise RunError(f"{output} holds another run: choose an empty folder, or delete it.")
     replace(record, lambda path: path.write_text(run))
+
+
+def _means(rows: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+    return {key: float(sum(row[key] for row in rows)) / len(rows) for key in rows[0]}
 
 
 def training_hours(log: pd.DataFrame) -> float:
