@@ -102,7 +102,7 @@ def _c2_verdict(rows: pd.DataFrame, claimed: int, measured: str) -> tuple[str, s
 
 
 def _measured(row: pd.Series, beside: pd.DataFrame, other: pd.DataFrame) -> str:
-    """The slope in words; where a twin is subtracted, its own and the encoder's too; and that without the convolutions."""
+    """The slope in words; the encoder's own too where a twin is subtracted; and that without the convolutions."""
     measured = f"slope {_stated(row)}"
     if len(beside):
         alone = beside.iloc[0]
