@@ -38,13 +38,13 @@ import fairlib
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
 from fairlib.bias.adjustment import adjusted_gaps
-from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.audio import read_audio
 from fairlib.corpora.channel import perturb
 from fairlib.corpora.recordings import recording_noise
 from fairlib.corpora.synthetic import examples
 from fairlib.display import charts, sentences, sounds, words
+from fairlib.display.links import explorer_link
 from fairlib.findings import ages, questions
 from fairlib.findings.views import (
     controls_table,

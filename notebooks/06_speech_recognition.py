@@ -40,10 +40,10 @@ import fairlib
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
 from fairlib.bias.adjustment import adjusted_gaps
-from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
+from fairlib.display.links import explorer_link
 from fairlib.findings import ages, mean_error, questions
 from fairlib.findings.instrument import passes_table, stronger_sentence, stronger_table
 from fairlib.findings.robustness import phone_probes
@@ -417,17 +417,17 @@ if phones is not None:
     slopes = ages.age_slopes(own, group)
     best = mean_error(own).set_index("layer")["error"].idxmin()
     missing = unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
-    said = [
+    answers = [
         ("Other differences between the groups", sentences.adjusted_sentence(phone_adjusted, contrast)),
         ("Texts that the aligner could not place", unaligned_sentence(missing, group, contrast, encoder, best)),
     ]
     if len(slopes):
-        said.insert(1, ("Age within the groups", ages.ages_sentence(slopes)))
+        answers.insert(1, ("Age within the groups", ages.ages_sentence(slopes)))
         by_age = charts.table(
             ages.ages_table(slopes, ages.by_age_band(own, group)),
             "Log odds ratios of phone error by age, within each group",
         )
-    display(Markdown(words.bullets(said)))
+    display(Markdown(words.bullets(answers)))
 
 # %% [markdown]
 # <details class="more"><summary>Adjusted gaps, and gaps by age</summary>

@@ -38,9 +38,9 @@ from myst_nb import glue
 import fairlib
 from fairlib import findings
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.book.explorer import explorer_link
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
+from fairlib.display.links import explorer_link
 from fairlib.encoders import finetuned_from
 from fairlib.findings import questions
 from fairlib.findings.cells import Number, with_interval

@@ -71,7 +71,7 @@ for task, table in tables.items():
         marked=table["name"] == robustness.BOOK,
     ).sort_values(["order", "at"])
     rows["name"] = rows["name"] + rows["name"].map(
-        table[(table["at"] == "best") & table["saturated"]].set_index("name")["saturated"].map({True: " (saturated)"})
+        table[(table["at"] == "best") & table["saturated"]].set_index("name")["saturated"].map({True: " *"})
     ).fillna("")
     best = table[table["at"] == "best"]
     above, below = int((best["low"] > 0).sum()), int((best["high"] < 0).sum())
@@ -86,7 +86,7 @@ for task, table in tables.items():
             for row in best.sort_values("estimate", ascending=False).itertuples(index=False)
         ),
         notes="Orange: as in the book. Blue: other choices. Grey, below each: the same at layer cnn. Strokes: 95 % "
-        "intervals over speakers.",
+        "intervals over speakers." + " Starred: saturated, a gap there means little." * bool(best["saturated"].any()),
     )
 for task in list(drawn)[:1]:
     display(drawn[task])

@@ -47,7 +47,9 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
     # The last chapters look at most encoders and take longest: they go first, so that no core waits at the end.
     each_in_a_process(_execute, stale[::-1], min(len(stale), os.cpu_count() or 1, _MOST_AT_ONCE))
     executed = {chapter: _executed(chapter)[0] for chapter in chapters().values()}
-    return _built(_stage(executed, BUILD / "source"), BUILD / "work", output)
+    source = _stage(executed, BUILD / "source")
+    write_worksheets(source / "book" / "_static" / "worksheets")
+    return _built(source, BUILD / "work", output)
 
 
 def build_book_of_runs(
@@ -156,7 +158,6 @@ def _stage(executed: Mapping[Chapter, Path], source: Path) -> Path:
         write_summary(source / "book", facts)
         write_status(source / "book", facts)
         write_explorer(source / "book" / "_static" / "explorer")
-        write_worksheets(source / "book" / "_static" / "worksheets")
     return source
 
 
@@ -219,6 +220,7 @@ def _without_dead_links(page: Path, source: Path) -> None:
         return link.group() if target.exists() else link.group(1)
 
     text = page.read_text(encoding="utf-8")
+    text = re.sub(r'<a class=\\?"elsewhere\\?"[^>]*>(.*?)</a>', r"\1", text)  # to the explorer
     write_text(
         page, re.sub(r"(?<!!)\[([^\[\]]+)\]\((?!https?:|mailto:|#)([^()\s]+\.(?:md|ipynb)(?:#[^()\s]*)?)\)", kept, text)
     )

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 
-from fairlib.bias.contrasts import contrast_groups, people
+from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
 from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
@@ -25,7 +22,6 @@ from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, 
 from fairlib.files import write_text
 from fairlib.findings.survey import published, published_twin, strangers
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import listing
 
 
 def write_explorer(folder: Path) -> None:
@@ -34,39 +30,6 @@ def write_explorer(folder: Path) -> None:
     data = json.dumps(explorer_data(), ensure_ascii=False, separators=(",", ":"))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "data.js", f"window.ExplorerData = {data};\n")
-
-
-def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
-    """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty
-    where nothing of it is published.
-
-    Args:
-        corpus, encoder: by name.
-        by, contrast: the speaker column and the two groups, as `fairlib.bias.group_bias` names them.
-        tasks: names of `fairlib.tasks.TASKS`.
-
-    Example:
-        >>> explorer_link("my.csv", "pocket-hubert", "age_group", "child vs adult", ["sid"])
-        ''
-        >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-72:]
-        'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.</p>'
-    """
-    links = []
-    for task in tasks:
-        if published(encoder, corpus, *TASKS[task].main).empty:
-            continue
-        sides = zip("ab", contrast_groups(contrast), strict=True)
-        chosen = {"corpus": corpus, "task": task, "encoder": encoder}
-        chosen |= {  # ages from 6 to 9 are 6-9 there
-            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group for side, group in sides if group
-        }
-        address = html.escape(f"../book/explorer.html#{urlencode(chosen)}")
-        links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')
-    if not links:
-        return ""
-    return (
-        f"<p>Other groups, other layers, another scale? Open the explorer with this choice made: {listing(links)}.</p>"
-    )
 
 
 def explorer_data() -> dict:

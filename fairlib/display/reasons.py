@@ -48,7 +48,7 @@ def taught_chart(
     return charts.curves(
         rows[["line", "x", "value", "low", "high"]],
         looks={people(by, group): (colours[group], [1, 0], "circle") for group in _groups(gaps)},
-        x_title=f"share of {first} among the training speakers (%)",
+        x_title=f"{first} among training speakers (%)",
         y_title=f"{unit.on_axis} (%)",
         title=f"Trained on {second}, the probe’s error for {first} is {_than(apart['second'], second)}; "
         f"trained on {first}, it is {_than(apart['first'], second)}",

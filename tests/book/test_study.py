@@ -190,7 +190,7 @@ def test_the_command_lists_and_names_what_the_study_lacks(file, capsys, hums, mo
     monkeypatch.setattr(prediction, "load_corpus", lambda name: hums)
     assert main(["reproduce", str(file), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "probe_speakers(seeds=2)" in said and "In all about 0 hours" in said
+    assert "probe_speakers(seeds=2)" in said and "Total: about 0 hours" in said
     assert main(["reproduce", str(file), "--encoder", "wav2vec3"]) == 2
     assert "the study has no encoder 'wav2vec3': logmel" in capsys.readouterr().err
 

@@ -161,7 +161,7 @@ def test_too_few_people_are_not_judged_and_every_answer_names_their_number(n):
     assert f"{n} speakers" in found.sentence
     assert (found.verdict == "supported") == (n >= FEWEST_JUDGED)
     assert found.sentence.startswith("Not judged") == (n < FEWEST_JUDGED)
-    assert f"fewer than {FEWEST_JUDGED} people" in found.criterion
+    assert f"fewer than {FEWEST_JUDGED} speakers" in found.criterion
 
 
 def test_where_no_way_can_tell_nothing_has_been_shown_to_hold():

@@ -1,0 +1,45 @@
+"""Links from a chapter to the explorer, with the chapter's own choice made."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.findings.survey import published
+from fairlib.tasks import TASKS
+from fairlib.writing import listing
+
+
+def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
+    """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty
+    where nothing of it is published.
+
+    Args:
+        corpus, encoder: by name.
+        by, contrast: the speaker column and the two groups, as `fairlib.bias.group_bias` names them.
+        tasks: names of `fairlib.tasks.TASKS`.
+
+    Example:
+        >>> explorer_link("my.csv", "pocket-hubert", "age_group", "child vs adult", ["sid"])
+        ''
+        >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-72:]
+        'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.</p>'
+    """
+    links = []
+    for task in tasks:
+        if published(encoder, corpus, *TASKS[task].main).empty:
+            continue
+        sides = zip("ab", contrast_groups(contrast), strict=True)
+        chosen = {"corpus": corpus, "task": task, "encoder": encoder}
+        chosen |= {  # ages from 6 to 9 are 6-9 there
+            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group for side, group in sides if group
+        }
+        address = html.escape(f"../book/explorer.html#{urlencode(chosen)}")
+        links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')
+    if not links:
+        return ""
+    return (
+        f"<p>Other groups, other layers, another scale? Open the explorer with this choice made: {listing(links)}.</p>"
+    )
