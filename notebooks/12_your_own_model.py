@@ -177,8 +177,17 @@ for task in outcomes:
     lines = sentences.layer_sentences(errors, bias[task], encoder, contrast)
     lines.append(sentences.best_layer_sentence(outcomes[task], encoder))
     display(Markdown(words.bullets(lines)))
-    table = findings.layer_table(errors, bias[task], contrast)
-    display(charts.table(table, f"{name}: errors and gaps at every layer, with 95 % intervals"))
+
+# %% [markdown]
+# <details class="more"><summary>Every number behind these charts</summary>
+
+# %% tags=["remove-input"]
+for task in outcomes:
+    table = findings.layer_table(group_errors(outcomes[task], by=group), bias[task], leading)
+    display(charts.table(table, f"{TASKS[task].heading}: errors and gaps at every layer, with 95 % intervals"))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # The same rule, applied to everything that is recorded and can be compared.
