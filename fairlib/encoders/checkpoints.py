@@ -31,6 +31,7 @@ LOGMEL_COSINES = 8  # of the course over time of each mel band
 BATCHED = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
 CONVOLUTIONAL = BATCHED | {"data2vec-audio", "sew", "wav2vec2-conformer"}
 SUPPORTED = CONVOLUTIONAL | {"wav2vec2-bert", "whisper"}
+CITE = {"wav2vec2": "baevski2020", "hubert": "hsu2021", "wavlm": "chen2022"}  # keys in book/references.bib
 
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
