@@ -207,7 +207,7 @@ def _slug(caption: str) -> str:
         >>> _slug("Errors and gaps at every layer, with 95 % intervals")
         'errors-and-gaps-at-every-layer'
     """
-    first = re.split(r"[,;:]", re.sub(r"\(.*?\)|['’]", "", caption.lower()))[0]
+    first = re.split(r"[,;]", re.sub(r"\(.*?\)|['’]", "", caption.lower()))[0]
     words = re.sub(r"[^a-z0-9]+", " ", first)
     return textwrap.shorten(words, 60, placeholder="").replace(" ", "-") or "untitled"
 
