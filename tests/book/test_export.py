@@ -8,17 +8,20 @@ import altair as alt
 import jsonschema
 import nbformat
 import pandas as pd
+import pybtex.database
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fairlib import cli, files
 from fairlib.book import run_keys, runs
-from fairlib.book.chapters import check
+from fairlib.book.chapters import ROOT, check
 from fairlib.book.export import CHARTS, SCHEMA, TABLES, ExportError, export
 from fairlib.book.runs import RunError
 from fairlib.book.show import shown
+from fairlib.corpora import CORPORA
 from fairlib.display.rendering import mimebundle
 from fairlib.display.tables import table, written
+from fairlib.encoders.checkpoints import CITE, SUPPORTED
 from fairlib.findings.cells import Cell, Number
 
 GAPS = pd.DataFrame(
@@ -81,7 +84,7 @@ def run(tmp_path, monkeypatch):
         "chapter": "speaker-identification",
         "parameters": check("speaker-identification", {}).model_dump(exclude={"force"}),
         "command": "fairlib run speaker-identification", "seeds": [0, 1],
-        "outcomes": [outcome, outcome | {"encoder": "facebook/w2v-bert-2.0", "corpus": "vctk"}],
+        "outcomes": [outcome, outcome | {"encoder": "someone/unheard-of", "corpus": "voices.csv"}],
         "entries": [], "speech": [], "code": "fairlib 0.1.0, commit ab12", "commit": "ab12", "dirty": False,
         "key": "k", "made_from": {"package torch": "2.14"}, "python": "3.11.2", "packages": {"torch": "2.14"},
         "platform": "here", "device": "cpu", "processors": 2, "started": "2026-01-01T00:00:00Z", "duration_s": 3.2,
@@ -192,9 +195,15 @@ def test_references_are_those_of_what_was_used(exported):
     keys = ["fairlib", "herron2026", "liu2019", "lum2022", "hsu2021", "zhang2021", "ardila2020", "panayotov2015"]
     text = (folder / "references.bib").read_text()
     assert said["references"] == keys == re.findall(r"(?m)^@\w+\{(\w+),$", text)
-    assert said["without_reference"] == ["facebook/w2v-bert-2.0", "vctk"]
+    assert said["without_reference"] == ["someone/unheard-of", "voices.csv"]
     assert text.count("{") == text.count("}") and "year = {2026}, howpublished = {book and software}" in text
-    assert "no entry for facebook/w2v-bert-2.0 and vctk" in (folder / "index.md").read_text()
+    assert "no entry for someone/unheard-of and voices.csv" in (folder / "index.md").read_text()
+
+
+def test_every_corpus_and_family_names_an_entry_that_is_there():
+    bibliography = pybtex.database.parse_file(str(ROOT / "book" / "references.bib"))
+    cited = {name: about.cite for name, about in CORPORA.items()} | CITE
+    assert set(CITE) == SUPPORTED and not {name for name, key in cited.items() if key not in bibliography.entries}
 
 
 def test_only_what_is_asked_for_is_written(run, tmp_path):
