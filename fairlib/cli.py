@@ -295,6 +295,31 @@ def compare(
 
 
 @app.command()
+def show(run: Annotated[str, typer.Argument(help="a run's folder, or the beginning of its name under _runs")]) -> None:
+    """Show a run: verdicts, the sentences behind them, and what it was made from."""
+    from fairlib.book.show import shown
+
+    print(shown(run))
+
+
+@app.command("export")
+def export_run(
+    run: Annotated[str, typer.Argument(help="a run's folder, or the beginning of its name under _runs")],
+    folder: Annotated[Path, typer.Argument(help="a new folder, or an earlier export, which is replaced")],
+    tables: Annotated[str, typer.Option(help="of csv, tex and md, with commas between them")] = "csv,tex,md",
+    charts: Annotated[str, typer.Option(help="of svg, pdf and png, with commas between them")] = "svg,pdf,png",
+) -> None:
+    """Export a run for a paper's supplement: its tables, charts, findings, provenance and references in one folder."""
+    from fairlib.book import export
+
+    kinds = [[kind.strip() for kind in chosen.split(",") if kind.strip()] for chosen in (tables, charts)]
+    said = export.export(run, folder, *kinds)
+    counts = {what: len(said[what]) for what in ("findings", "tables", "figures", "references")}
+    told = [f"{number} {what[:-1] if number == 1 else what}" for what, number in counts.items()]
+    print(f"{folder}: {', '.join(told)}; index.md lists them.")
+
+
+@app.command()
 def book(
     runs: Annotated[list[str] | None, typer.Argument(help="one's own runs, or a study: a book of these")] = None,
     output: Annotated[Path | None, typer.Option(help="folder for the HTML; by default in _build")] = None,

@@ -38,6 +38,7 @@ ABOUT = published(
     rows,
     name="artie-bias",
     title="Artie Bias Corpus",
+    cite="meyer2020",
     folder="artie-bias-corpus*",
     licence="CC0",
     size=Size(1712, 2.4, 970),

@@ -42,6 +42,7 @@ ABOUT = published(
     rows,
     name="audiomnist",
     title="AudioMNIST",
+    cite="becker2018",
     folder="AudioMNIST",
     licence="MIT",
     size=Size(30000, 9.5, 60),

@@ -38,6 +38,7 @@ ABOUT = published(
     rows,
     name="casual-conversations",
     title="Casual Conversations",
+    cite="hazirbas2021",
     folder="CasualConversations",
     on_request=(
         "Meta gives Casual Conversations out at https://ai.meta.com/datasets/casual-conversations-dataset/ to who"

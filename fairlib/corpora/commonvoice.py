@@ -189,6 +189,7 @@ ABOUT = Corpus(
     load=load,
     folder="cv-corpus-*",
     licence="CC0",
+    cite="ardila2020",
     size=Size(5000, 7.4, 2357),
     on_request=(
         "Mozilla gives Common Voice out at https://mozilladatacollective.com to who has an account there: choose a"

@@ -52,6 +52,7 @@ ABOUT = published(
     rows,
     name="coraal",
     title="Corpus of Regional African American Language",
+    cite="coraal2020",
     folder="CORAAL*",
     long_recordings=True,
     on_request=(

@@ -69,6 +69,7 @@ class Corpus:
         folder: the folder that its publisher gives it, which may hold ``*``; none of speech that is made here.
         synthetic: whether its speech is made by a program, and says nothing about people.
         licence: in a word or two.
+        cite: key of what describes it in book/references.bib.
         size: as published, for what is reckoned before the corpus is at hand.
         archives: by part, what its publisher gives out freely; addresses are relative to the publisher's.
         usual_parts: what is fetched unless parts are named; else all there is.
@@ -90,6 +91,7 @@ class Corpus:
     folder: str = ""
     synthetic: bool = False
     licence: str = ""
+    cite: str = ""
     size: Size | None = None
     archives: Mapping[str, Archive] = field(default_factory=dict)
     usual_parts: tuple[str, ...] = ()

@@ -50,6 +50,7 @@ ABOUT = published(
     rows,
     name="crema-d",
     title="CREMA-D",
+    cite="cao2014",
     folder="CREMA-D",
     licence="ODbL 1.0",
     size=Size(7442, 5.3, 91),

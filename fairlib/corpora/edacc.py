@@ -53,6 +53,7 @@ ABOUT = published(
     rows,
     name="edacc",
     title="Edinburgh International Accents of English Corpus",
+    cite="sanabria2023",
     folder="edacc_v1*",
     licence="CC BY-SA 4.0",
     long_recordings=True,

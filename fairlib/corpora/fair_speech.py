@@ -38,6 +38,7 @@ ABOUT = published(
     says=NO_SPEAKERS,
     name="fair-speech",
     title="Fair-Speech",
+    cite="veliche2024",
     folder="fair-speech",
     size=Size(26471, 55.6, 593),
     on_request=(

@@ -46,6 +46,7 @@ ABOUT = published(
     says=NO_SPEAKERS,
     name="fleurs",
     title="FLEURS",
+    cite="conneau2022",
     folder="fleurs",
     licence="CC BY 4.0",
     on_request=(

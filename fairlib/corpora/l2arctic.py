@@ -49,6 +49,7 @@ ABOUT = published(
     rows,
     name="l2arctic",
     title="L2-ARCTIC",
+    cite="zhao2018",
     folder="l2arctic*",
     size=Size(26867, 27.1, 24),
     on_request=(

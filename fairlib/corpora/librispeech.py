@@ -127,6 +127,7 @@ ABOUT = Corpus(
     load=load,
     folder="LibriSpeech",
     licence="CC BY 4.0",
+    cite="panayotov2015",
     size=Size(1519, 5.3, 28),  # of train-clean-5
     # Of the parts of OpenSLR 12 the SHA-256 that torchaudio checks; of OpenSLR 31 the MD5 that the publisher gives.
     archives={

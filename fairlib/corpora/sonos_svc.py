@@ -40,6 +40,7 @@ ABOUT = published(
     rows,
     name="sonos-svc",
     title="Sonos Voice Control Bias Assessment Dataset",
+    cite="sekkat2024",
     folder="sonos-svc",
     licence="for research",
     size=Size(170000, 166, 1038),

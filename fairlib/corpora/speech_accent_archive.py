@@ -36,6 +36,7 @@ ABOUT = published(
     rows,
     name="speech-accent-archive",
     title="Speech Accent Archive",
+    cite="accentarchive",
     folder="speech-accent-archive",
     licence="CC BY-NC-SA",
     on_request=(

@@ -111,6 +111,7 @@ ABOUT = Corpus(
     load=load,
     folder="speechocean762",
     licence="free for any use",
+    cite="zhang2021",
     size=Size(5000, 5.6, 250),
     archives={NAME: Archive("101/speechocean762.tar.gz", "", 520)},
     groups={

@@ -237,6 +237,7 @@ ABOUT = Corpus(
     name=NAME,
     title="synthetic voices",
     load=load,
+    cite="espeak",
     synthetic=True,
     people="nobody: the voices of a program, eSpeak NG",
     consent="None is needed.",

@@ -72,6 +72,7 @@ ABOUT = published(
     rows,
     name="timit",
     title="TIMIT",
+    cite="timit1993",
     folder="TIMIT*",
     licence="of the LDC, paid",
     size=Size(6300, 5.4, 630),

@@ -41,6 +41,7 @@ ABOUT = published(
     rows,
     name="vctk",
     title="VCTK",
+    cite="vctk2019",
     folder="VCTK-Corpus*",
     licence="CC BY 4.0",
     size=Size(44000, 44, 110),

@@ -38,6 +38,7 @@ ABOUT = published(
     rows,
     name="voxceleb1",
     title="VoxCeleb1",
+    cite="nagrani2017",
     folder="VoxCeleb1",
     size=Size(153516, 351, 1251),
     on_request=(

@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import altair as alt
 import vl_convert
@@ -39,6 +40,7 @@ DARK = {
     "#FFFFFF": "#121212",
 }
 _COLOUR = re.compile("|".join(DARK), re.IGNORECASE)
+_VARIABLE = re.compile(r"var\(--[0-9A-F]{6},(#[0-9A-F]{6})\)")  # what `_themed` writes
 
 # Title and notes are part of the page, where they wrap. Whoever points at a layer in one chart sees the same layer
 # in all charts of the page.
@@ -126,6 +128,54 @@ def mimebundle(spec: dict, **_: object) -> dict[str, str]:
         options=json.dumps(_OPTIONS),
     )
     return {"text/html": html, "image/png": _png(text), "text/plain": spec.get("description", title)}
+
+
+class ReadChart(NamedTuple):
+    """A chart read back from a page: its specification without title and notes, which are beside it; its data as CSV,
+    empty where it carries none."""
+
+    name: str
+    title: str
+    notes: str
+    spec: dict[str, Any]
+    csv: str
+
+
+def read_chart(html: str) -> ReadChart | None:
+    """The chart in a page's HTML, if `mimebundle` wrote it.
+
+    Example:
+        >>> points = alt.Chart(alt.Data(values=[{"x": 1}]), title="One point").mark_point(color="#0072B2")
+        >>> chart = read_chart(mimebundle(points.encode(x="x:Q").to_dict())["text/html"])
+        >>> chart.title, chart.notes, chart.spec["mark"]
+        ('One point', '', {'type': 'point', 'color': '#0072B2'})
+    """
+    head = re.search(
+        r'<div class="fairlib-chart" id="([^"]+)".*?<strong>(.*?)</strong>.*?<small>(.*?)</small>', html, re.S
+    )
+    spec = re.search(r"const spec = (\{.*?\});\n  function draw", html, re.S)
+    if not head or not spec:
+        return None
+    data = re.search(r'href="data:text/csv;base64,([^"]*)"', html)
+    return ReadChart(
+        head[1],
+        unescape(head[2]),
+        unescape(head[3]),
+        json.loads(_VARIABLE.sub(r"\1", spec[1])),
+        base64.b64decode(data[1]).decode() if data else "",
+    )
+
+
+def picture(spec: dict[str, Any], kind: str) -> bytes:
+    """A specification as a picture for print, as wide as the book's.
+
+    Args:
+        kind: svg, pdf (both with text as text) or png (four pixels to one of the screen's).
+    """
+    text = json.dumps(spec | ({"width": STILL_WIDTH} if spec.get("width") == "container" else {}))
+    if kind == "svg":
+        return vl_convert.vegalite_to_svg(text).encode()
+    return vl_convert.vegalite_to_pdf(text) if kind == "pdf" else vl_convert.vegalite_to_png(text, scale=4)
 
 
 def write_png(chart: alt.TopLevelMixin, path: str | Path) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from html import escape
-from typing import Any
+from html import escape, unescape
+from typing import Any, NamedTuple
 
 import pandas as pd
 from IPython.display import HTML
@@ -19,7 +20,8 @@ def table(frame: pd.DataFrame, caption: str, folded: bool = False) -> HTML:
 
     The one place that writes numbers of tables: see `written`.
 
-    Numbers with their intervals stay on one line, longer words do not.
+    Numbers with their intervals stay on one line, longer words do not. The output's metadata keep them unrounded, for
+    `read_table`.
 
     Args:
         folded: show the caption only, until it is opened.
@@ -33,7 +35,72 @@ def table(frame: pd.DataFrame, caption: str, folded: bool = False) -> HTML:
         f' aria-label="{escape(caption)}">'
         f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-    return HTML(f"<details><summary>{escape(caption)}</summary>{html}</details>" if folded else html)
+    html = f"<details><summary>{escape(caption)}</summary>{html}</details>" if folded else html
+    return HTML(html, metadata={"fairlib_numbers": _numbers(frame)})
+
+
+class ReadTable(NamedTuple):
+    """A table read back from a page.
+
+    Attributes:
+        rows: cells as shown; a second line stands after a line break.
+        numbers: by column (its place) and row, the cell's numbers as ``[value, low, high]``, unrounded and in the unit
+            that is shown (12 % is 12); empty where they were not kept.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+    numbers: dict[int, list[list[list[float | None]]]]
+
+
+def read_table(html: str, metadata: dict[str, Any] | None = None) -> ReadTable | None:
+    """The table in a page's HTML, if `table` wrote it; with the output's metadata, its numbers too.
+
+    Example:
+        >>> shown = table(pd.DataFrame({"error": [Number("share", 0.1234, 0.1, 0.15)]}), "Errors")
+        >>> read = read_table(shown.data, shown.metadata)
+        >>> read.caption, read.columns, read.rows, read.numbers
+        ('Errors', ['error'], [['12\\xa0%\\n10\\xa0% to 15\\xa0%']], {0: [[[12.34, 10.0, 15.0]]]})
+    """
+    label = re.search(r'<div class="fairlib-table"[^>]* aria-label="([^"]*)">', html)
+    if not label:
+        return None
+    columns = [unescape(name) for name in re.findall(r'<th scope="col">(.*?)</th>', html, re.S)]
+    body = html[html.index("<tbody>") : html.index("</tbody>")]
+    rows = [
+        [
+            unescape(cell.replace("<br><small>", "\n").replace("</small>", ""))
+            for cell in re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)
+        ]
+        for row in re.findall(r"<tr>(.*?)</tr>", body, re.S)
+    ]
+    kept = (metadata or {}).get("fairlib_numbers", {})
+    return ReadTable(unescape(label[1]), columns, rows, {int(place): column for place, column in kept.items()})
+
+
+def _numbers(frame: pd.DataFrame) -> dict[str, list[list[list[float | None]]]]:
+    """The numbers of every column that has some, as `ReadTable` says; keys are text, as those of JSON are."""
+    found = {}
+    for place in range(frame.shape[1]):
+        column = [
+            [
+                _unrounded(part)
+                for part in (cell.parts if isinstance(cell, Cell) else [cell])
+                if isinstance(part, Number)
+            ]
+            for cell in frame.iloc[:, place]
+        ]
+        if any(column):
+            found[str(place)] = column
+    return found
+
+
+def _unrounded(number: Number) -> list[float | None]:
+    scale = 100 if number.kind in _IN_PERCENT else 1
+    three = (number.value, number.low, number.high)
+    # To fifteen digits, so that a share of 0.07 is 7 and not 7.000000000000001.
+    return [None if x is None or not math.isfinite(x) else float(f"{scale * x:.15g}") for x in three]
 
 
 _WRITTEN: dict[str, Callable[[float], str]] = {
@@ -50,6 +117,7 @@ _WRITTEN: dict[str, Callable[[float], str]] = {
     "least points": in_points,
     "p": p_value,
 }
+_IN_PERCENT = {"share", "change", "per cent", "difference"}  # kinds whose numbers are written times a hundred
 
 
 def written(cell: Any) -> str:

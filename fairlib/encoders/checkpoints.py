@@ -31,6 +31,11 @@ LOGMEL_COSINES = 8  # of the course over time of each mel band
 BATCHED = {"wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"}
 CONVOLUTIONAL = BATCHED | {"data2vec-audio", "sew", "wav2vec2-conformer"}
 SUPPORTED = CONVOLUTIONAL | {"wav2vec2-bert", "whisper"}
+CITE = {  # what describes each family: keys in book/references.bib
+    "wav2vec2": "baevski2020", "hubert": "hsu2021", "wavlm": "chen2022", "unispeech": "unispeech2021",
+    "unispeech-sat": "unispeechsat2021", "data2vec-audio": "data2vec2022", "sew": "sew2021",
+    "wav2vec2-conformer": "fairseqs2t2020", "wav2vec2-bert": "seamless2023", "whisper": "whisper2022",
+}  # fmt: skip
 
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
