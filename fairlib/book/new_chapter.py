@@ -13,7 +13,7 @@ import yaml
 
 from fairlib.book.added_chapters import added_chapters
 from fairlib.book.chapters import ROOT, ChapterError, chapters
-from fairlib.book.pairs import paired_notebook
+from fairlib.book.pairs import paired_notebook, read_notebook
 from fairlib.files import ASSETS, require_room, writing
 
 TEMPLATE = ASSETS / "new_chapter"
@@ -75,6 +75,11 @@ def new_chapter(name: str, title: str = "", folder: str | Path = ROOT) -> list[P
         added_chapters(beside / "notebooks")  # what it declares is read here as it will be
         source, test, declaration = texts
         pair = source.removesuffix(".py") + ".ipynb"
+        if not read_notebook(beside / source).cells[0].source.startswith(f"# {title}\n"):
+            raise ChapterError(
+                f"{title!r} cannot be a chapter's title: Jupytext reads it as a command of IPython, as it does a word"
+                " followed by a question mark; add a word."
+            )
         (beside / pair).write_text(paired_notebook(beside / source), encoding="utf-8")
         (beside / "_toc.yml").write_text(contents, encoding="utf-8")
         return _moved(beside, folder, [source, pair, test, declaration, "_toc.yml"])
