@@ -353,6 +353,25 @@ def book(
         print(print_book(built.parent, pdf))
 
 
+@app.command("new-chapter")
+def make_chapter(
+    name: Annotated[str, typer.Argument(help="on the command line, such as accents-in-noise")],
+    title: Annotated[str, typer.Option(help="of its page; by default the name's words")] = "",
+    folder: Annotated[
+        Path, typer.Option(help="a clone of the project; by default the one that runs this")
+    ] = chapters.ROOT,
+) -> None:
+    """Make a chapter of your own, with its test and its place in the book; it runs at once, on synthetic speech."""
+    from fairlib.book.new_chapter import new_chapter
+
+    made = new_chapter(name, title, folder)
+    print(*made, sep="\n")
+    print(
+        f"\nRun it: fairlib run {name}. Write its claim and rule ({made[3].name}), commit them, and then look at"
+        " results. After a change of the source: make notebooks."
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, 1 (the work failed) or 2 (the request was wrong).
 

@@ -54,7 +54,10 @@ def test_chapters_find_what_they_found(chapter):
     notebook = BUILT / f"{chapter}.ipynb"
     if not notebook.exists():
         pytest.skip(f"the book is not built ({notebook} is not there): run make book")
-    accepted = json.loads((GOLDEN / "findings.json").read_text())[chapter]
+    every = json.loads((GOLDEN / "findings.json").read_text())
+    if chapter not in every:
+        pytest.skip(f"{chapter} was added to this clone, and what it finds was not accepted yet")
+    accepted = every[chapter]
     now = found(notebook)
     assert [one["verdict"] for one in now] == [one["verdict"] for one in accepted]
     for before, after in zip(accepted, now, strict=True):

@@ -1,6 +1,7 @@
 """Chapters: their parameters, and what these may be.
 
-A chapter is one notebook, kept as text in ``notebooks/``. Its parameters are declared here, once: the help of
+A chapter is one notebook, kept as text in ``notebooks/``. Its parameters are declared once, here or, of a chapter that
+somebody added, in a file beside its source (`fairlib.book.added_chapters`): the help of
 the command line, the checks, the notebook's parameters cell (a test compares them) and the provenance box all
 follow from these models. Nothing heavy is imported before it is needed, so a typo is answered at once.
 """
@@ -263,6 +264,11 @@ class Chapter:
         """The notebook's text source (py:percent)."""
         return NOTEBOOKS / f"{self.notebook}.py"
 
+    @property
+    def declaration(self) -> Path:
+        """Of a chapter that `fairlib.book.new_chapter` added: the file beside its source, with its rules."""
+        return self.source.with_suffix(".toml")
+
 
 _CHAPTERS = (
     Chapter(
@@ -361,14 +367,19 @@ _CHAPTERS = (
 
 
 def chapters() -> dict[str, Chapter]:
-    """Every chapter that can be run, by name, in the book's order.
+    """Every chapter that can be run, by name, in the book's order; then those that were added to this clone.
+
+    Raises:
+        ChapterError: the declaration of an added chapter is not what it may be.
 
     Example:
         >>> list(chapters())
         ['speakers-and-groups', 'encoders-and-layers', 'measuring-bias', 'speaker-identification', 'speech-recognition',
-         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'why', 'robustness', 'your-own-model']
+         'opposite-patterns', 'fine-tuning', 'along-pretraining', 'why', 'robustness', 'your-own-model'...]
     """
-    return {chapter.name: chapter for chapter in _CHAPTERS}
+    from fairlib.book.added_chapters import added_chapters  # which builds on the models above
+
+    return {chapter.name: chapter for chapter in (*_CHAPTERS, *added_chapters(NOTEBOOKS))}
 
 
 def parameters(chapter: str) -> type[Parameters]:

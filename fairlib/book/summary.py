@@ -43,6 +43,8 @@ def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]
     counts = [f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found]
     commit = last_commit(RULES)
     of = f", last changed in commit {commit}; the file’s history proves the dates" if commit else ""
+    own = [f"`notebooks/{each.declaration.name}`" for each in facts if each.declaration.exists()]
+    of += f"; an added chapter’s stand in {listing(own)}" if own else ""
     lines = [
         "# Every finding",
         "",

@@ -6,6 +6,8 @@ from __future__ import annotations
 import tomllib
 from datetime import date
 from math import exp
+from pathlib import Path
+from typing import Any
 
 from fairlib.files import ASSETS
 
@@ -18,15 +20,24 @@ MARGIN = NUMBERS["margin"]
 FEWEST_JUDGED = int(NUMBERS["fewest_judged"])  # people on either side; of fewer nothing is judged
 
 
-def rule(name: str) -> str:
+def rule(name: str, file: Path = RULES) -> str:
     """A rule as the book states it: with its numbers, and when it was written.
+
+    Args:
+        name: of the rule in its file.
+        file: the book's own rules, or a chapter's declaration (``notebooks/NN_name.toml``), which holds its rules as
+            ``[rules.NAME]``. Their text may name the book's numbers, such as ``{margin}``, and those of its own
+            ``[rules.numbers]``.
+
+    Raises:
+        ValueError: the file has no such rule.
 
     Example:
         >>> rule("depth").partition(" Rule of ")[2]
         '23 November 2026; written before its results were seen.'
     """
-    written = _WRITTEN[name]
-    text = written["rule"].format(**NUMBERS, least_ratio=exp(-MARGIN), most_ratio=exp(MARGIN))
+    written, own = _written(name, file)
+    text = written["rule"].format(**NUMBERS | own, least_ratio=exp(-MARGIN), most_ratio=exp(MARGIN))
     if written.get("people_counted", True):
         text += f" With fewer than {FEWEST_JUDGED} speakers on either side nothing is judged (inconclusive)."
     since = "" if written["first"] == written["written"] else f", revised from one of {_day(written['first'])}"
@@ -39,14 +50,23 @@ def rule(name: str) -> str:
     return f"{text} Rule of {_day(written['written'])}{since}; {seen}."
 
 
-def claim(name: str) -> str:
-    """The claim that a rule judges.
+def claim(name: str, file: Path = RULES) -> str:
+    """The claim that a rule judges; ``file`` as for `rule`.
 
     Example:
         >>> claim("when")
         'The gap between the groups opens during pretraining.'
     """
-    return _WRITTEN[name]["claim"]
+    return _written(name, file)[0]["claim"]
+
+
+def _written(name: str, file: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """A rule as its file holds it, and the numbers that only this file has."""
+    rules = _WRITTEN if file == RULES else tomllib.loads(file.read_text(encoding="utf-8")).get("rules", {})
+    names = [each for each in rules if each != "numbers"]
+    if name not in names:
+        raise ValueError(f"{file} has no rule {name!r}: it has {', '.join(names) or 'none'}.")
+    return rules[name], rules.get("numbers", {})
 
 
 def _day(day: date) -> str:
