@@ -183,6 +183,14 @@ for task, outcomes in runs.items():
 Markdown(words.bullets(ruled))
 
 # %% [markdown]
+# At equal error, a difference between layers cannot come from the error.
+
+# %% tags=["remove-input"]
+if "sid" in runs:
+    matched = ruler.at_equal_error(encoder, corpus, group, contrast, seeds)
+    display(Markdown(words.bullets([(TASKS["sid"].heading, ruler.equal_error_sentence(matched))])))
+
+# %% [markdown]
 # ### Does the scale matter?
 
 # %% tags=["remove-input"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fairlib.bias import BiasError
+from fairlib.bias import BiasError, bias_differences
 from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
 from fairlib.encoders.names import encoder_label
 from fairlib.findings.finding import power
 from fairlib.findings.instrument import PASSES
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe, ProbeError, identify_among
-from fairlib.writing import interval, p_words
+from fairlib.writing import interval, layers_named, number, p_words, percent
 
 MOVED_BY = {
     "sid": "the same layers, with more or fewer candidates",
@@ -94,4 +94,58 @@ def ruler_sentence(slopes: pd.DataFrame, encoder: str) -> str:
         f" unit of the error’s log odds. When the error is changed by other means ({moved}), the gap changes by"
         f" {stated(alone.loc[moved], 'slope')}. The layers’ slope exceeds this, beyond a constant odds ratio, by"
         f" {stated(twinned)} ({p_words(twinned['p'])}). {power(f'a difference of {reach}')}"
+    )
+
+
+def at_equal_error(encoder: str, corpus: str, by: str, contrast: str, seeds: int = 5) -> pd.DataFrame:
+    """The gap of each layer less that of the convolutions at about the same error, in speaker identification.
+
+    The layers identify a speaker among most candidates, the convolutions among fewer: as many as bring their error
+    nearest to the layers' mean. The same speakers are resampled in both.
+
+    Args:
+        encoder, corpus, by, seeds: as `fairlib.identify_among`.
+        contrast: of the speaker column's groups.
+
+    Returns:
+        One row a layer: `fairlib.bias.bias_differences` on the log odds scale, ``error`` of the layer, ``error_cnn``,
+        ``candidates, candidates_cnn``. Empty where a corpus does not allow it or the encoder has no layer cnn.
+    """
+    try:
+        among = identify_among(encoder, corpus, by=[by], seeds=seeds)
+    except ProbeError:
+        return pd.DataFrame()
+    among = among.assign(step=among["probe"].str.extract(r"(\d+) candidates")[0].astype(int), probe="linear")
+    sums = among.groupby(["layer", "step"])[["errors", "length"]].sum()
+    error = (sums["errors"] / sums["length"]).unstack("step")
+    if "cnn" not in error.index or len(error) < 2:
+        return pd.DataFrame()
+    most = error.columns.max()
+    layers = error[most].drop("cnn")
+    fewer = (error.loc["cnn"] - layers.mean()).abs().idxmin()
+    sides = [
+        among[(among["layer"] != "cnn") & (among["step"] == most)],
+        among[(among["layer"] == "cnn") & (among["step"] == fewer)],
+    ]
+    pairs = [((encoder, layer), (encoder, "cnn")) for layer in layers.index]
+    table = bias_differences(pd.concat(sides), by, pairs)
+    table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
+    return table.assign(
+        error=table["layer"].map(layers), error_cnn=error.loc["cnn", fewer], candidates=most, candidates_cnn=fewer
+    )
+
+
+def equal_error_sentence(matched: pd.DataFrame) -> str:
+    """How far the layers' gaps lie from the convolutions' at about the same error, and whether any difference is
+    detected."""
+    if matched.empty:
+        return "These data do not allow a comparison at equal error."
+    row, low, high = matched.iloc[0], matched["estimate"].min(), matched["estimate"].max()
+    detected = matched.loc[matched["p_holm"] < 0.05, "layer"].tolist()
+    which = f"detected at {layers_named(matched['layer'].tolist(), detected)}" if detected else "none is detected"
+    return (
+        f"At about the same error (layer cnn among {row['candidates_cnn']} candidates, {percent(row['error_cnn'])}; the"
+        f" other layers among {row['candidates']}, {percent(matched['error'].min())} to"
+        f" {percent(matched['error'].max())}), their gaps differ from that of layer cnn by {number(low, 2)} to"
+        f" {number(high, 2)} in log odds; {which} (Holm's p below 0.05)."
     )

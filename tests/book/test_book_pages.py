@@ -59,7 +59,7 @@ def test_every_link_inside_the_book_leads_somewhere():
             there = (page.parent / address.split("?")[0]).resolve() if address else page
             if not there.exists():
                 dead.append(f"{page.name}: {target}")
-            elif there.stem == "explorer" and anchor:  # what is chosen there
+            elif there.stem == "explorer" and "=" in anchor:  # what is chosen there
                 assert set(parse_qs(anchor)) >= {"corpus", "task", "encoder"}
             elif anchor and there in pages and anchor not in pages[there].anchors:
                 dead.append(f"{page.name}: {target} (no such place on the page)")

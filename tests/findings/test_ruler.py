@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from fairlib.bias.simulation import constant_odds, simulate_outcomes
-from fairlib.findings.ruler import MOVED_BY, against_ruler, ruler, ruler_sentence
+from fairlib.findings.ruler import (
+    MOVED_BY,
+    against_ruler,
+    at_equal_error,
+    equal_error_sentence,
+    ruler,
+    ruler_sentence,
+)
+from fairlib.probes import identify_among
 
 LEVELS = np.array([0.05, 0.1, 0.2, 0.3, 0.4])
 
@@ -59,3 +67,27 @@ def test_steps_that_were_trained_from_more_seeds_than_others_do_not_take_the_rul
     assert set(steps["step"]) == {2, 4, 6, 12, 24} and set(steps["seed"]) == {0}
     rate = steps.groupby("step")[["errors", "length"]].sum()
     assert (rate["errors"] / rate["length"]).is_monotonic_decreasing
+
+
+def test_layers_are_compared_with_the_convolutions_at_about_the_same_error():
+    matched = at_equal_error("pocket-hubert", "speechocean762", "age_group", "child vs adult")
+    assert matched["layer"].tolist() == ["0", "1", "2", "3", "4", "5", "6"]
+    assert set(matched["candidates"]) == {200} and set(matched["candidates_cnn"]) == {50}
+    assert (matched["error"] - matched["error_cnn"]).abs().max() < 0.03  # without it they lie .12 apart
+    # By hand: the same log odds ratios from the sums of errors.
+    among = identify_among("pocket-hubert", "speechocean762", by=["age_group"], seeds=5)
+    gaps = {}
+    for layer, size in (("6", 200), ("cnn", 50)):
+        mine = among[(among["layer"] == layer) & among["probe"].str.contains(f" {size} candidates")]
+        sums = mine.groupby("age_group")[["errors", "length"]].sum()
+        odds = sums["errors"] / (sums["length"] - sums["errors"])
+        gaps[layer] = np.log(odds["child"] / odds["adult"])
+    found = matched.set_index("layer").loc["6", "estimate"]
+    assert found == pytest.approx(gaps["6"] - gaps["cnn"], abs=0.01)
+    said = equal_error_sentence(matched)
+    assert "among 50 candidates" in said and "among 200" in said
+    assert "none is detected" in said or "detected at layer" in said
+
+
+def test_where_no_layer_can_be_compared_the_sentence_says_so():
+    assert equal_error_sentence(pd.DataFrame()).startswith("These data do not allow")
