@@ -51,7 +51,8 @@ def bare(tmp_path):
     for part in ("notebooks", "tests/book", "fairlib/book"):
         (tmp_path / part).mkdir(parents=True)
     (tmp_path / "fairlib/book/chapters.py").touch()
-    (tmp_path / "notebooks/12_your_own_model.py").touch()
+    for notebook in ("05_speaker_identification", "12_your_own_model"):
+        (tmp_path / f"notebooks/{notebook}.py").touch()
     shutil.copy(ROOT / "_toc.yml", tmp_path)
     return tmp_path
 
