@@ -28,7 +28,7 @@ def clone(tmp_path_factory):
     """A copy of the project in which the command has made a chapter."""
     folder = tmp_path_factory.mktemp("clone")
     left_out = shutil.ignore_patterns("node_modules", "__pycache__", "assets")
-    for part in ("fairlib", "notebooks", "tests"):
+    for part in ("fairlib", "notebooks", "tests", "book"):
         shutil.copytree(ROOT / part, folder / part, ignore=left_out)
     (folder / "fairlib" / "assets").symlink_to(ROOT / "fairlib" / "assets")
     for file in ("_toc.yml", "_config.yml", "pyproject.toml", ".pre-commit-config.yaml"):
