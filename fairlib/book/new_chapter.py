@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from fairlib.book.added_chapters import added_chapters
-from fairlib.book.chapters import ROOT, ChapterError, chapters
+from fairlib.book.chapters import ROOT, ChapterError
 from fairlib.book.pairs import paired_notebook, read_notebook
 from fairlib.files import ASSETS, require_room, writing
 
@@ -91,9 +91,7 @@ def _require_name(name: str, folder: Path) -> None:
             f"{name!r} cannot be a chapter's name: it may have up to {_LONGEST_NAME} lower-case letters and digits, in"
             " words that begin with a letter, with hyphens between them, such as accents-in-noise."
         )
-    there = {*chapters(), *(chapter.name for chapter in added_chapters(folder / "notebooks"))}
-    there |= {path.stem[3:].replace("_", "-") for path in (folder / "notebooks").glob("[0-9][0-9]_*")}
-    if name in there:
+    if name in {path.stem[3:].replace("_", "-") for path in (folder / "notebooks").glob("[0-9][0-9]_*")}:
         raise ChapterError(f"there is a chapter {name!r} already: choose another name (fairlib chapters lists them).")
 
 

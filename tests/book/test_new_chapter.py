@@ -28,7 +28,7 @@ def clone(tmp_path_factory):
     """A copy of the project in which the command has made a chapter."""
     folder = tmp_path_factory.mktemp("clone")
     left_out = shutil.ignore_patterns("node_modules", "__pycache__", "assets")
-    for part in ("fairlib", "notebooks", "tests"):
+    for part in ("fairlib", "notebooks", "tests", "book"):
         shutil.copytree(ROOT / part, folder / part, ignore=left_out)
     (folder / "fairlib" / "assets").symlink_to(ROOT / "fairlib" / "assets")
     for file in ("_toc.yml", "_config.yml", "pyproject.toml", ".pre-commit-config.yaml"):
@@ -51,7 +51,8 @@ def bare(tmp_path):
     for part in ("notebooks", "tests/book", "fairlib/book"):
         (tmp_path / part).mkdir(parents=True)
     (tmp_path / "fairlib/book/chapters.py").touch()
-    (tmp_path / "notebooks/12_your_own_model.py").touch()
+    for notebook in ("05_speaker_identification", "12_your_own_model"):
+        (tmp_path / f"notebooks/{notebook}.py").touch()
     shutil.copy(ROOT / "_toc.yml", tmp_path)
     return tmp_path
 
