@@ -36,7 +36,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
-from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors
+from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
 from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.audio import read_audio
@@ -45,7 +45,9 @@ from fairlib.corpora.recordings import recording_noise
 from fairlib.corpora.synthetic import examples
 from fairlib.display import charts, sentences, sounds, words
 from fairlib.display.links import explorer_link
+from fairlib.encoders import LOGMEL_AROUND
 from fairlib.findings import ages, questions
+from fairlib.findings.survey import published
 from fairlib.findings.views import (
     controls_table,
     identify_or_verify,
@@ -148,6 +150,25 @@ if lines:
 
 # %% tags=["remove-input"]
 charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at every layer, with 95 % intervals")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Log-mel with more context, and more numbers</summary>
+#
+# An embedding has more numbers for each utterance than plain log-mel.
+# So log-mel was also probed with more context, which makes it about as wide as an embedding or wider.
+
+# %% tags=["remove-input"]
+wider = [published(name, corpus, "sid", "speaker", "linear") for name in ("logmel-25ms", "logmel", *LOGMEL_AROUND)]
+wider = [only_groups(table, group, asked.groups) for table in wider if len(table) and table[group].notna().any()]
+if len(wider) > 1:
+    ladder = pd.concat(wider, ignore_index=True)
+    table = findings.ladder_table(ladder, group_bias(ladder, by=group), contrast)
+    display(charts.table(table, "Speaker identification from log-mel with more and more context, with 95 % intervals"))
+else:
+    display(Markdown("*No such outcomes are published for these people.*"))
 
 # %% [markdown]
 # </details>

@@ -68,7 +68,9 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
         return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in measured])
 
     unheard = strangers(corpus)
-    signal = pd.concat([all_of(published, control) for control in ("logmel", *LOGMEL_AROUND)])
+    # A frame has a context, whether log-mel's or a layer's; the mean over an utterance has all of it.
+    framewise = [published(control, corpus, *TASKS["phone"].main) for control in LOGMEL_AROUND]
+    signal = pd.concat([all_of(published, "logmel"), *framewise])
     found = {}
     for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = all_of(published, name)
