@@ -75,6 +75,8 @@ def export(
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if old.exists() and not folder.exists():  # stopped between the two
+                old.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
     return said
 
@@ -108,7 +110,7 @@ def _write(
     notebook = json.loads((source / "chapter.ipynb").read_text(encoding="utf-8"))
     chapter = chapters().get(record["chapter"])
     number = chapter.notebook[:2].lstrip("0") if chapter and chapter.notebook[:2].isdigit() else ""
-    entries, missing = references(record, notebook)
+    entries, missing = references(source, record, notebook)
     (folder / "references.bib").write_text("\n".join(entries.values()), encoding="utf-8")
     for name in ("chapter.html", "chapter.ipynb"):
         shutil.copyfile(source / name, folder / name)

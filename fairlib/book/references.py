@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fairlib.book.chapters import ROOT
@@ -13,9 +14,19 @@ from fairlib.encoders.checkpoints import CITE, shipped_encoders
 from fairlib.encoders.names import parsed
 
 
-def references(record: Mapping[str, Any], notebook: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
-    """BibTeX entries by key: the book, the paper whose claims it tests, what the chapter cites, the encoders' families
-    and the corpora (those that a shipped encoder was trained on too); and what of these has no entry."""
+def references(
+    folder: Path, record: Mapping[str, Any], notebook: Mapping[str, Any]
+) -> tuple[dict[str, str], list[str]]:
+    """Whom to cite for a run.
+
+    Args:
+        folder: of the run; its outcomes name encoders and corpora that its record may not.
+        record, notebook: its provenance and its executed notebook.
+
+    Returns:
+        BibTeX entries by key: the book, the paper whose claims it tests, what the chapter cites, the encoders' families
+        and the corpora (those that a shipped encoder was trained on too); and what of these has no entry.
+    """
     text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
     parts = re.split(r"(?m)^(?=@)", text)
     known = {part[part.index("{") + 1 : part.index(",")].strip(): part.strip() + "\n" for part in parts if "@" in part}
@@ -26,7 +37,7 @@ def references(record: Mapping[str, Any], notebook: Mapping[str, Any]) -> tuple[
         for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", "".join(cell["source"]))
         for key in keys.split(",")
     ]
-    families, corpora = _used(record)
+    families, corpora = _used(folder, record)
     keys, missing = ["herron2026", *cited], []
     for name, key in [(name, CITE.get(name, "")) for name in families] + [
         (name, CORPORA[name].cite if name in CORPORA else "") for name in corpora
@@ -35,12 +46,18 @@ def references(record: Mapping[str, Any], notebook: Mapping[str, Any]) -> tuple[
     return {"fairlib": _book(record)} | {key: known[key] for key in dict.fromkeys(keys) if key in known}, missing
 
 
-def _used(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _used(folder: Path, record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Families of the run's encoders, and the corpora that it, or a shipped encoder's training, used; in order."""
-    chosen, told = record["parameters"], record["outcomes"]
-    corpora = [each["corpus"] for each in [*told, *record.get("speech", [])]] + [chosen.get("corpus", "")]
-    names = [name for each in told for name in each["encoder"].split(", ")]
-    names += [chosen.get(which, "") for which in ("encoder", "pretrained", "counterpart")]
+    import pandas as pd
+
+    chosen, facts = record["parameters"], record["outcomes"]
+    corpora = [chosen.get("corpus", ""), *(each["corpus"] for each in [*facts, *record.get("speech", [])])]
+    names = [chosen.get(which, "") for which in ("encoder", "pretrained", "counterpart")]
+    names += [name for each in facts for name in each["encoder"].split(", ")]
+    for path in sorted(folder.glob("outcomes/*.parquet")):
+        rows = pd.read_parquet(path, columns=["encoder", "corpus"])
+        names += rows["encoder"].unique().tolist()
+        corpora += rows["corpus"].unique().tolist()
     families: list[str] = []
     for name in dict.fromkeys(filter(None, names)):
         plain = parsed(name).plain

@@ -76,6 +76,9 @@ def run(tmp_path, monkeypatch):
         }
     ]  # fmt: skip
     (folder / "findings.json").write_text(json.dumps(findings))
+    (folder / "outcomes").mkdir()
+    control = pd.DataFrame({"encoder": ["random:mini-wavlm", "logmel"], "corpus": "timit", "errors": 1})
+    control.to_parquet(folder / "outcomes" / "entry.parquet")
     outcome = {
         "task": "sid", "encoder": "pocket-hubert", "corpus": "speechocean762", "origin": "published", "device": "cpu",
         "duration_s": 1.5, "encoder_fingerprint": "e" * 64, "corpus_fingerprint": "c" * 64, "utterances_left_out": {},
@@ -88,7 +91,7 @@ def run(tmp_path, monkeypatch):
         "entries": [], "speech": [], "code": "fairlib 0.1.0, commit ab12", "commit": "ab12", "dirty": False,
         "key": "k", "made_from": {"package torch": "2.14"}, "python": "3.11.2", "packages": {"torch": "2.14"},
         "platform": "here", "device": "cpu", "processors": 2, "started": "2026-01-01T00:00:00Z", "duration_s": 3.2,
-        "files": {path.name: run_keys.sha256_of(path) for path in folder.iterdir()},
+        "files": {path.relative_to(folder).as_posix(): run_keys.sha256_of(path) for path in folder.rglob("*.*")},
     }  # fmt: skip
     (folder / "provenance.json").write_text(json.dumps(record))
     return folder
@@ -192,7 +195,8 @@ def test_the_json_is_as_its_schema_says(exported, run):
 
 def test_references_are_those_of_what_was_used(exported):
     said, folder = exported
-    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "hsu2021", "zhang2021", "ardila2020", "panayotov2015"]
+    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "hsu2021", "chen2022"]
+    keys += ["zhang2021", "timit1993", "ardila2020", "panayotov2015"]
     text = (folder / "references.bib").read_text()
     assert said["references"] == keys == re.findall(r"(?m)^@\w+\{(\w+),$", text)
     assert said["without_reference"] == ["someone/unheard-of", "voices.csv"]
@@ -276,5 +280,5 @@ def test_the_commands_show_and_export(run, tmp_path, capsys):
     assert "again       fairlib run speaker-identification" in said and max(map(len, said.splitlines()[2:])) <= 100
     assert cli.main(["export", "speaker", str(tmp_path / "out"), "--charts", "svg"]) == 0
     said = capsys.readouterr().out
-    assert said == f"{tmp_path / 'out'}: 1 finding, 3 tables, 2 figures, 8 references; index.md lists them.\n"
+    assert said == f"{tmp_path / 'out'}: 1 finding, 3 tables, 2 figures, 10 references; index.md lists them.\n"
     assert next(csv.reader((tmp_path / "out" / "table-05-layers.csv").open())) == ["layer", "p", "p: value"]
