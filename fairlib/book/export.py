@@ -58,8 +58,7 @@ def export(
         >>> export("speaker-identification__5e26", "supplement", charts=["pdf"])["run"]  # doctest: +SKIP
         'speaker-identification__5e26ee8d'
     """
-    _check("tables", tables, TABLES)
-    _check("charts", charts, CHARTS)
+    tables, charts = _known("tables", tables, TABLES), _known("charts", charts, CHARTS)
     source = find_run(run)
     record = read_run(source)
     folder = Path(folder).expanduser().resolve()
@@ -81,11 +80,12 @@ def export(
     return said
 
 
-def _check(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
+def _known(what: str, chosen: Sequence[str], known: Sequence[str]) -> list[str]:
     for name in chosen:
         if name not in known:
             near = nearest(name, known) or "."
             raise ExportError(f"{what} can be written as {listing(known)}, not as {name!r}{near}")
+    return list(dict.fromkeys(chosen))
 
 
 def _refuse_other(folder: Path) -> None:

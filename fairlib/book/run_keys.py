@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # A run's result follows from the rooms to the left of the book's, and from what writes the box at its end.
 _IN_EVERY_PAGE = ("book/provenance.py",)
 
-
-_BEGIN_RUNS = ("cli.py", "__main__.py")
+# What begins a run, and what writes it out afterwards.
+_BESIDE_RUNS = ("cli.py", "__main__.py", "display/formats.py", "assets/findings.schema.json")
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str], sides: tuple[str, str] = ("", " now")) -> list[str]:
@@ -165,7 +165,7 @@ def _library_files() -> dict[str, Path]:
         f"fairlib/{name}": path
         for name, path in found.items()
         if path.suffix != ".pyc"
-        and (name in _IN_EVERY_PAGE or not name.startswith("book/") and name not in _BEGIN_RUNS)
+        and (name in _IN_EVERY_PAGE or not name.startswith("book/") and name not in _BESIDE_RUNS)
     }
 
 
