@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from fairlib.book.chapters import Chapter, ChapterError, StudyParameters
+from fairlib.book.chapters import Chapter, ChapterError
+from fairlib.book.parameters import StudyParameters
 
 _Value = bool | int | float | str
 

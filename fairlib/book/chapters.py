@@ -1,250 +1,43 @@
-"""Chapters: their parameters, and what these may be.
+"""Chapters: which there are, and whether given parameters are what they may be.
 
-A chapter is one notebook, kept as text in ``notebooks/``. Its parameters are declared once, here or, of a chapter that
-somebody added, in a file beside its source (`fairlib.book.added_chapters`): the help of
-the command line, the checks, the notebook's parameters cell (a test compares them) and the provenance box all
-follow from these models. Nothing heavy is imported before it is needed, so a typo is answered at once.
+A chapter is one notebook, kept as text in ``notebooks/``. Its parameters are declared once, in
+`fairlib.book.parameters` or, of a chapter that somebody added, in a file beside its source
+(`fairlib.book.added_chapters`).
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from fairlib.book.parameters import (
+    AlongPretraining,
+    EncodersAndLayers,
+    FineTuning,
+    MeasuringBias,
+    OppositePatterns,
+    Parameters,
+    Robustness,
+    SpeakerIdentification,
+    SpeakersAndGroups,
+    SpeechRecognition,
+    Why,
+    YourOwnModel,
+)
 from fairlib.book.refusals import nearest, what_is_wrong
-from fairlib.corpora import CORPORA, is_synthetic
-from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
-from fairlib.encoders.names import without_random
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def groups_of(corpus: str) -> tuple[str, ...]:
-    """The speaker columns that a corpus can be compared by; of one's own, those that divide its speakers.
-
-    Raises:
-        CorpusError: a corpus of one's own cannot be read, or no column divides its speakers.
-    """
-    if corpus in CORPORA:
-        return tuple(CORPORA[corpus].groups)
-    from fairlib.corpora import own_groups  # brings pandas, which those above do without
-
-    return tuple(own_groups(corpus))
-
-
-def numbers_of(corpus: str) -> tuple[str, ...]:
-    """The speaker columns that hold numbers, such as age, of which a corpus can be compared by bands."""
-    if corpus in CORPORA:
-        return CORPORA[corpus].numbers
-    from fairlib.corpora.custom import own_numbers
-
-    return tuple(own_numbers(corpus))
-
-
-_CORPUS = (
-    f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
-    " no data); or one of your own: a list (.csv, .tsv, .jsonl or .parquet), a folder of audio for each speaker,"
-    " lhotse manifests or cuts, a Kaldi data folder, or a folder that datasets saved"
-)
-
-
 class ChapterError(ValueError):
     """A chapter or one of its parameters is not what it may be; the message says what is allowed."""
-
-
-class Parameters(BaseModel):
-    """What every chapter can be rerun with."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-    force: bool = Field(False, description="recompute the encoder's outcomes even if they are stored or published")
-
-
-class MeasuringBias(Parameters):
-    """Parameters of chapter 4."""
-
-    speakers: int = Field(30, ge=2, le=1000, description="speakers in each group of the chapter's simulated study")
-    planted: float = Field(
-        0.0, ge=-2, le=2, description="log odds ratio planted in the simulated study; zero is no gap"
-    )
-    seed: int = Field(0, ge=0, description="of the simulated study: another number gives another study")
-
-
-class EncoderParameters(Parameters):
-    """What a chapter about an encoder's layers can be rerun with."""
-
-    encoder: str = Field(
-        "pocket-hubert",
-        description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
-    )
-    corpus: str = Field("speechocean762", description=_CORPUS)
-
-    @field_validator("corpus")
-    @classmethod
-    def _corpus_can_be_found(cls, corpus: str) -> str:
-        if corpus in CORPORA:
-            return corpus
-        path = Path(corpus).expanduser()
-        if path.exists():  # which formats there are, its reader says
-            return os.path.abspath(path)  # not resolved: a link need not point to a name with an extension
-        allowed = f"one of {', '.join(CORPORA)}, or a list or a folder of your own that is there"
-        raise ValueError(f"it must be {allowed}, not {corpus!r}{nearest(corpus, CORPORA)}")
-
-    @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
-    @classmethod
-    def _encoder_can_be_found(cls, encoder: str, field: ValidationInfo) -> str:
-        name, known = without_random(encoder), known_encoders()
-        if name in known or (name == "" and field.field_name == "pretrained"):
-            return encoder
-        if name == "logmel":
-            raise ValueError("logmel is the control beside every encoder: choose the encoder")
-        folder = Path(os.path.expanduser(name))
-        if name and folder.is_dir():
-            check_folder(folder, untrained=name != encoder)
-            # The notebook runs in the repository's root, which need not be where the command was given.
-            return encoder.removesuffix(name) + str(folder.resolve())
-        if HUB_ID.fullmatch(name) and not name.startswith("."):
-            return encoder
-        beside = [str(other.parent) for other in folder.parent.glob("*/config.json")] if folder.name != name else []
-        raise ValueError(
-            f"{encoder!r} is no shipped encoder ({', '.join(known)}), no hub id (owner/name) "
-            f"and no folder{nearest(str(folder), [*known, *beside])}"
-        )
-
-    @model_validator(mode="after")
-    def _encoder_has_the_layer(self) -> EncoderParameters:
-        # Of a hub id that was never fetched no layer is known yet: the chapter itself will say it.
-        layer = getattr(self, "layer", "")
-        there = layer and encoder_layers(self.encoder)
-        if there and layer not in there:
-            raise ValueError(
-                f"layer: {self.encoder} has no layer {layer!r}, it has {there[0]}, {there[1]} to {there[-1]}"
-                f"{nearest(layer, there)}"
-            )
-        return self
-
-
-class EncodersAndLayers(EncoderParameters):
-    """Parameters of chapter 3."""
-
-    seeds: int = Field(5, ge=1, le=100, description="number of speaker probes, each with its own seed")
-
-
-class StudyParameters(EncoderParameters):
-    """What a chapter that compares groups at an encoder's layers can be rerun with."""
-
-    bands: ClassVar[bool] = False  # whether the chapter takes a number, such as age, and compares bands of it
-    group: str = Field(
-        "age_group",
-        description="speaker column whose groups are compared; by default the corpus's main column",
-    )
-    seeds: int = Field(5, ge=1, le=100, description="number of probe trainings, each with its own seed")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _main_group_of_the_corpus(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
-            corpus = values["corpus"]
-            if corpus in CORPORA or Path(corpus).expanduser().exists():
-                return {**values, "group": groups_of(corpus)[0]}
-        return values
-
-    @model_validator(mode="after")
-    def _corpus_records_the_group(self) -> StudyParameters:
-        groups = groups_of(self.corpus)
-        if self.group not in groups and self.group not in (numbers_of(self.corpus) if self.bands else ()):
-            from fairlib.corpora import why_no_groups
-
-            why = why_no_groups(self.corpus, self.group)
-            raise ValueError(
-                f"group: {self.corpus} has no groups by {self.group!r}, only by "
-                f"{', '.join(groups)}{f' ({why})' if why else nearest(self.group, groups)}"
-            )
-        return self
-
-
-class SpeakersAndGroups(StudyParameters):
-    """Parameters of chapter 2; the smallest gap that could show is worked out for its encoder."""
-
-
-class SpeakerIdentification(StudyParameters):
-    """Parameters of chapter 5."""
-
-    bands = True
-    layer: str = Field("", description="layer of the closer look; by default the one that identifies speakers best")
-
-
-class SpeechRecognition(StudyParameters):
-    """Parameters of chapter 6."""
-
-    bands = True
-    seeds: int = Field(1, ge=1, le=100, description="number of probe trainings, each with its own seed")
-    probe: Literal["linear", "context"] = Field(
-        "context", description="recognition probe: linear, or a small head that sees neighbouring frames"
-    )
-
-
-class OppositePatterns(StudyParameters):
-    """Parameters of chapter 7."""
-
-
-class FineTuning(StudyParameters):
-    """Parameters of chapter 8."""
-
-    encoder: str = Field(
-        "pocket-hubert-asr-librispeech",
-        description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
-    )
-    pretrained: str = Field(
-        "", description="the encoder it was fine-tuned from; not needed for shipped ones, whose records say so"
-    )
-
-    @model_validator(mode="after")
-    def _what_it_was_made_from_is_known(self) -> FineTuning:
-        known = self.pretrained or (not HUB_ID.fullmatch(self.encoder) and finetuned_from(self.encoder))
-        if not known:
-            raise ValueError(
-                f"pretrained: nothing here says what {self.encoder} was made from: name the pretrained encoder too, or"
-                " choose a fine-tuned one from fairlib encoders"
-            )
-        return self
-
-
-class Robustness(StudyParameters):
-    """Parameters of chapter 11."""
-
-
-class AlongPretraining(StudyParameters):
-    """Parameters of chapter 9."""
-
-    counterpart: str = Field(
-        "pocket-hubert-children", min_length=1, description="the same encoder, pretrained on other speech"
-    )
-
-
-class Why(StudyParameters):
-    """Parameters of chapter 10."""
-
-    between: str = Field(
-        "", description="two of the column's groups, as in child,adult; by default those with most training speakers"
-    )
-    seeds: int = Field(5, ge=1, le=100, description="number of draws of training speakers")
-
-
-class YourOwnModel(StudyParameters):
-    """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
-
-    corpus: str = Field("planted", description=_CORPUS)
-    group: str = Field(
-        "group", description="speaker column whose groups are compared; by default the first that divides the speakers"
-    )
 
 
 @dataclass(frozen=True)
@@ -418,16 +211,6 @@ def check(chapter: str, values: Mapping[str, Any], as_text: bool = False) -> Par
         return model.model_validate(dict(values))
     except ValidationError as error:
         raise ChapterError(what_is_wrong(chapter, model, error)) from None
-
-
-def known_encoders() -> list[str]:
-    """Names of the encoders that a chapter can be run with and that need no download.
-
-    Example:
-        >>> "pocket-hubert" in known_encoders()
-        True
-    """
-    return sorted({"pocket-hubert", *shipped_encoders()})
 
 
 def command(chapter: str, chosen: Parameters) -> str:

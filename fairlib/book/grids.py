@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fairlib.book import runs
-from fairlib.book.chapters import Parameters, check
+from fairlib.book.chapters import check
+from fairlib.book.parameters import Parameters
 
 Job = tuple[str, dict[str, Any]]  # a chapter's name, and its parameters
 

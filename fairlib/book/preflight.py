@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fairlib.book.chapters import (
-    Chapter,
-    ChapterError,
-    EncoderParameters,
-    FineTuning,
-    Parameters,
-    StudyParameters,
-    chapter_named,
-)
+from fairlib.book.chapters import Chapter, ChapterError, chapter_named
+from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
 from fairlib.encoders.names import without_random

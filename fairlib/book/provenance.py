@@ -14,7 +14,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairlib.book.chapters import ROOT, ChapterError, Parameters, allowed, chapters, check, command
+from fairlib.book.chapters import ROOT, ChapterError, allowed, chapters, check, command
+from fairlib.book.parameters import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd

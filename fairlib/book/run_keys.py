@@ -11,13 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairlib.book.chapters import (
-    ROOT,
-    EncoderParameters,
-    Parameters,
-    StudyParameters,
-    chapter_named,
-)
+from fairlib.book.chapters import ROOT, chapter_named
+from fairlib.book.parameters import EncoderParameters, Parameters, StudyParameters
 from fairlib.book.provenance import package_versions
 from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
 from fairlib.corpora.kaldi import is_kaldi

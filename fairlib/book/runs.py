@@ -15,16 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairlib.book.chapters import (
-    ROOT,
-    ChapterError,
-    Parameters,
-    chapter_named,
-    check,
-    command,
-)
+from fairlib.book.chapters import ROOT, ChapterError, chapter_named, check, command
 from fairlib.book.pages import chapter_page
 from fairlib.book.pairs import number_cells, read_notebook, write_notebook
+from fairlib.book.parameters import Parameters
 from fairlib.book.preflight import require
 from fairlib.book.provenance import code_version, commit_and_changes, package_versions
 from fairlib.book.run_keys import changes, files_below, key, made_from, run_name, sha256_of
