@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import SCALES, BiasError
@@ -218,3 +219,15 @@ def test_too_few_layers_are_refused():
 
 def test_the_rule_says_what_is_judged():
     assert f"±{MARGIN}" in RULE and "p below 0.05" in RULE and "twin" in RULE
+
+
+def test_with_few_people_the_error_of_a_slope_is_as_large_as_slopes_really_vary():
+    """Exponential weights vary too little by (n - 1) / (n + 1): a half, of three people a group."""
+    rows = pd.concat(
+        [
+            error_slopes(study(0.6, speakers=3, seed=seed, units=40), "group", resamples=100, min_speakers=2)
+            for seed in range(150)
+        ]
+    ).query("scale == 'log_odds'")
+    error = (rows["high"] - rows["low"]) / 2 / stats.t.ppf(0.975, 4)
+    assert 0.8 < np.sqrt((error**2).mean()) / rows["slope"].std() < 1.25

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import expit, logit
 
 from fairlib.bias import BiasError, bias_differences, gap_profile
@@ -127,3 +128,25 @@ def test_one_layer_has_nothing_to_be_compared_with():
 def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
     finding = do_layers_differ(planted(gaps, speakers), "age_group", "simulated", "child vs adult")
     assert (finding.verdict, said in finding.sentence) == (verdict, True), finding.sentence
+
+
+def test_layer_0_is_the_one_of_that_name_and_not_the_first():
+    outcomes = planted([0.2, 0.8, 0.4, 0.4, 0.4, 0.4], units=20)
+    layers = outcomes["layer"].unique()
+    outcomes["layer"] = outcomes["layer"].map(dict(zip(layers, ["cnn", *layers[:-1]])))
+    table = of(gap_profile(outcomes, "age_group"), against=FIRST)
+    assert table.loc["cnn", "estimate"] == pytest.approx(-0.6, abs=0.15)
+    assert table["estimate"].drop("0", errors="ignore").loc["1":].abs().max() < 0.7
+    assert (table["estimate"] - table["gap"]).nunique() == 1 or np.ptp(table["estimate"] - table["gap"]) < 1e-9
+
+
+def test_with_few_people_the_error_of_a_difference_is_as_large_as_differences_really_vary():
+    """Exponential weights vary too little by (n - 1) / (n + 1): a half, of three people a group."""
+    tables = [
+        of(gap_profile(planted([0.4] * 6, speakers=3, units=40, seed=seed), "age_group", resamples=100, min_speakers=2))
+        for seed in range(150)
+    ]
+    rows = pd.concat([table.loc["2"].to_frame().T for table in tables]).astype({"estimate": float})
+    half = (rows["high"] - rows["low"]).astype(float) / 2
+    error = (rows["detectable"].astype(float) - half) / stats.t.ppf(0.8, 4)
+    assert 0.8 < np.sqrt((error**2).mean()) / rows["estimate"].std() < 1.3
