@@ -273,7 +273,7 @@ charts.table(
 # %% [markdown]
 # ### Does the gap depend on the probe?
 #
-# The usual probe has two convolutions and passes a few times over eight hours of speech.
+# The usual probe has two convolutions and passes a few times over its training speech.
 # Trained for longer, it makes fewer errors.
 # A recurrent probe makes fewer still, and so does a beam search with a character language model, which knows the
 # spelling of the training texts.

@@ -89,7 +89,7 @@ def described(title: str, doctree: object) -> str:
 def footer(app: Sphinx, pagename: str) -> str:
     """Edition, licence and how to cite, at the foot of every page."""
     commit, _ = commit_and_changes()
-    made = f"{date.today():%-d %B %Y}" + (f", commit {commit}" if commit else "")
+    made = f"{date.today().day} {date.today():%B %Y}" + (f", commit {commit}" if commit else "")
     methods = app.builder.get_relative_uri(pagename, "book/methods") if "book/methods" in app.env.found_docs else ""
     links = f' · <a href="{methods}">Methods</a>' if methods else ""
     return (

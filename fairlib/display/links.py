@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fairlib.bias.contrasts import contrast_groups
+from fairlib.corpora import is_synthetic
 from fairlib.findings.survey import published
 from fairlib.tasks import TASKS
 from fairlib.writing import listing
@@ -14,7 +15,8 @@ from fairlib.writing import listing
 
 def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
     """A paragraph of HTML that leads to the explorer with a chapter's own choice made, one link for each task; empty
-    where nothing of it is published.
+    where nothing of it is published, or the explorer cannot make that choice: synthetic speech, one group against all
+    others.
 
     Args:
         corpus, encoder: by name.
@@ -27,6 +29,8 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
         >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-72:]
         'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.</p>'
     """
+    if is_synthetic(corpus) or None in contrast_groups(contrast):
+        return ""
     links = []
     for task in tasks:
         if published(encoder, corpus, *TASKS[task].main).empty:
@@ -34,7 +38,7 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
         sides = zip("ab", contrast_groups(contrast), strict=True)
         chosen = {"corpus": corpus, "task": task, "encoder": encoder}
         chosen |= {  # ages from 6 to 9 are 6-9 there
-            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group for side, group in sides if group
+            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group for side, group in sides
         }
         address = html.escape(f"../book/explorer.html#{urlencode(chosen)}")
         links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')

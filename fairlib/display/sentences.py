@@ -272,7 +272,8 @@ def adjusted_sentence(adjusted: pd.DataFrame, contrast: str) -> str:
         adjusted: from `fairlib.bias.adjustment.adjusted_gaps`, of one encoder, task and unit.
         contrast: one of its contrasts.
     """
-    rows = adjusted[(adjusted["contrast"] == contrast) & (adjusted["problem"] == "")]
+    every = adjusted[adjusted["contrast"] == contrast]
+    rows = every[every["problem"] == ""]
     if rows.empty:
         return "No regression could be fitted to these data."
     first, second = sides(str(rows["by"].iloc[0]), contrast)
@@ -284,6 +285,7 @@ def adjusted_sentence(adjusted: pd.DataFrame, contrast: str) -> str:
         f"With these held equal, the 95 % interval of the gap between {first} and {second} excludes zero at"
         f" {shown['adjusted']} of {len(rows)} layers ({scale} {lowest} to {highest}). Without, it excludes zero at"
         f" {shown['raw']} ({raw[0]} to {raw[1]})."
+        + (f" At {len(every) - len(rows)} layers no regression could be fitted." if len(rows) < len(every) else "")
     )
 
 
