@@ -29,16 +29,17 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
         >>> explorer_link("speechocean762", "pocket-hubert", "age_group", "child vs adult", ["sid"])[-72:]
         'a.age_group=child&amp;b.age_group=adult">speaker identification</a>.</p>'
     """
-    if is_synthetic(corpus) or None in contrast_groups(contrast):
+    one, other = contrast_groups(contrast)
+    if is_synthetic(corpus) or other is None:
         return ""
     links = []
     for task in tasks:
         if published(encoder, corpus, *TASKS[task].main).empty:
             continue
-        sides = zip("ab", contrast_groups(contrast), strict=True)
         chosen = {"corpus": corpus, "task": task, "encoder": encoder}
         chosen |= {  # ages from 6 to 9 are 6-9 there
-            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group for side, group in sides
+            f"{side}.{by}": group.replace(" to ", "-") if by == "age" else group
+            for side, group in (("a", one), ("b", other))
         }
         address = html.escape(f"../book/explorer.html#{urlencode(chosen)}")
         links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')
