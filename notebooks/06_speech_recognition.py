@@ -22,7 +22,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 1  # probes trained per layer, each from another seed
@@ -45,7 +45,7 @@ from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
 from fairlib.findings import ages, mean_error, questions
-from fairlib.findings.instrument import passes_table, stronger_sentence, stronger_table
+from fairlib.findings.instrument import measured_with, passes_table, stronger_sentence, stronger_table
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
@@ -280,18 +280,19 @@ charts.table(
 # Nothing was tuned on these speakers.
 
 # %% tags=["remove-input"]
-Markdown(stronger_sentence(encoder, corpus, group))
+probed = measured_with(encoder, corpus)  # this encoder, or one on which stronger probes were trained
+Markdown(stronger_sentence(probed, corpus, group))
 
 # %% [markdown]
 # <details class="more"><summary>Stronger probes, and probes trained for less and for longer</summary>
 
 # %% tags=["remove-input"]
-stronger = stronger_table(encoder, corpus, group)
+stronger = stronger_table(probed, corpus, group)
 if len(stronger):
     display(
         charts.table(stronger, "Character probes of one layer, the usual one first, with 95 % intervals over speakers")
     )
-longer = passes_table(encoder, corpus, group)
+longer = passes_table(probed, corpus, group)
 if len(longer):
     display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
 else:

@@ -48,8 +48,10 @@ def known_encoders() -> list[str]:
         >>> "pocket-hubert" in known_encoders()
         True
     """
-    return sorted({"pocket-hubert", *shipped_encoders()})
+    return sorted({LEAD, *shipped_encoders()})
 
+
+LEAD = "mini-hubert"  # the encoder that the book is about; the others are compared with it
 
 _CORPUS = (
     f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
@@ -75,13 +77,13 @@ class MeasuringBias(Parameters):
     seed: int = Field(0, ge=0, description="of the simulated study: another number gives another study")
 
 
+_ENCODER = "encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder"
+
+
 class EncoderParameters(Parameters):
     """What a chapter about an encoder's layers can be rerun with."""
 
-    encoder: str = Field(
-        "pocket-hubert",
-        description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
-    )
+    encoder: str = Field(LEAD, description=_ENCODER)
     corpus: str = Field("speechocean762", description=_CORPUS)
 
     @field_validator("corpus")
@@ -197,7 +199,7 @@ class FineTuning(StudyParameters):
     """Parameters of chapter 8."""
 
     encoder: str = Field(
-        "pocket-hubert-asr-librispeech",
+        f"{LEAD}-asr-librispeech",
         description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
     )
     pretrained: str = Field(
@@ -220,8 +222,9 @@ class Robustness(StudyParameters):
 
 
 class AlongPretraining(StudyParameters):
-    """Parameters of chapter 9."""
+    """Parameters of chapter 9; by default about an encoder whose weights along pretraining were probed."""
 
+    encoder: str = Field("pocket-hubert", description=_ENCODER)
     counterpart: str = Field(
         "pocket-hubert-children", min_length=1, description="the same encoder, pretrained on other speech"
     )
@@ -239,6 +242,7 @@ class Why(StudyParameters):
 class YourOwnModel(StudyParameters):
     """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
 
+    encoder: str = Field("pocket-hubert", description=_ENCODER)
     corpus: str = Field("planted", description=_CORPUS)
     group: str = Field(
         "group", description="speaker column whose groups are compared; by default the first that divides the speakers"

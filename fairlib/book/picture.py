@@ -11,6 +11,7 @@ import pandas as pd
 
 from fairlib.bias import group_bias
 from fairlib.book.chapters import ROOT
+from fairlib.book.parameters import LEAD
 from fairlib.display.charts import bias_by_layer
 from fairlib.display.rendering import write_png
 from fairlib.display.sentences import describe_gaps, gap_title
@@ -18,7 +19,7 @@ from fairlib.files import replace
 from fairlib.findings import controls, main_contrast
 from fairlib.probes import probe_speakers
 
-ENCODER, CORPUS, GROUP = "pocket-hubert", "speechocean762", "age_group"
+ENCODER, CORPUS, GROUP = LEAD, "speechocean762", "age_group"
 PICTURE = ROOT / "book" / "_static" / "main_finding.png"
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
 from fairlib.corpora import CORPORA
-from fairlib.encoders.names import encoder_label
+from fairlib.encoders import shipped_encoders
+from fairlib.encoders.names import encoder_label, without_random
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.tasks import task_named, unit_named
 from fairlib.writing import capital, interval, layers_named, listing, number, percent
@@ -248,9 +249,9 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
     one."""
     of_corpus = CORPORA[corpus].cautions if corpus in CORPORA else ()
     points = [caution.text for caution in of_corpus if caution.task in ("", task)]
-    if "pocket" in encoder:
+    if without_random(encoder) in shipped_encoders():
         points.append(
-            "**Pocket encoders are small.** They have about three million parameters and were trained on hours of"
+            "**Our encoders are small.** They have about three million parameters and were trained on hours of"
             " speech, others on thousands of hours; what holds for them need not hold for encoders of full size."
         )
     points += task_named(task).cautions
