@@ -48,6 +48,7 @@ from fairlib.findings.layers import (
     what_was_learnt,
     which_depths,
 )
+from fairlib.findings.marks import marks_table
 from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
 from fairlib.tasks import unit_named
 
@@ -285,8 +286,25 @@ else:
 #   None passes the second: they have heard too little speech to leave the spectrogram far behind.
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
-# Two of the last five, mini-hubert and mini-wavlm, were kept, and mini-hubert leads the following chapters. Only chapter 9 is
-# about one of the first encoders, pocket-hubert, because its weights were kept along its training.
+# Two of the last five, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
+# meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`.
+# So mini-hubert leads the following chapters. Only chapter 9 is about pocket-hubert, because its weights were kept along its
+# training.
+#
+# <details class="more"><summary>Every shipped encoder by these marks</summary>
+#
+# On people whom the encoder has not heard. Log-mel has as much context as layer `0`. Best blocks stand in brackets.
+
+# %% tags=["remove-input"]
+marks = marks_table()
+charts.table(marks, "How far the layers of the shipped encoders lie apart")
+
+# %% tags=["remove-input", "remove-output"]
+for shown_as, name in {"lead": "mini-hubert", "first": "pocket-hubert"}.items():
+    glue(f"marks_{shown_as}", marks.set_index("encoder").loc[name, "marks met"])
+
+# %% [markdown]
+# </details>
 #
 # <details class="more"><summary>All short trainings</summary>
 #

@@ -24,8 +24,8 @@ def marks_table(corpora: tuple[str, ...] = ("librispeech", "speechocean762")) ->
     counts the marks of `fairlib.findings.layers.GATE` that are met: two for each corpus, and a span of each kind.
 
     Example:
-        >>> marks_table().set_index("encoder").loc["mini-hubert", "marks met"].parts[0].value
-        4.0
+        >>> marks_table().set_index("encoder").loc["mini-hubert", "marks met"]
+        '5 of 6'
     """
     families = {corpus: every_encoder(corpus) for corpus in corpora}
     rows = []
@@ -44,7 +44,9 @@ def marks_table(corpora: tuple[str, ...] = ("librispeech", "speechocean762")) ->
             row[f"phones, {corpus}: below log-mel"] = Number("share", less)
             met += [below >= GATE["below layer 0"], 100 * less >= GATE["below log-mel"]]
         # The span is measured where most people are: all of the last corpus identify, those of its test half speak.
-        spans = [float(np.ptp(logit(_errors(family[name], name, unit).to_numpy(float)))) for unit in ("phone", "speaker")]
+        spans = [
+            float(np.ptp(logit(_errors(family[name], name, unit).to_numpy(float)))) for unit in ("phone", "speaker")
+        ]
         row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
         met += [span >= GATE["span"] for span in spans]
         row["marks met"] = f"{sum(met)} of {len(met)}"
