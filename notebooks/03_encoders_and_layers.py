@@ -112,12 +112,16 @@ charts.encoders_by_layer(shown[units[0]], **told(shown[units[0]], encoder))
 # *Log-mel* is the plain spectrogram; what it holds comes from the sound.
 # Only what lies below both was learnt.
 
-# %% tags=["hide-input"]
-for unit in units[1:]:
-    display(charts.encoders_by_layer(shown[unit], **told(shown[unit], encoder)))
+# %% tags=["remove-input"]
+others = {unit: told(shown[unit], encoder) for unit in units[1:]}
+Markdown(words.bullets([f"{other['title']}." for other in others.values()]))
 
 # %% [markdown]
-# <details class="more"><summary>Every number behind these charts</summary>
+# <details class="more"><summary>The same chart for speakers and for characters, and every number</summary>
+
+# %% tags=["hide-input"]
+for unit, other in others.items():
+    display(charts.encoders_by_layer(shown[unit], **other))
 
 # %% tags=["remove-input"]
 charts.table(knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
@@ -206,10 +210,11 @@ for where, here in {corpus: family, **elsewhere}.items():
 #
 # The shipped encoders are our own, so all that they heard is known.
 # The training is only a means: what counts is how the layers improve.
-# The first charts follow the best layer’s phone error along those trainings that were measured on the way, on people whom
-# the encoder does not hear in training.
+# The chart follows the best layer’s phone error along those trainings that were measured on the way, on people whom the
+# encoder does not hear in training.
 
 # %% tags=["hide-input"]
+along = []
 for where in dict.fromkeys((corpus, *corpora.CORPORA)):
     watched = pretraining.published_along(where, "phone")
     if not watched:
@@ -221,7 +226,7 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
     last = sorted(100 * (path["value"].iloc[-2] - path["value"].iloc[-1]) for path in paths)
     span = paths[0]["x"].iloc[-1] - paths[0]["x"].iloc[-2]
     fell = " to ".join(dict.fromkeys(f"{points:.1f}" for points in (last[0], last[-1])))
-    display(
+    along.append(
         charts.curves(
             pd.concat(paths),
             x_title="hours of speech heard in training",
@@ -234,20 +239,25 @@ for where in dict.fromkeys((corpus, *corpora.CORPORA)):
                 for path in paths
             ),
             notes="Bands: 95 % intervals over speakers.",
+            height=240,
         )
     )
+for chart in along[:1]:
+    display(chart)
 
 # %% [markdown]
 # A *second seed* is the same training again, from other random numbers.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
 # for the beginning, and nothing was measured between the two.
 #
-# <details class="more"><summary>The training task itself</summary>
+# <details class="more"><summary>On other people, and the training task itself</summary>
 #
-# The share of hidden frames that the encoder predicts correctly.
+# The last chart shows the share of hidden frames that the encoder predicts correctly.
 # For HuBERT and WavLM the prediction is one of a hundred clusters of sounds, for wav2vec 2.0 one of fifty-one frames.
 
 # %% tags=["hide-input"]
+for chart in along[1:]:
+    display(chart)
 log = pretraining_log(encoder)
 if log is None:
     display(Markdown("How this encoder was trained is not on record here."))

@@ -244,6 +244,25 @@ def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, s
     }
 
 
+def contrasts_sentence(table: pd.DataFrame) -> str:
+    """How many contrasts show a gap from the first layers on, and which.
+
+    Args:
+        table: from `fairlib.findings.all_contrasts`.
+
+    Example:
+        >>> column = "biased from the first layers on?"
+        >>> contrasts_sentence(pd.DataFrame({"contrast": ["a vs b", "c vs d"], column: ["supported", "inconclusive"]}))
+        'Of the 2 contrasts that can be made, 1 shows a gap from the first layers on: a vs b.'
+    """
+    shown = list(table.loc[table["biased from the first layers on?"] == "supported", "contrast"])
+    of = f"Of the {len(table)} contrasts that can be made" if len(table) > 1 else "Of the one contrast that can be made"
+    if not shown:
+        return f"{of}, none shows a gap from the first layers on."
+    show = "shows" if len(shown) == 1 else "show"
+    return f"{of}, {len(shown)} {show} a gap from the first layers on: {listing(shown)}."
+
+
 def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
     """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
     one."""
