@@ -17,12 +17,8 @@ import vl_convert
 
 from fairlib.bias import group_bias, group_errors
 from fairlib.book.chapters import ROOT
-<<<<<<< HEAD
 from fairlib.book.parameters import LEAD
-from fairlib.display.charts import bias_by_layer
-=======
 from fairlib.display.charts import bias_by_layer, error_by_layer
->>>>>>> reader
 from fairlib.display.rendering import write_png
 from fairlib.display.sentences import describe_errors, describe_gaps, gap_title, in_one_sentence
 from fairlib.files import replace, write_text
