@@ -40,7 +40,7 @@ from fairlib.bias import BiasError, group_bias
 from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions, ruler
+from fairlib.findings import questions, reference
 from fairlib.findings.cells import numbers
 from fairlib.findings.opposite import (
     RULE,
@@ -176,9 +176,13 @@ for task, table in slopes.items():
 # %% tags=["remove-input"]
 ruled = []
 for task, outcomes in runs.items():
-    steps = ruler.ruler(task, encoder, corpus, group, seeds)
-    beside = ruler.against_ruler(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
-    told = ruler.ruler_sentence(beside, encoder) if len(beside) else "No such outcomes are published for these people."
+    steps = reference.reference_steps(task, encoder, corpus, group, seeds)
+    beside = reference.against_reference(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
+    told = (
+        reference.reference_sentence(beside, encoder)
+        if len(beside)
+        else "No such outcomes are published for these people."
+    )
     ruled.append((TASKS[task].heading, told))
 Markdown(words.bullets(ruled))
 
@@ -187,8 +191,8 @@ Markdown(words.bullets(ruled))
 
 # %% tags=["remove-input"]
 if "sid" in runs:
-    matched = ruler.at_equal_error(encoder, corpus, group, contrast, seeds)
-    display(Markdown(words.bullets([(TASKS["sid"].heading, ruler.equal_error_sentence(matched))])))
+    matched = reference.at_equal_error(encoder, corpus, group, contrast, seeds)
+    display(Markdown(words.bullets([(TASKS["sid"].heading, reference.equal_error_sentence(matched))])))
 
 # %% [markdown]
 # ### Does the scale matter?

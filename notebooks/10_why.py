@@ -31,7 +31,7 @@ encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows; phones need English transcripts
 group = "age_group"  # a column of the corpus that describes its speakers
 between = ""  # two of its groups, as in "child,adult"; left empty, the two with most training speakers
-seeds = 5  # draws of the speakers whom the probes are taught on
+seeds = 5  # draws of the speakers whom the probes are trained on
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
@@ -45,7 +45,7 @@ from fairlib.bias import only_groups
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, reasons, words
-from fairlib.findings import by_phone, erased, questions, taught
+from fairlib.findings import by_phone, erased, questions, training_groups
 from fairlib.probes.erasure import GROUP, KEPT
 from fairlib.tasks import TASKS
 
@@ -56,7 +56,7 @@ controls = {"phone": findings.controls_in_context(encoder), "sid": findings.cont
 asked = questions.ask(
     {
         task: lambda task=task: [
-            fairlib.cross_teach(name, corpus, group, chosen, task, seeds, force and name == encoder)
+            fairlib.train_across_groups(name, corpus, group, chosen, task, seeds, force and name == encoder)
             for name in (encoder, *controls[task])
         ]
         for task in ("phone", "sid")
@@ -69,23 +69,23 @@ first, second = words.sides(group, contrast)
 lead = "phone" if "phone" in asked.outcomes else "sid"
 units = {"phone": "phone", "sid": "speaker"}
 crossed = {task: rows[rows["unit"] == units[task]] for task, rows in asked.outcomes.items()}
-gaps = {task: fairlib.taught_gaps(rows, by=group) for task, rows in crossed.items()}
+gaps = {task: fairlib.training_group_gaps(rows, by=group) for task, rows in crossed.items()}
 if "phone" in crossed:  # what remains is judged at one mix of phones and durations
     mixed = asked.outcomes["phone"].query("unit == 'phone, same mix'")
-    gaps["phone, same mix"] = fairlib.taught_gaps(mixed, by=group)
-errors = {task: taught.taught_errors(rows, group, pair) for task, rows in crossed.items()}
-best = {task: taught.best_taught_layer(rows, encoder) for task, rows in crossed.items()}
+    gaps["phone, same mix"] = fairlib.training_group_gaps(mixed, by=group)
+errors = {task: training_groups.errors_by_training_group(rows, group, pair) for task, rows in crossed.items()}
+best = {task: training_groups.best_mixed_layer(rows, encoder) for task, rows in crossed.items()}
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
 found = {}
 for task in crossed:
-    found[task, "systematic"] = taught.is_it_systematic(gaps[task], errors[task], encoder, best[task])
-    found[task, "remains"] = taught.what_remains(gaps.get(f"{task}, same mix", gaps[task]), encoder)
-    found[task, "deepens"] = taught.does_it_deepen(gaps[task], encoder, best[task])
+    found[task, "systematic"] = training_groups.is_it_systematic(gaps[task], errors[task], encoder, best[task])
+    found[task, "remains"] = training_groups.what_remains(gaps.get(f"{task}, same mix", gaps[task]), encoder)
+    found[task, "deepens"] = training_groups.does_it_deepen(gaps[task], encoder, best[task])
 
 # %% tags=["hide-input"]
-reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contrast)
+reasons.training_group_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contrast)
 
 # %% [markdown]
 # *How to read it.* Each line is one group of people, always the same people.
@@ -116,7 +116,7 @@ display(
     Markdown(words.bullets([found[lead, "deepens"].sentence, reasons.span_sentence(gaps[lead], encoder, best[lead])]))
 )
 charts.table(
-    taught.taught_table(gaps[lead], encoder),
+    training_groups.training_group_table(gaps[lead], encoder),
     f"The gap at each layer by who trained the probe: log odds ratio of error, {contrast}, with 95 % intervals",
     folded=True,
 )
@@ -138,7 +138,9 @@ Markdown(f"The penalty of log-mel is {words.listing(each)}." if each else "*Log-
 
 # %% tags=["remove-input"]
 charts.table(
-    taught.encoders_table(pd.concat([crossed[lead], taught.published_elsewhere(crossed[lead], corpus)]), group),
+    training_groups.encoders_table(
+        pd.concat([crossed[lead], training_groups.published_elsewhere(crossed[lead], corpus)]), group
+    ),
     "Each encoder at its best layer: error, penalties, and the gap where each group has its own probe (log odds ratios)",
 )
 
@@ -153,7 +155,7 @@ charts.table(
 
 # %% tags=["remove-input"]
 charts.table(
-    taught.variance_table(gaps[lead], encoder, best[lead]),
+    training_groups.variance_table(gaps[lead], encoder, best[lead]),
     f"Where the uncertainty comes from, at layer {best[lead]} (log odds)",
 )
 
@@ -370,14 +372,14 @@ rerun("why", parameters)
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.findings import taught
+from fairlib.findings import training_groups
 
 groups = [name.strip() for name in between.split(",") if name.strip()]
-rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = fairlib.train_across_groups(encoder, corpus, group, groups, "phone", seeds)
 rows = rows[rows["unit"] == "phone"]
 first, other = sorted(rows[group].unique(), reverse=True)
-at = taught.best_taught_layer(rows, encoder)
-table = taught.taught_errors(rows, group, (first, other))
+at = training_groups.best_mixed_layer(rows, encoder)
+table = training_groups.errors_by_training_group(rows, group, (first, other))
 wide = table[table["layer"] == at].pivot(index="share", columns="group", values="error")
 print(f"error of {first} less that of {other}, in points, by the share of {first} among the training speakers (%):")
 print((100 * (wide[first] - wide[other])).round(1).to_dict())
@@ -401,16 +403,16 @@ print((100 * (wide[first] - wide[other])).round(1).to_dict())
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.findings import taught
+from fairlib.findings import training_groups
 
 groups = [name.strip() for name in between.split(",") if name.strip()]
-rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = fairlib.train_across_groups(encoder, corpus, group, groups, "phone", seeds)
 rows = rows[rows["unit"] == "phone"]
-rows = rows[rows["layer"] == taught.best_taught_layer(rows, encoder)]
+rows = rows[rows["layer"] == training_groups.best_mixed_layer(rows, encoder)]
 
 
 def penalty(some):
-    table = fairlib.taught_gaps(some, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
+    table = fairlib.training_group_gaps(some, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
     return table[table["group"] == max(table["group"])].iloc[0]
 
 
@@ -460,7 +462,7 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
         mine, times = (other_room, more) if side == "other" else (0, 1.0)
         vectors.append(voice[name] + times * (1.5 * rng.normal(0, 1, 3) @ rooms[mine] + 0.4 * rng.normal(0, 1, 16)))
     features = Features.of_arrays({"0": np.array(vectors, np.float32)}, people, name=what)
-    made = fairlib.taught_gaps(fairlib.cross_teach(features, by="side", task="sid", draws=3), by="side")
+    made = fairlib.training_group_gaps(fairlib.train_across_groups(features, by="side", task="sid", draws=3), by="side")
     made = made[made["scale"] == "difference"].set_index(["quantity", "group"])["estimate"]
     print(f"{what}: penalty of the second group {100 * made['penalty', 'other']:+.1f} points,", end=" ")
     print(f"gap where each has its own {100 * made['own-taught gap', '']:+.1f}")

@@ -27,7 +27,7 @@ _METHODS = {
 }
 _NETWORKS = {"wavlm": "WavLM's, with relative positions"}
 _UNITS = ("phone", "char", "speaker")
-# Settings of probes that stand in chapter 10 alone: taught on some of the speakers, without the group, phone by phone.
+# Settings of probes that stand in chapter 10 alone: trained on some of the speakers, without the group, phone by phone.
 _OF_CHAPTER_10 = {"groups", "leace", "geometry", "by_phone"}
 
 

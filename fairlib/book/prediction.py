@@ -37,7 +37,7 @@ _LIBRARIES = 0.9e9  # bytes that Python and its libraries take before there is a
 _SOUNDING = 0.6  # of all frames; the others are silence
 _PHONES, _CHARACTERS, _EVALUATIONS = 40, 30, 1.25  # classes; evaluations of the loss in one step of L-BFGS
 _SPEAKER_STEPS = 70  # of L-BFGS, until a speaker probe has converged; 58 to 99 at seven layers on speechocean762
-_TRAININGS = {"cross_teach": 2, "erase_group": 4}  # of a seed, in those on all that trains
+_TRAININGS = {"train_across_groups": 2, "erase_group": 4}  # of a seed, in those on all that trains
 
 
 def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
     """A probe's training: operations, three for each product (forward and two gradients), bytes of its arrays, and
     seconds of speech that CTC passes over, all passes together."""
     widths, settings = list(size["widths"].values()), row["settings"]
-    usual = 5 if row["call"] in ("identify_among", "cross_teach") else 1
+    usual = 5 if row["call"] in ("identify_among", "train_across_groups") else 1
     seeds = settings.get("seeds", settings.get("draws", usual)) * _TRAININGS.get(row["call"], 1)
     if row["call"] == "probe_characters":
         probe = CharacterProbe()

@@ -34,7 +34,7 @@ class Probes(BaseModel):
 
     call: Literal[
         "probe_speakers", "identify_among", "verify_speakers", "probe_characters", "probe_phones", "description_length",
-        "cross_teach", "speaker_geometry", "erase_group",
+        "train_across_groups", "speaker_geometry", "erase_group",
     ]  # fmt: skip
     encoders: list[str] = Field(min_length=1)  # names of the study's groups of encoders
     corpora: list[str] = Field(min_length=1)

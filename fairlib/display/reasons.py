@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias.contrasts import people, sides
-from fairlib.bias.teaching import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.bias.training_groups import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.display import charts, drawing
 from fairlib.display.words import short
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding
 from fairlib.findings.erased import what_foretells_errors
-from fairlib.findings.taught import points, quantity
-from fairlib.outcomes.taught import MIXED
+from fairlib.findings.training_groups import points, quantity
+from fairlib.outcomes.training_groups import MIXED
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
 from fairlib.tasks import TASKS, unit_named
 from fairlib.writing import capital, interval, listing, number
@@ -25,14 +25,14 @@ _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}
 
 
-def taught_chart(
+def training_group_chart(
     task: str, errors: pd.DataFrame, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
 ) -> alt.LayerChart:
     """Error of either group at one layer against the share of the first group among the training speakers.
 
     Args:
-        errors: from `fairlib.findings.taught.taught_errors`.
-        gaps: from `fairlib.taught_gaps`.
+        errors: from `fairlib.findings.training_groups.errors_by_training_group`.
+        gaps: from `fairlib.training_group_gaps`.
     """
     by = str(gaps["by"].iloc[0])
     first, second = sides(by, contrast)

@@ -22,7 +22,7 @@ VERIFIED = (
     " rejected as different speakers, at the threshold of the equal error rate."
 )
 IDENTIFIES = ("encoders-and-layers",)  # chapters in which verification does not stand in for identification
-CROSSED = ("why",)  # chapters that teach probes on either group alone
+CROSSED = ("why",)  # chapters that train probes on either group alone
 DESCRIBES = ("speakers-and-groups", "your-own-model")  # chapters that say who is in a corpus, whatever can be asked
 
 
@@ -255,7 +255,7 @@ def reasons_against(table: pd.DataFrame, by: str = "", verify: bool = True) -> d
 
 
 def _uncrossed(table: pd.DataFrame, by: str) -> str:
-    from fairlib.probes.teaching import two_groups
+    from fairlib.probes.training_groups import two_groups
 
     try:
         half = halves(table).to_numpy()

@@ -10,13 +10,13 @@ from scipy import stats
 
 from fairlib.bias import BiasError, group_bias, layer_order
 from fairlib.bias.contrasts import contrast_groups
-from fairlib.bias.teaching import GAP, taught_gaps
+from fairlib.bias.training_groups import GAP, training_group_gaps
 from fairlib.encoders import shipped_encoders
 from fairlib.findings.gap_tables import main_contrast, mean_error
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.survey import published
 from fairlib.outcomes import published_outcomes
-from fairlib.outcomes.taught import MIXED, taught_on
+from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.probes import CharacterProbe
 from fairlib.tasks import TASKS
 from fairlib.writing import percent
@@ -41,8 +41,8 @@ def variance_sources(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     """How much the log odds ratio of one layer's gap would vary, by what is drawn anew, as far as that is published.
 
     At the layer with the lowest error. ``test speakers`` is the standard error over speakers of `fairlib.group_bias`;
-    ``training speakers`` that over draws of them in `fairlib.taught_gaps`, with a probe of mixed speakers; ``probe
-    seed`` the standard deviation from one probe to the next that differs by its seed alone (of all layers);
+    ``training speakers`` that over draws of them in `fairlib.training_group_gaps`, with a probe of mixed speakers;
+    ``probe seed`` the standard deviation from one probe to the next that differs by its seed alone (of all layers);
     ``pretraining seed`` that between two encoders which differ by the seed of their pretraining alone (of all layers,
     and all such pairs that ship).
 
@@ -94,14 +94,14 @@ def _of_task(encoder: str, corpus: str, by: str, task: str) -> pd.DataFrame:
 
 
 def _over_draws(encoder: str, corpus: str, task: str, by: str, contrast: str) -> pd.DataFrame | None:
-    """The gap by a probe of mixed speakers, as `fairlib.taught_gaps` gives it; None where nobody drew them anew."""
+    """The gap by a probe of mixed speakers, as `fairlib.training_group_gaps` gives it; None where none was."""
     groups = contrast_groups(contrast)
-    named = [taught_on(name) for name in (MIXED, *groups) if name]
+    named = [trained_on(name) for name in (MIXED, *groups) if name]
     rows = published_outcomes(encoder, corpus, task)
-    rows = rows[(rows["unit"] == TASKS[task].main[1]) & rows["probe"].str.startswith(taught_on(""))]
+    rows = rows[(rows["unit"] == TASKS[task].main[1]) & rows["probe"].str.startswith(trained_on(""))]
     if not set(named) <= set(rows["probe"]) or set(groups) != set(rows[by].dropna()):
         return None
-    taught = taught_gaps(rows, by)
+    taught = training_group_gaps(rows, by)
     return taught[(taught["quantity"] == GAP) & (taught["group"] == MIXED) & (taught["scale"] == "log_odds")]
 
 

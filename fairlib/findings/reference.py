@@ -19,7 +19,7 @@ MOVED_BY = {
 }
 
 
-def ruler(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
+def reference_steps(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
     """Outcomes in which the steps of a reference stand for layers, and what changed the error stands for the encoder.
 
     Speaker identification: the encoder's own features, all layers together, among more and fewer candidates. Speech
@@ -59,13 +59,15 @@ def _at_every_step(table: pd.DataFrame) -> list[int]:
     return steps.index[steps == table["step"].nunique()].tolist()
 
 
-def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str) -> pd.DataFrame:
+def against_reference(
+    outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str
+) -> pd.DataFrame:
     """Slopes of the log odds ratio on the error's log odds: of the encoder's layers, of the reference's steps, and the
     one less the other, the same speakers resampled in both; over all layers.
 
     Args:
         outcomes: of the encoder's layers, one task, unit and probe.
-        steps: from `ruler`.
+        steps: from `reference_steps`.
     """
     mine = outcomes[outcomes["encoder"] == encoder]
     people = set(mine["speaker_id"]) & set(steps["speaker_id"])
@@ -78,7 +80,7 @@ def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by:
     return table[(table["contrast"] == contrast) & (table["scale"] == "log_odds") & (table["layers"] == ALL)]
 
 
-def ruler_sentence(slopes: pd.DataFrame, encoder: str) -> str:
+def reference_sentence(slopes: pd.DataFrame, encoder: str) -> str:
     """What the reference's slope is, and what is left of the layers' beside it."""
     alone, twinned = slopes[slopes["twin"].isna()].set_index("encoder"), slopes[slopes["twin"].notna()].iloc[0]
     moved = next(name for name in alone.index if name != encoder)

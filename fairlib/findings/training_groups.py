@@ -8,7 +8,15 @@ import pandas as pd
 
 from fairlib.bias import group_errors, layer_order
 from fairlib.bias.contrasts import people, sides
-from fairlib.bias.teaching import DEEPENING, GAP, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
+from fairlib.bias.training_groups import (
+    DEEPENING,
+    GAP,
+    MEAN_PENALTY,
+    OWN_GAP,
+    PENALTY,
+    RANDOM_PENALTY,
+    training_group_gaps,
+)
 from fairlib.encoders import shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.cells import Number, with_interval
@@ -16,54 +24,54 @@ from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.survey import published
 from fairlib.outcomes import entries_of
-from fairlib.outcomes.taught import MIXED, taught_on
+from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.tasks import unit_named
 from fairlib.writing import interval, layers_named, listing, number
 
 
-def taught_errors(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
-    """Error of each group at each layer under each teaching, in the order of the share of the first group among those
-    who taught: none, half, all.
+def errors_by_training_group(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
+    """Error of each group at each layer by each probe, in the order of the share of the first group among its
+    training speakers: none, half, all.
 
     Args:
-        outcomes: from `fairlib.cross_teach`, of one task and unit.
+        outcomes: from `fairlib.train_across_groups`, of one task and unit.
         groups: the first and the other group.
 
     Returns:
-        One row per encoder, layer, group and teaching: ``error, low, high`` over test speakers, ``share`` of the first
+        One row per encoder, layer, group and probe: ``error, low, high`` over test speakers, ``share`` of the first
         group (0, 50, 100).
     """
-    shares = {taught_on(groups[1]): 0, taught_on(MIXED): 50, taught_on(groups[0]): 100}
+    shares = {trained_on(groups[1]): 0, trained_on(MIXED): 50, trained_on(groups[0]): 100}
     rows = outcomes[outcomes["probe"].isin(shares) & outcomes[by].isin(groups)]
     table = group_errors(rows, by)
     return table.assign(share=table["probe"].map(shares))
 
 
-def best_taught_layer(outcomes: pd.DataFrame, encoder: str) -> str:
-    """The layer with the lowest error where mixed speakers taught."""
-    rows = outcomes[(outcomes["encoder"] == encoder) & (outcomes["probe"] == taught_on(MIXED))]
+def best_mixed_layer(outcomes: pd.DataFrame, encoder: str) -> str:
+    """The layer with the lowest error of the probe that mixed speakers trained."""
+    rows = outcomes[(outcomes["encoder"] == encoder) & (outcomes["probe"] == trained_on(MIXED))]
     sums = rows.groupby("layer")[["errors", "length"]].sum()
     return str((sums["errors"] / sums["length"]).idxmin())
 
 
-def quantity(taught: pd.DataFrame, encoder: str, name: str, group: str = "", scale: str = "log_odds") -> pd.DataFrame:
-    """Rows of one quantity of `fairlib.taught_gaps`, in the order of the layers."""
-    rows = taught[(taught["encoder"] == encoder) & (taught["quantity"] == name) & (taught["scale"] == scale)]
+def quantity(gaps: pd.DataFrame, encoder: str, name: str, group: str = "", scale: str = "log_odds") -> pd.DataFrame:
+    """Rows of one quantity of `fairlib.training_group_gaps`, in the order of the layers."""
+    rows = gaps[(gaps["encoder"] == encoder) & (gaps["quantity"] == name) & (gaps["scale"] == scale)]
     rows = rows[rows["group"] == group].set_index("layer")
     return rows.loc[layer_order(rows.index)].reset_index()
 
 
-def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, layer: str) -> Finding:
-    """Does whom a probe was taught on decide part of the gap? Judged by the rule "systematic".
+def is_it_systematic(gaps: pd.DataFrame, errors: pd.DataFrame, encoder: str, layer: str) -> Finding:
+    """Does whom a probe was trained on decide part of the gap? Judged by the rule "systematic".
 
     Args:
-        taught: from `fairlib.taught_gaps`, of one task and unit.
-        errors: from `taught_errors`.
+        gaps: from `fairlib.training_group_gaps`, of one task and unit.
+        errors: from `errors_by_training_group`.
         layer: of which the sentence speaks.
     """
-    by, contrast, unit = (str(taught[column].iloc[0]) for column in ("by", "contrast", "unit"))
-    groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
-    rows = pd.concat([quantity(taught, encoder, PENALTY, group) for group in groups])
+    by, contrast, unit = (str(gaps[column].iloc[0]) for column in ("by", "contrast", "unit"))
+    groups = list(dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]))
+    rows = pd.concat([quantity(gaps, encoder, PENALTY, group) for group in groups])
     shown = rows[(rows["p_holm"] < 0.05) & (rows["estimate"] > 0)]
     if len(shown) == len(rows):
         verdict = "supported"
@@ -75,12 +83,12 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
     at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)].set_index(["group", "probe"])["error"]
     for group, other in zip(groups, groups[::-1]):
         row = rows[(rows["group"] == group) & (rows["layer"] == layer)].iloc[0]
-        own, others = (f"{100 * at[group, taught_on(whom)]:.1f}\N{NO-BREAK SPACE}%" for whom in (group, other))
+        own, others = (f"{100 * at[group, trained_on(whom)]:.1f}\N{NO-BREAK SPACE}%" for whom in (group, other))
         said.append(
             f"{others} for {people(by, group)} with a probe trained on {people(by, other)} and {own} with one trained"
             f" on {people(by, group)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
         )
-    random = pd.concat([quantity(taught, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
+    random = pd.concat([quantity(gaps, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
     where = [layers_named(order, list(shown.loc[shown["group"] == group, "layer"])) for group in groups]
     where = [name if name != layers_named(order, order) else "every layer" for name in where]
     at_which = where[0] if where[0] == where[1] else listing([f"{w} ({people(by, g)})" for w, g in zip(where, groups)])
@@ -92,10 +100,10 @@ def is_it_systematic(taught: pd.DataFrame, errors: pd.DataFrame, encoder: str, l
     return _judged("systematic", verdict, sentence, rows, by, contrast)
 
 
-def what_remains(taught: pd.DataFrame, encoder: str) -> Finding:
+def what_remains(gaps: pd.DataFrame, encoder: str) -> Finding:
     """Do the groups differ even where each has a probe of its own? Judged by the rule "remains"."""
-    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
-    rows = quantity(taught, encoder, OWN_GAP)
+    by, contrast = (str(gaps[column].iloc[0]) for column in ("by", "contrast"))
+    rows = quantity(gaps, encoder, OWN_GAP)
     shown = rows["p_holm"] < 0.05
     if shown.all() and (rows["estimate"] > 0).nunique() == 1:
         verdict = "supported"
@@ -112,11 +120,11 @@ def what_remains(taught: pd.DataFrame, encoder: str) -> Finding:
     return _judged("remains", verdict, sentence, rows, by, contrast)
 
 
-def does_it_deepen(taught: pd.DataFrame, encoder: str, layer: str) -> Finding:
+def does_it_deepen(gaps: pd.DataFrame, encoder: str, layer: str) -> Finding:
     """Does the penalty grow from layer cnn to this one? Judged by the rule "deepens"."""
-    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
-    mean = quantity(taught, encoder, MEAN_PENALTY).set_index("layer")
-    rows = quantity(taught, encoder, DEEPENING)
+    by, contrast = (str(gaps[column].iloc[0]) for column in ("by", "contrast"))
+    mean = quantity(gaps, encoder, MEAN_PENALTY).set_index("layer")
+    rows = quantity(gaps, encoder, DEEPENING)
     if layer not in set(rows["layer"]):
         first = str(mean.index[0])
         sentence = f"The lowest error is at layer {layer}, the first, so no growth up to it can be measured."
@@ -165,13 +173,13 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     """Each encoder at its best layer: error with a probe of both groups, penalties, and the gap with separate probes.
 
     Args:
-        outcomes: from `fairlib.cross_teach`, of one task and unit, of several encoders.
+        outcomes: from `fairlib.train_across_groups`, of one task and unit, of several encoders.
     """
-    gaps, rows = taught_gaps(outcomes, by), []
+    gaps, rows = training_group_gaps(outcomes, by), []
     for encoder in dict.fromkeys(outcomes["encoder"]):
-        layer = best_taught_layer(outcomes, encoder)
+        layer = best_mixed_layer(outcomes, encoder)
         mine = outcomes[(outcomes["encoder"] == encoder) & (outcomes["layer"] == layer)]
-        mine = mine[mine["probe"] == taught_on(MIXED)]
+        mine = mine[mine["probe"] == trained_on(MIXED)]
         row: dict[str, Any] = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
         row["error"] = Number("share", mine["errors"].sum() / mine["length"].sum())
         for group in dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]):
@@ -190,22 +198,22 @@ def _judged(name: str, verdict: str, sentence: str, rows: pd.DataFrame, by: str,
     )
 
 
-def taught_table(taught: pd.DataFrame, encoder: str) -> pd.DataFrame:
-    """The gap under each teaching at each layer, log odds ratios with intervals."""
-    by, contrast = (str(taught[column].iloc[0]) for column in ("by", "contrast"))
-    groups = list(dict.fromkeys(taught.loc[taught["quantity"] == PENALTY, "group"]))
-    columns = {f"trained on {people(by, group)}": quantity(taught, encoder, GAP, group) for group in groups[::-1]}
-    columns |= {"on both": quantity(taught, encoder, GAP, MIXED), "separate probes": quantity(taught, encoder, OWN_GAP)}
+def training_group_table(gaps: pd.DataFrame, encoder: str) -> pd.DataFrame:
+    """The gap by each probe at each layer, log odds ratios with intervals."""
+    by, contrast = (str(gaps[column].iloc[0]) for column in ("by", "contrast"))
+    groups = list(dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]))
+    columns = {f"trained on {people(by, group)}": quantity(gaps, encoder, GAP, group) for group in groups[::-1]}
+    columns |= {"on both": quantity(gaps, encoder, GAP, MIXED), "separate probes": quantity(gaps, encoder, OWN_GAP)}
     table = pd.DataFrame({"layer": next(iter(columns.values()))["layer"]})
     for name, rows in columns.items():
         table[name] = [with_interval("log odds", row) for row in rows.to_dict("records")]
     return table
 
 
-def variance_table(taught: pd.DataFrame, encoder: str, layer: str) -> pd.DataFrame:
-    """How the variance of what was found at a layer splits between the people tested and those who taught."""
-    by = str(taught["by"].iloc[0])
-    rows = taught[(taught["encoder"] == encoder) & (taught["layer"] == layer) & (taught["scale"] == "log_odds")]
+def variance_table(gaps: pd.DataFrame, encoder: str, layer: str) -> pd.DataFrame:
+    """How the variance of what was found at a layer splits between the people tested and those who train the probe."""
+    by = str(gaps["by"].iloc[0])
+    rows = gaps[(gaps["encoder"] == encoder) & (gaps["layer"] == layer) & (gaps["scale"] == "log_odds")]
     names = {(OWN_GAP, ""): "gap, separate probes", (GAP, MIXED): "gap, probe trained on both"}
     for group in dict.fromkeys(rows.loc[rows["quantity"] == PENALTY, "group"]):
         names[PENALTY, group] = f"penalty of {people(by, group)}"
