@@ -61,7 +61,7 @@ from fairlib.findings.views import (
     views_bias,
     views_table,
 )
-from fairlib.findings.where import do_layers_differ
+from fairlib.findings.where import do_layers_differ, where_verdict
 from fairlib.probes import ProbeError
 
 charts.use_book_renderer()
@@ -134,7 +134,7 @@ glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, 
 glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
-    glue(f"sid_{name}_verdict", finding.verdict)
+    glue(f"sid_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"sid_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]

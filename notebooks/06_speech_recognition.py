@@ -49,7 +49,7 @@ from fairlib.findings.instrument import measured_with, passes_table, stronger_se
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
-from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ
+from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ, where_verdict
 
 charts.use_book_renderer()
 
@@ -124,7 +124,7 @@ charts.bias_by_layer(
 glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"asr_{name}", finding.sentence)
-    glue(f"asr_{name}_verdict", finding.verdict)
+    glue(f"asr_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"asr_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]
@@ -376,7 +376,7 @@ if phones is not None:
 glue("phone_plain", phone_plain)
 for name, finding in {"where": phone_where, "begins": phone_begins, "whose": phone_whose}.items():
     glue(f"phone_{name}", finding.sentence)
-    glue(f"phone_{name}_verdict", finding.verdict)
+    glue(f"phone_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
 
 # %% tags=["hide-input"]
 by_age, phone_adjusted = None, None

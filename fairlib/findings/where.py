@@ -70,3 +70,16 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
     found = Finding(WHERE_CLAIM, WHERE_CRITERION, verdict, sentence, rows[columns].to_dict("records"))
     return of_people(found, rows, str(rows["by"].iloc[0]), contrast)
+
+
+def where_verdict(finding: Finding) -> str:
+    """The verdict of `do_layers_differ`; where a difference is shown and all are shown to be small, that, too.
+
+    Example:
+        >>> small = [{"layer": "0", "low": 0.01, "high": 0.05}, {"layer": "1", "low": -0.05, "high": 0.02}]
+        >>> where_verdict(Finding("The gap differs.", "", "supported", "", small))
+        'supported, but by less than 0.2 at every layer'
+    """
+    ends = [abs(row[end]) for row in finding.evidence for end in ("low", "high") if end in row]
+    small = finding.verdict == "supported" and ends and max(ends) < MARGIN
+    return finding.verdict + (f", but by less than {MARGIN:g} at every layer" if small else "")
