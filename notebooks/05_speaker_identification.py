@@ -160,7 +160,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 # - **On another scale.** {glue:text}`sid_scales`
 # - **With other differences between the groups held equal.** {glue:text}`sid_adjusted`
 # - **By age, within the groups.** {glue:text}`sid_ages`
-# - **Between other groups.** {glue:text}`sid_contrasts`
+# - **Between all groups that are recorded.** {glue:text}`sid_contrasts`
 
 # %% [markdown]
 # <details class="more"><summary>Why does the scale matter?</summary>
