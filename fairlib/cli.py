@@ -348,9 +348,10 @@ def book(
         built = books.build_book_of_runs(runs, title, **where)
     print(built)
     if pdf:
-        from fairlib.book.printing import print_book
+        from fairlib.book.printing import link_pdf, print_book
 
         print(print_book(built.parent, pdf))
+        link_pdf(built.parent, pdf)
 
 
 @app.command("new-chapter")

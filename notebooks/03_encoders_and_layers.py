@@ -285,14 +285,14 @@ else:
 # The layers of the first encoders differ little: the blocks add about a point to what layer `0` knows of phones.
 # So we trained others for a short while, each with one thing changed, and measured all of them in the same way, on people
 # whom none had heard, before looking at any gap.
-# Three marks were set: the best block at least {glue:text}`gate_layer` points of phone error below layer `0`; at least
+# Three tests were set: the best block at least {glue:text}`gate_layer` points of phone error below layer `0`; at least
 # {glue:text}`gate_logmel` below log-mel with 100 ms of context; and the error spread over at least {glue:text}`gate_span`
 # in log odds.
 #
 # - **With a positional convolution, none passed.** It mixes neighbouring frames into layer `0`, which then knows much of
 #   what the blocks could learn.
 # - **With relative positions** (the last five), layer `0` hears one frame, and all context must form in the blocks.
-#   As HuBERT and as WavLM these pass the first and the third mark easily, and their error falls from block to block.
+#   As HuBERT and as WavLM these pass the first and the third test easily, and their error falls from block to block.
 #   None passes the second: they have heard too little speech to leave the spectrogram far behind.
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #

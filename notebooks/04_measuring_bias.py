@@ -262,8 +262,7 @@ charts.curves(
     shapes.assign(low=float("nan"), high=float("nan")),
     x_title="errors of both groups together",
     y_title="in percent of its own largest value",
-    title="One bias, three metrics: a difference is largest where half of all answers are wrong, a ratio where errors are "
-    "rare, and only the log odds ratio is constant",
+    title="One bias, three metrics: only the log odds ratio is the same at every error rate",
     description="Difference, ratio and log odds ratio of two error rates by the error over both groups, under one constant "
     "odds ratio, each in percent of its own largest value.",
     x_format="%",
@@ -300,6 +299,7 @@ for scale, (axis, factor, words) in looks.items():
 # </details>
 
 # %% [markdown]
+# A difference is largest where half of all answers are wrong, and a ratio where errors are rare.
 # None of the three is wrong.
 # A difference counts people's errors, a ratio compares experiences, odds compare difficulty.
 # But a *pattern* across layers that shows on one metric alone may come from that metric.
@@ -462,8 +462,8 @@ glue(
 #
 # So far the outcomes were simulated.
 # Now the whole pipeline is tested, from audio through an encoder and a probe to the gap.
-# A synthesiser (eSpeak NG) speaks as six groups of 24 voices.
-# Two are left as they are; one speaks too fast, one is heard through a narrow band, one in noise and one in much noise.
+# A synthesiser (eSpeak NG) speaks as six groups of 24 voices: two are left as they are, one speaks too fast, one is heard
+# through a narrow band, one in noise and one in much noise.
 # This says nothing about people. It shows whether a disadvantage that we put in is detected.
 
 # %% tags=["hide-input"]
@@ -473,7 +473,7 @@ sounds.players(
 )
 
 # %% [markdown]
-# The two groups that were left alone should show no gap at any layer ({glue:text}`alike_words`).
+# The two groups that were left alone should show no gap at any layer: {glue:text}`alike_words`.
 # The others should show theirs, as far as so few voices can: {glue:text}`harmed_words`.
 #
 # A disadvantage in the sound need not become one in the outcome.
@@ -507,10 +507,8 @@ for unit in ("speaker", "char"):
     two = own[(own["unit"] == unit) & own["group"].isin(["clear", "clear_too"])]
     bias = group_bias(two, "group").query("scale == 'difference'")
     pairs.append((tasks[unit], int((bias["p_familywise"] < 0.05).sum()), len(bias)))
-glue(
-    "alike_words",
-    "; ".join(f"{task}: a gap is claimed at {claimed} of {layers} layers" for task, claimed, layers in pairs),
-)
+claims = "; ".join(f"{task}: a gap is claimed at {claimed} of {layers} layers" for task, claimed, layers in pairs)
+glue("alike_words", claims if any(claimed for _, claimed, _ in pairs) else "none is claimed in either task")
 harmed = []
 for unit in ("speaker", "char"):
     for group in ("hurried", "telephone", "noisy", "very_noisy"):

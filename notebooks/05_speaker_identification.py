@@ -160,7 +160,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 # - **On another scale.** {glue:text}`sid_scales`
 # - **With other differences between the groups held equal.** {glue:text}`sid_adjusted`
 # - **By age, within the groups.** {glue:text}`sid_ages`
-# - **Between other groups.** {glue:text}`sid_contrasts`
+# - **Between all groups that are recorded.** {glue:text}`sid_contrasts`
 
 # %% [markdown]
 # <details class="more"><summary>Why does the scale matter?</summary>
@@ -303,9 +303,10 @@ glue("sid_voice_criterion", voice.criterion)
 # </details>
 
 # %% [markdown]
-# <details class="more"><summary>One person or two? A door that opens to its owner's voice</summary>
+# ### One person or two?
 #
-# Such a door can fail in two ways: it stays shut for the owner, or it opens for somebody else.
+# A door that opens to its owner's voice can fail in two ways: it stays shut for the owner, or it opens for somebody
+# else.
 # Here all pairs of test utterances are compared at one threshold for everybody, at which both errors are equally
 # frequent overall.
 # Within a group they need not be.
@@ -316,9 +317,6 @@ if doors.empty:
     display(Markdown("This corpus has too few people in the compared groups for such comparisons."))
 else:
     display(charts.table(doors, "Errors of verification at one threshold for all, with 95 % intervals over speakers"))
-
-# %% [markdown]
-# </details>
 
 # %% [markdown]
 # <details class="more"><summary>Whom is a speaker confused with?</summary>

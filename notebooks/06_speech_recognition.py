@@ -152,7 +152,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 # - **With another probe.** {glue:text}`asr_stronger`
 # - **With other differences between the groups held equal.** {glue:text}`asr_adjusted`
 # - **By age, within the groups.** {glue:text}`asr_ages`
-# - **Between other groups.** {glue:text}`asr_contrasts`
+# - **Between all groups that are recorded.** {glue:text}`asr_contrasts`
 
 # %% [markdown]
 # <details class="more"><summary>Does the scale matter?</summary>

@@ -95,7 +95,7 @@ reasons.training_group_chart(lead, errors[lead], gaps[lead], encoder, best[lead]
 # The distance between them in the middle is what the other chapters call the gap.
 
 # %% tags=["remove-input"]
-display(Markdown(f"**The answer.** {reasons.answers(found, lead)}"))
+display(Markdown(f"**The answer.**\n\n{reasons.answers(found, lead)}"))
 for (task, rule), finding in found.items():
     glue(f"{task}_{rule}", finding.sentence, display=False)
     glue(f"{task}_{rule}_verdict", finding.verdict, display=False)

@@ -146,17 +146,12 @@ display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
 # If no gap is found, it may be absent, or too small for the number of people.
-#
-# <details class="more"><summary>How large would a gap have to be to be detected?</summary>
-#
-# With a power of four in five, as far as log-mel shows how much people differ:
+# How large would it have to be to be detected, with a power of four in five?
 
 # %% tags=["remove-input"]
-charts.table(written(smallest), "The smallest detectable gap, judged by log-mel")
+charts.table(written(smallest), "The smallest detectable gap, as far as log-mel shows how much people differ")
 
 # %% [markdown]
-# </details>
-#
 # <details class="more"><summary>What else is recorded of the speakers?</summary>
 
 # %% tags=["remove-input"]

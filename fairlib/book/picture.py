@@ -67,7 +67,7 @@ def card_png(chart: alt.LayerChart) -> bytes:
     """The card as a PNG of `CARD_SIZE`: half as many units of the chart, drawn at twice their size."""
     spec = chart.to_dict()
     width, height = (side // 2 for side in CARD_SIZE)
-    said = textwrap.wrap(" ".join(spec["title"]["text"]), 62)
+    said = textwrap.wrap(" ".join(spec["title"]["text"]), 62, break_on_hyphens=False)
     spec["title"] |= {"text": said, "offset": 10, "fontSize": 17, "lineHeight": 21}
     spec |= {"width": width, "height": height, "background": "white", "padding": 16}
     spec["autosize"] = {"type": "fit", "contains": "padding"}

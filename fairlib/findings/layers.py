@@ -82,7 +82,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         verdict = "inconclusive"
     below = " and ".join(
         f"{100 * row['estimate']:.1f}\N{NO-BREAK SPACE}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}] below "
-        + ("log-mel’s" if row["control"] == "logmel" else "that of its untrained twin’s best layer")
+        + ("log-mel’s" if row["control"] == "logmel" else "the best of its untrained twin’s")
         for row in rows
     )
     sentence = (
