@@ -19,6 +19,7 @@ import typer
 
 from fairlib import files, progress
 from fairlib.book import chapters, grids
+from fairlib.book.preregistered_command import preregistered
 from fairlib.book.run_command import STOPPED, complain, run_jobs, runs, tell_plans
 from fairlib.tasks import TASKS
 
@@ -49,6 +50,7 @@ def fairlib(
 
 
 app.add_typer(runs, name="run")
+app.command("preregistered")(preregistered)
 
 
 Task = StrEnum("Task", [task.command for task in TASKS.values()])  # what a probe reads from the layers
