@@ -51,7 +51,7 @@ def fairlib(
 app.add_typer(runs, name="run")
 
 
-Task = StrEnum("Task", [task.command for task in TASKS.values()])  # what a probe reads from the layers
+Task = StrEnum("Task", [task.command for task in TASKS.values()])  # type: ignore[misc]  # what a probe reads
 
 
 @app.command("chapters")
