@@ -53,7 +53,7 @@ app.add_typer(runs, name="run")
 app.command("preregistered")(preregistered)
 
 
-Task = StrEnum("Task", [task.command for task in TASKS.values()])  # what a probe reads from the layers
+Task = StrEnum("Task", [task.command for task in TASKS.values()])  # type: ignore[misc]  # what a probe reads
 
 
 @app.command("chapters")

@@ -46,6 +46,7 @@ class _Finder(MetaPathFinder, Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None and module.__spec__.origin is not None  # as find_spec made it
         now = module.__spec__.origin
         warnings.warn(f"{module.__name__} is {now} now: import it by that name.", DeprecationWarning, stacklevel=2)
         real = importlib.import_module(now)

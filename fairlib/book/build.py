@@ -89,8 +89,8 @@ def build_book_of_runs(
             pages[page] = folder / "chapter.ipynb"
     source = _stage(pages, BUILD / "runs" / "source")
     _own_contents(source, title, count, pages)
-    for page in sorted([*source.glob("book/*.md"), *source.glob("notebooks/*.ipynb")]):
-        _without_dead_links(page, source)
+    for file in sorted([*source.glob("book/*.md"), *source.glob("notebooks/*.ipynb")]):
+        _without_dead_links(file, source)
     return _built(source, BUILD / "runs" / "work", output)
 
 
@@ -181,10 +181,10 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
     ]
     write_text(source / "book" / "own_runs.md", "\n".join(first) + "\n")
     # Pages that quote the published chapters' numbers or point at their exercises have no place here.
-    for page in source.glob("book/*.md"):
-        text = page.read_text(encoding="utf-8")
+    for prose in source.glob("book/*.md"):
+        text = prose.read_text(encoding="utf-8")
         if ("::" in text and "{glue:" in text) or "{ref}`" in text:
-            page.unlink()
+            prose.unlink()
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     contents["root"] = "book/own_runs"
     parts = []
@@ -209,7 +209,7 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
             if cell["cell_type"] == "markdown" and number.isdecimal():  # labels are the whole book's
                 text = re.sub(r"(:label: |\{solution-start\} )([\w-]+)", rf"\1\2-{number}", text)
             if text.startswith("# ") and cell["cell_type"] == "markdown":
-                text = re.sub(r"^# .*", lambda _, page=page: f"# {plain(page.title)}", text, count=1)
+                text = f"# {plain(page.title)}" + "".join(text.partition("\n")[1:])
             cell["source"] = text
         write_text(notebook, json.dumps(content))
 

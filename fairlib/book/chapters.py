@@ -242,7 +242,8 @@ def allowed(field: FieldInfo) -> str:
         return f"{limits['ge']} to {limits['le']}"
     if "ge" in limits:
         return f"{limits['ge']} or more"
-    return {bool: "true or false", int: "a whole number", float: "a number"}.get(field.annotation, "text")
+    kinds: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+    return kinds.get(field.annotation, "text")
 
 
 def chapter_named(name: str) -> Chapter:

@@ -197,6 +197,7 @@ def _corpora(calls: pd.DataFrame) -> list[str]:
 
 def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_seconds) -> dict[str, Any]:
     plain = without_random(encoder)
+    size: dict[str, Any]
     if encoder == "logmel":
         width = LOGMEL["mels"] * LOGMEL["stacked"]
         size = {"parameters": 0, "widths": {"logmel": width}, "steps": [(320, 320)], "operations": 1e7, "inner": 0}

@@ -85,15 +85,15 @@ def merged_page(html: Path) -> str:
     soups = {path: _soup(path) for path in _in_order(html)}
     parts, contents = [], []
     for number, (path, soup) in enumerate(soups.items()):
-        article = soup.select_one("article.bd-article")
+        article = _article(soup)
         _for_print(article, path, set(soups), html.parent)
-        title = article.h1.get_text().strip()
+        title = _title(article)
         if number:  # the first page is the cover
             contents.append(f'<li><a href="#page-{path.stem}">{title}</a></li>')
         parts.append(f'<section class="page" id="page-{path.stem}">{article.decode_contents()}</section>')
     first, *others = parts
     styles = "".join(f'<link rel="stylesheet" href="{html.name}/_static/{name}">' for name in STYLES)
-    title = next(iter(soups.values())).select_one("article.bd-article").h1.get_text().strip()
+    title = _title(_article(next(iter(soups.values()))))
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>{styles}'
         f"</head><body>{first}<nav><h2>Contents</h2><ol>{''.join(contents)}</ol>"
@@ -106,7 +106,7 @@ def _in_order(html: Path) -> list[Path]:
     (there,) = re.findall(r"url=([^\"']+)", (html / "index.html").read_text(encoding="utf-8"))
     first = html / there
     links = _soup(first).select("nav.bd-docs-nav a.reference.internal")
-    pages = [(first.parent / urldefrag(link["href"])[0]).resolve() for link in links if link["href"] != "#"]
+    pages = [(first.parent / urldefrag(str(link["href"]))[0]).resolve() for link in links if link["href"] != "#"]
     return [first, *dict.fromkeys(pages)]
 
 
@@ -119,7 +119,7 @@ def _for_print(article: Tag, path: Path, pages: set[Path], beside: Path) -> None
     for named in article.select("[id]"):
         named["id"] = f"{path.stem}--{named['id']}"
     for link in article.select("a[href]"):
-        address, anchor = urldefrag(link["href"])
+        address, anchor = urldefrag(str(link["href"]))
         target = (path.parent / address).resolve() if address else path
         if target in pages:
             link["href"] = f"#{target.stem}--{anchor}" if anchor else f"#page-{target.stem}"
@@ -127,7 +127,17 @@ def _for_print(article: Tag, path: Path, pages: set[Path], beside: Path) -> None
             link.unwrap()  # a file of the book on the screen
     for picture in article.select("img[src]"):
         if ":" not in picture["src"]:
-            picture["src"] = (path.parent / picture["src"]).resolve().relative_to(beside).as_posix()
+            picture["src"] = (path.parent / str(picture["src"])).resolve().relative_to(beside).as_posix()
+
+
+def _article(soup: BeautifulSoup) -> Tag:
+    (article,) = soup.select("article.bd-article")
+    return article
+
+
+def _title(article: Tag) -> str:
+    (heading,) = article.select("h1")
+    return heading.get_text().strip()
 
 
 def _soup(path: Path) -> BeautifulSoup:

@@ -77,7 +77,7 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
     for name, field in sorted(usual.model_fields.items(), key=lambda each: each[0] == "force"):
         value, default = (html.escape(_shown(one)) for one in (getattr(chosen, name), field.default))
         otherwise = "" if value == default or name == "group" else f"; default: {default}"
-        about = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
+        about = f"{html.escape(field.description or '')} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
         rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{about}</small>"))
     table = (
         '<table class="provenance" aria-label="Parameters: the values used for this page, and those allowed">'
@@ -210,7 +210,7 @@ def package_versions(extra: str | None = None) -> dict[str, str]:
     wanted = [line for line in asked if "extra ==" not in line or (extra and f'"{extra}"' in line)]
     versions = {}
     for line in wanted:
-        name = re.match(r"[\w.-]+", line).group()
+        (name,) = re.findall(r"^[\w.-]+", line)
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions

@@ -74,7 +74,8 @@ class Study(BaseModel):
         for probes in self.probes:
             if probes.encoders == ["*"]:
                 probes.encoders = list(self.encoders)
-        asked = [name for part in (*self.probes, *self.chapters) for name in part.encoders]
+        parts: list[Probes | Chapters] = [*self.probes, *self.chapters]
+        asked = [name for part in parts for name in part.encoders]
         for name in (*asked, *self.shapes):
             if name not in self.encoders:
                 raise ValueError(f"unknown group of encoders {name!r}, there are: {', '.join(self.encoders)}")
