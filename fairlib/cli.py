@@ -100,7 +100,7 @@ def list_corpora(ctx: typer.Context) -> None:
         )
     print(
         f"{'your own':22}a list (.csv, .tsv, .jsonl, .parquet), a folder of audio by speaker, lhotse manifests or "
-        "cuts, a Kaldi folder, or one of datasets; groups by its own columns"
+        "cuts, a Kaldi folder, one of datasets, or hf:owner/name; groups by its own columns"
     )
 
 
