@@ -12,9 +12,9 @@ from fairlib.encoders.names import encoder_label
 from fairlib.files import ASSETS
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
+from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
-from fairlib.writing import percent
 
 HEADS = ASSETS / "heads.csv"  # what `bench.character_heads` measured
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
@@ -91,17 +91,15 @@ def stronger_sentence(encoder: str, corpus: str, by: str) -> str:
     table = stronger_table(encoder, corpus, by)
     mine = table[table["encoder"] == encoder_label(encoder)] if len(table) else table
     if mine.empty:
-        return "No stronger probe was trained on this encoder and these people."
+        return say("instrument.none")
     errors = mine["character error rate"].map(lambda cell: cell.value)
     best = errors.idxmin()
     gap = mine.columns[-1]
     beyond = sum(cell.low > 0 or cell.high < 0 for cell in mine[gap])
-    whether = f"excludes zero with {beyond} of {len(mine)} probes" if beyond else "includes zero with every probe"
-    return (
-        f"At layer {mine['layer'].iloc[0]} of {encoder_label(encoder)}, the character error rate falls from"
-        f" {percent(errors.iloc[0])} ({mine['probe'].iloc[0]}) to {percent(errors[best])} ({mine['probe'][best]})."
-        f" The 95 % interval of the gap {whether}."
-    )
+    return say(
+        "instrument.stronger", encoder=encoder, layer=mine["layer"].iloc[0], usual=mine["probe"].iloc[0],
+        error=errors.iloc[0], best=mine["probe"][best], lowest=errors[best], probes=len(mine), beyond=beyond,
+    )  # fmt: skip
 
 
 def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes: int) -> dict:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fairlib.bias import group_errors, layer_order
-from fairlib.bias.contrasts import people, sides
+from fairlib.bias.contrasts import people
 from fairlib.bias.training_groups import (
     DEEPENING,
     GAP,
@@ -20,13 +20,13 @@ from fairlib.bias.training_groups import (
 from fairlib.encoders import shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.cells import Number, with_interval
-from fairlib.findings.finding import Finding, of_people
-from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.finding import Finding, judged
+from fairlib.findings.rules import MARGIN
 from fairlib.findings.survey import published
+from fairlib.findings.wording import estimate_of, say
 from fairlib.outcomes import entries_of
 from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.tasks import unit_named
-from fairlib.writing import interval, layers_named, listing, number
 
 
 def errors_by_training_group(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:
@@ -79,25 +79,20 @@ def is_it_systematic(gaps: pd.DataFrame, errors: pd.DataFrame, encoder: str, lay
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
-    said, order = [], layer_order(rows["layer"])
     at = errors[(errors["encoder"] == encoder) & (errors["layer"] == layer)].set_index(["group", "probe"])["error"]
-    for group, other in zip(groups, groups[::-1]):
-        row = rows[(rows["group"] == group) & (rows["layer"] == layer)].iloc[0]
-        own, others = (f"{100 * at[group, trained_on(whom)]:.1f}\N{NO-BREAK SPACE}%" for whom in (group, other))
-        said.append(
-            f"{others} for {people(by, group)} with a probe trained on {people(by, other)} and {own} with one trained"
-            f" on {people(by, group)} (log odds ratio {interval(row['estimate'], row['low'], row['high'])})"
-        )
     random = pd.concat([quantity(gaps, encoder, RANDOM_PENALTY, group) for group in groups])["estimate"]
-    where = [layers_named(order, list(shown.loc[shown["group"] == group, "layer"])) for group in groups]
-    where = [name if name != layers_named(order, order) else "every layer" for name in where]
-    at_which = where[0] if where[0] == where[1] else listing([f"{w} ({people(by, g)})" for w, g in zip(where, groups)])
-    sentence = (
-        f"At layer {layer} of {encoder_label(encoder)} the {unit_named(unit).error} is {'; '.join(said)}."
-        f" This penalty is shown at {at_which}. Between random halves of the speakers it ranges from"
-        f" {number(random.min(), 2)} to {number(random.max(), 2)}."
-    )
-    return _judged("systematic", verdict, sentence, rows, by, contrast)
+    of_layer = rows[rows["layer"] == layer].set_index("group")
+    facts = {
+        "encoder": encoder, "layer": layer, "layers": layer_order(rows["layer"]), "error": unit_named(unit).error,
+        "penalties": [
+            {"group": group, "other": other, "own_error": float(at[group, trained_on(group)]),
+             "other_error": float(at[group, trained_on(other)]), "penalty": estimate_of(of_layer.loc[group])}
+            for group, other in zip(groups, groups[::-1])
+        ],
+        "shown": {group: list(shown.loc[shown["group"] == group, "layer"]) for group in groups},
+        "random": [float(random.min()), float(random.max())],
+    }  # fmt: skip
+    return _judged("systematic", verdict, facts, rows, by, contrast, "penalty")
 
 
 def what_remains(gaps: pd.DataFrame, encoder: str) -> Finding:
@@ -111,13 +106,12 @@ def what_remains(gaps: pd.DataFrame, encoder: str) -> Finding:
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
-    first, second = sides(by, contrast)
-    stated = _range(rows)
-    sentence = (
-        f"With a separate probe for each group, the log odds ratio of error ({first} against {second}) is {stated}; a"
-        f" gap is shown at {layers_named(list(rows['layer']), list(rows.loc[shown, 'layer']))}."
-    )
-    return _judged("remains", verdict, sentence, rows, by, contrast)
+    ends = [rows.loc[place] for place in dict.fromkeys([rows["estimate"].idxmin(), rows["estimate"].idxmax()])]
+    facts = {
+        "ends": [{"layer": row["layer"], "gap": estimate_of(row)} for row in ends],
+        "layers": list(rows["layer"]), "shown": list(rows.loc[shown, "layer"]),
+    }  # fmt: skip
+    return _judged("remains", verdict, facts, rows, by, contrast, "gap")
 
 
 def does_it_deepen(gaps: pd.DataFrame, encoder: str, layer: str) -> Finding:
@@ -125,28 +119,17 @@ def does_it_deepen(gaps: pd.DataFrame, encoder: str, layer: str) -> Finding:
     by, contrast = (str(gaps[column].iloc[0]) for column in ("by", "contrast"))
     mean = quantity(gaps, encoder, MEAN_PENALTY).set_index("layer")
     rows = quantity(gaps, encoder, DEEPENING)
+    first = str(mean.index[0])
     if layer not in set(rows["layer"]):
-        first = str(mean.index[0])
-        sentence = f"The lowest error is at layer {layer}, the first, so no growth up to it can be measured."
-        return Finding(claim("deepens"), rule("deepens"), "inconclusive", sentence, [{"layer": first}])
+        return judged("deepens", "inconclusive", {"layer": layer}, [{"layer": first}], said="first")
     row = rows[rows["layer"] == layer].iloc[0]
     if row["p"] < 0.05:
         verdict = "supported" if row["estimate"] > 0 else "contradicted"
     else:
         verdict = "contradicted" if -MARGIN < row["low"] and row["high"] < MARGIN else "inconclusive"
-    first = str(mean.index[0])
-    sentence = (
-        f"The mean penalty is {number(mean.loc[first, 'estimate'], 2)} at layer {first} and"
-        f" {number(mean.loc[layer, 'estimate'], 2)} at layer {layer}, a change of"
-        f" {interval(row['estimate'], row['low'], row['high'])}."
-    )
-    return _judged("deepens", verdict, sentence, rows, by, contrast)
-
-
-def _range(rows: pd.DataFrame) -> str:
-    """The least and the greatest estimate, with their layers."""
-    ends = [rows.loc[place] for place in dict.fromkeys([rows["estimate"].idxmin(), rows["estimate"].idxmax()])]
-    return " to ".join(f"{interval(row['estimate'], row['low'], row['high'])} (layer {row['layer']})" for row in ends)
+    penalties = {name: float(mean.loc[name, "estimate"]) for name in (first, layer)}
+    facts = {"penalties": penalties, "change": estimate_of(row)}
+    return _judged("deepens", verdict, facts, rows, by, contrast, "change")
 
 
 def points(difference: float) -> str:
@@ -156,8 +139,7 @@ def points(difference: float) -> str:
         >>> points(0.031), points(-0.0004)
         ('3.1 points higher', 'the same')
     """
-    stated = f"{abs(100 * difference):.1f}"
-    return "the same" if stated == "0.0" else f"{stated} points {'higher' if difference > 0 else 'lower'}"
+    return say("systematic.points", points=100 * difference, shown=f"{abs(100 * difference):.1f}" != "0.0")
 
 
 def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
@@ -190,12 +172,12 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _judged(name: str, verdict: str, sentence: str, rows: pd.DataFrame, by: str, contrast: str) -> Finding:
+def _judged(
+    name: str, verdict: str, facts: dict[str, Any], rows: pd.DataFrame, by: str, contrast: str, said: str
+) -> Finding:
     columns = ["layer", "group", "estimate", "low", "high", "p", "p_holm", "variance_speakers", "variance_draws"]
-    evidence = rows[[*columns, "n_speakers_a", "n_speakers_b"]]
-    return of_people(
-        Finding(claim(name), rule(name), verdict, sentence, evidence.to_dict("records")), rows, by, contrast
-    )
+    evidence = rows[[*columns, "n_speakers_a", "n_speakers_b"]].to_dict("records")
+    return judged(name, verdict, facts | {"by": by, "contrast": contrast}, evidence, rows, said)
 
 
 def training_group_table(gaps: pd.DataFrame, encoder: str) -> pd.DataFrame:

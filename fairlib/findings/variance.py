@@ -15,11 +15,11 @@ from fairlib.encoders import shipped_encoders
 from fairlib.findings.gap_tables import main_contrast, mean_error
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.survey import published
+from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
 from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.probes import CharacterProbe
 from fairlib.tasks import TASKS
-from fairlib.writing import percent
 
 PEOPLE, TRAINERS, PROBE_SEED, ENCODER_SEED = "test speakers", "training speakers", "probe seed", "pretraining seed"
 _LONGER = CharacterProbe(passes=12).name
@@ -133,11 +133,8 @@ def variance_title(table: pd.DataFrame) -> str:
         'Which speakers are tested contributes most to the uncertainty of a gap, in every task'
     """
     largest = table.loc[table.groupby("task")["sd"].idxmax()].set_index("task")["source"]
-    if (largest == PEOPLE).all():
-        return "Which speakers are tested contributes most to the uncertainty of a gap, in every task"
-    return "Largest source of uncertainty: " + "; ".join(
-        f"{source} ({TASKS[task].title})" for task, source in largest.items()
-    )
+    sources = {TASKS[str(task)].title: source for task, source in largest.items()}
+    return say("variance.title", people=bool((largest == PEOPLE).all()), sources=sources)
 
 
 def variance_sentences(table: pd.DataFrame) -> list[str]:
@@ -150,10 +147,9 @@ def variance_sentences(table: pd.DataFrame) -> list[str]:
     """
     said = []
     for task, mine in table.groupby("task", sort=False):
-        parts = [f"{row.source} {row.sd:.2f}" for row in mine.sort_values("sd", ascending=False).itertuples()]
+        largest_first = mine.sort_values("sd", ascending=False)
         share = (mine.loc[mine["source"] == PEOPLE, "sd"] ** 2).sum() / (mine["sd"] ** 2).sum()
-        said.append(
-            f"{TASKS[task].heading}, layer {mine['layer'].iloc[0]}: {', '.join(parts)}."
-            f" Test speakers: {percent(share)} of the variance."
-        )
+        sources = dict(zip(largest_first["source"], largest_first["sd"]))
+        facts = {"task": TASKS[task].heading, "layer": mine["layer"].iloc[0], "sources": sources, "share": share}
+        said.append(say("variance.sources", **facts))
     return said
