@@ -43,6 +43,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
 from fairlib.findings import pretraining, questions
 from fairlib.findings.cells import Cell, Number
+from fairlib.findings.exchanged import exchanged_pairs, published_effect
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
 from fairlib.tasks import TASKS
@@ -274,6 +275,21 @@ charts.table(
 
 # %% [markdown]
 # </details>
+
+# %% [markdown]
+# ### The same exchange in another encoder
+#
+# What is published of other pairs of our encoders that differ in this exchange alone, judged by the same rule.
+# Each pair was trained once.
+
+# %% tags=["hide-input"]
+again = []
+for name, other in exchanged_pairs(corpus):
+    for task in cause_probes if name != encoder else ():
+        effect = published_effect(name, other, task, corpus, group, contrast, asked.groups)
+        if effect is not None:
+            again.append((f"{TASKS[task].heading}, {effect.verdict}", effect.sentence))
+Markdown(words.bullets(again) or "Of no other such pair outcomes are published on this corpus.")
 
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():

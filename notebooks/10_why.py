@@ -27,7 +27,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows; phones need English transcripts
 group = "age_group"  # a column of the corpus that describes its speakers
 between = ""  # two of its groups, as in "child,adult"; left empty, the two with most training speakers
@@ -95,7 +95,7 @@ reasons.training_group_chart(lead, errors[lead], gaps[lead], encoder, best[lead]
 # The distance between them in the middle is what the other chapters call the gap.
 
 # %% tags=["remove-input"]
-display(Markdown(f"**The answer.** {reasons.answers(found, lead)}"))
+display(Markdown(f"**The answer.**\n\n{reasons.answers(found, lead)}"))
 for (task, rule), finding in found.items():
     glue(f"{task}_{rule}", finding.sentence, display=False)
     glue(f"{task}_{rule}_verdict", finding.verdict, display=False)
@@ -128,12 +128,24 @@ charts.table(
 # If log-mel, which was never trained, shows the same penalty, then the shift is in the sound.
 
 # %% tags=["remove-input"]
+mel = gaps[lead].query("encoder == 'logmel' and quantity == 'penalty' and scale == 'log_odds'")
+named = dict(zip(pair, (first, second)))
+each = [f"{words.interval(row.estimate, row.low, row.high)} for {named[row.group]}" for row in mel.itertuples()]
+Markdown(f"The penalty of log-mel is {words.listing(each)}." if each else "*Log-mel was not measured.*")
+
+# %% [markdown]
+# <details class="more"><summary>And of every other encoder?</summary>
+
+# %% tags=["remove-input"]
 charts.table(
     training_groups.encoders_table(
         pd.concat([crossed[lead], training_groups.published_elsewhere(crossed[lead], corpus)]), group
     ),
     "Each encoder at its best layer: error, penalties, and the gap where each group has its own probe (log odds ratios)",
 )
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # <details class="more"><summary>How much of the uncertainty comes from the people who trained the probe?</summary>
@@ -154,10 +166,8 @@ charts.table(
 # ## Phone by phone
 #
 # A gap over all phones can come from a few of them.
-# Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
-# the consonants, the more so the fewer data it rests on.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if "phone" in crossed:
     counted = pd.concat(
         [
@@ -168,23 +178,31 @@ if "phone" in crossed:
     counted = only_groups(counted, group, pair)
     kinds = fairlib.gaps_by_kind(counted, group, classes=by_phone.PHONE_CLASSES)
     mine = kinds[kinds["encoder"] == encoder]
-    if by_phone.enough(mine, best["phone"]):
-        display(reasons.phones_chart(mine, best["phone"], contrast))
-    else:
+    if not by_phone.enough(mine, best["phone"]):
         display(Markdown("*Too few people say too few phones: a gap of single phones would be mostly chance.*"))
-
-# %% tags=["remove-input"]
-if "phone" in crossed:
-    if by_phone.enough(mine, best["phone"]):
+    else:
         said = [by_phone.carriers_sentence(mine, best["phone"]), by_phone.between_sentence(mine, best["phone"])]
         display(Markdown(words.bullets(said)))
+
+# %% [markdown]
+# <details class="more"><summary>Which phones contribute most, and could other texts make the gap?</summary>
+#
+# Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
+# the consonants, the more so the fewer data it rests on.
+
+# %% tags=["hide-input"]
+if "phone" in crossed:
+    if by_phone.enough(mine, best["phone"]):
+        display(reasons.phones_chart(mine, best["phone"], contrast))
     display(
         charts.table(
             by_phone.mixes_table(counted, group, encoder),
             f"Could other texts make the gap? Log odds ratio of phone error, {contrast}, as counted and at one mix",
-            folded=True,
         )
     )
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Where the speakers lie
@@ -225,13 +243,15 @@ charts.table(
 # %% [markdown]
 # ## Does the gap need the group to be readable?
 #
-# A linear probe is trained to read the group itself from the speakers' voices, and tested on new speakers.
-# Then the group is *erased*: the features are changed as little as possible, so that no linear probe can read it
+# A linear probe can be trained to read the group itself from a speaker's utterances. Tested on new
+# speakers, {glue:text}`group_read`.
+# Now the group is *erased*: the features are changed as little as possible, so that no linear probe can read it
 # {cite:p}`belrose2023`.
-# If the gap depended on what can be read of the group, it would now shrink.
+# If the gap depended on what can be read of the group, it would shrink.
 # Erasing random labels is the control.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
+how_well = "this was not done here"
 wiped = {
     task: pd.concat(
         [
@@ -244,7 +264,13 @@ wiped = {
 if "sid" in wiped:
     read = erased.readable(wiped["sid"], group)
     kept = read[(read["probe"] == KEPT) & (read["unit"] == GROUP)]
-    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
+    at = kept[kept["encoder"] == encoder].sort_values("error").iloc[0]
+    chance = 1 - 1 / wiped["sid"][group].nunique()
+    how_well = (
+        f"it misclassifies {words.percent(at['error'])} of them at layer {at['layer']}, the best, where guessing "
+    )
+    how_well += f"misclassifies {words.percent(chance)}"
+glue("group_read", how_well, display=False)
 
 # %% tags=["remove-input"]
 years = pd.DataFrame()
@@ -264,6 +290,16 @@ for task, rows in wiped.items():
             folded=True,
         )
     )
+
+# %% [markdown]
+# <details class="more"><summary>From which layer can the group be read best?</summary>
+
+# %% tags=["remove-input"]
+if "sid" in wiped:
+    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## The other task

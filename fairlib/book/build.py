@@ -20,6 +20,7 @@ from fairlib.book.grids import each_in_a_process
 from fairlib.book.methods import write_methods
 from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
+from fairlib.book.slides import write_slides
 from fairlib.book.summary import plain, write_status, write_summary
 from fairlib.files import write_text
 
@@ -49,6 +50,7 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
     executed = {chapter: _executed(chapter)[0] for chapter in chapters().values()}
     source = _stage(executed, BUILD / "source")
     write_worksheets(source / "book" / "_static" / "worksheets")
+    write_slides(source / "book" / "_static" / "slides", executed)
     return _built(source, BUILD / "work", output)
 
 

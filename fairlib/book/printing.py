@@ -9,11 +9,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
+from fairlib.book.provenance import edition_day
 from fairlib.files import replace, write_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STYLES = ("pygments.css", "book.css", "print.css")
 # What belongs to a screen: buttons, scripts, code that the page hides, and the charts' data, which are links.
 ON_SCREEN = "script, button, .headerlink, .fairlib-data, a.download, details.hide, .tocwrapper"
+
+
+# Where a page is to link to the PDF, once there is one: empty until then, so that no link is dead.
+PDF_PLACE = '<span class="whole-book"></span>'
 
 
 class PrintError(RuntimeError):
@@ -44,6 +48,20 @@ def print_book(html: str | Path, output: str | Path) -> Path:
     with tempfile.TemporaryDirectory() as profile:
         replace(output, lambda partial: _print(program, profile, page, partial))
     return output
+
+
+def link_pdf(html: str | Path, pdf: str | Path) -> Path:
+    """Put the printed book into the folder of the built one, and a link to it on every page; return the copy's path."""
+    html, copy = Path(html), Path(html) / "book.pdf"
+    replace(copy, lambda partial: shutil.copyfile(pdf, partial))
+    size = f"{copy.stat().st_size / 1e6:.0f}"
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if PDF_PLACE in text:
+            up = "../" * (len(page.relative_to(html).parts) - 1)
+            link = f'<a href="{up}book.pdf">The whole book as PDF</a> ({size}\N{NO-BREAK SPACE}MB)'
+            write_text(page, text.replace(PDF_PLACE, PDF_PLACE.replace("><", f">{link}<")))
+    return copy
 
 
 def _print(program: str, profile: str, page: Path, output: Path) -> None:
@@ -79,7 +97,7 @@ def merged_page(html: Path) -> str:
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>{styles}'
         f"</head><body>{first}<nav><h2>Contents</h2><ol>{''.join(contents)}</ol>"
-        f"<p>Printed on {time.strftime('%d %B %Y', time.gmtime())}.</p></nav>{''.join(others)}</body></html>"
+        f"<p>Edition of {edition_day() or 'an unknown day'}.</p></nav>{''.join(others)}</body></html>"
     )
 
 

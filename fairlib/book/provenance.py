@@ -117,6 +117,14 @@ def commit_and_changes() -> tuple[str, bool]:
     return commit, bool(commit and _git("status", "--porcelain", "--", "fairlib", "notebooks"))
 
 
+def edition_day() -> str:
+    """The day of this edition: of its release, where CITATION.cff names one (``date-released``), else of the last
+    commit; empty where there is neither."""
+    released = re.search(r"^date-released: *[\"']?([\d-]+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
+    day = released[1] if released else _git("log", "-1", "--format=%cs")
+    return f"{date.fromisoformat(day).day} {date.fromisoformat(day):%B %Y}" if day else ""
+
+
 def last_commit(file: Path) -> str:
     """The commit that changed a file of the project last; empty where there is no git."""
     return _git("log", "-1", "--format=%h", "--", str(file))

@@ -19,7 +19,7 @@ from fairlib.findings.training_groups import points, quantity
 from fairlib.outcomes.training_groups import MIXED
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import capital, interval, listing, number
+from fairlib.writing import interval, listing, number
 
 _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}
@@ -160,8 +160,8 @@ def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
     lines = []
     for rule, question in asked.items():
         finding = found[task, rule]
-        lines.append(f"{question} *{capital(finding.verdict)}*. {finding.sentence}")
-    return "\n\n".join(lines)
+        lines.append(f"- **{question}** *{finding.verdict}.* {finding.sentence}")
+    return "\n".join(lines)
 
 
 def span_sentence(gaps: pd.DataFrame, encoder: str, layer: str) -> str:

@@ -20,6 +20,20 @@ HEADS = ASSETS / "heads.csv"  # what `bench.character_heads` measured
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
 
 
+def measured_with(encoder: str, corpus: str) -> str:
+    """The encoder on which stronger probes were trained on these people: this one, or else another of ours; this one,
+    too, where none was.
+
+    Example:
+        >>> measured_with("mini-hubert", "speechocean762"), measured_with("mini-hubert", "planted")
+        ('pocket-hubert', 'mini-hubert')
+    """
+    heads = pd.read_csv(HEADS)
+    measured = heads.loc[heads["corpus"] == corpus, "encoder"].unique()
+    ours = [name for name in shipped_encoders() if name in measured]
+    return encoder if encoder in measured or not ours else ours[0]
+
+
 def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     """Error and gap in characters after more and more passes over the training speech, as far as they are published:
     of an encoder, of those fine-tuned from it, and of its controls, each at the layer that is best then. Encoders with
@@ -68,7 +82,7 @@ def stronger_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             rows += [_usual(name, corpus, by, contrast, layer, passes) for passes in (6, 12)]
         for row in mine.to_dict("records"):
             gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
-            rows.append(_heads_row(name, f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
+            rows.append(_heads_row(name, row["layer"], f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
     return pd.DataFrame([row for row in rows if row])
 
 
@@ -83,8 +97,8 @@ def stronger_sentence(encoder: str, corpus: str, by: str) -> str:
     gap = mine.columns[-1]
     beyond = sum(cell.low > 0 or cell.high < 0 for cell in mine[gap])
     return say(
-        "instrument.stronger", usual=mine["probe"].iloc[0], error=errors.iloc[0], best=mine["probe"][best],
-        lowest=errors[best], probes=len(mine), beyond=beyond,
+        "instrument.stronger", encoder=encoder, layer=mine["layer"].iloc[0], usual=mine["probe"].iloc[0],
+        error=errors.iloc[0], best=mine["probe"][best], lowest=errors[best], probes=len(mine), beyond=beyond,
     )  # fmt: skip
 
 
@@ -97,12 +111,13 @@ def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes
     gap = gaps(group_bias(units["char"], by=by, permutations=200), encoder, contrast).iloc[0]
     shares = {unit: one["errors"].sum() / one["length"].sum() for unit, one in units.items()}
     shares["deletions"] = units["char"]["deletions"].sum() / units["char"]["length"].sum()
-    return _heads_row(encoder, f"two convolutions, {passes} passes", shares, contrast, gap)
+    return _heads_row(encoder, layer, f"two convolutions, {passes} passes", shares, contrast, gap)
 
 
-def _heads_row(encoder: str, probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
+def _heads_row(encoder: str, layer: str, probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
     return {
         "encoder": encoder_label(encoder),
+        "layer": layer,
         "probe": probe,
         "character error rate": Number("share", shares["char"]),
         "word error rate": Number("share", shares["word"]),

@@ -11,7 +11,7 @@ from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
 from fairlib.findings.finding import Finding, judged
 from fairlib.findings.rules import MARGIN, claim, rule
-from fairlib.findings.wording import estimate_of
+from fairlib.findings.wording import estimate_of, say
 
 WHERE_CLAIM = claim("where")
 WHERE_CRITERION = rule("where")
@@ -53,3 +53,16 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     verdict = "supported" if len(apart) else "contradicted" if within else "inconclusive"
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
     return judged("where", verdict, facts, rows[columns].to_dict("records"), rows)
+
+
+def where_verdict(finding: Finding) -> str:
+    """The verdict of `do_layers_differ`; where a difference is shown and all are shown to be small, that, too.
+
+    Example:
+        >>> small = [{"layer": "0", "low": 0.01, "high": 0.05}, {"layer": "1", "low": -0.05, "high": 0.02}]
+        >>> where_verdict(Finding("The gap differs.", "", "supported", "", small))
+        'supported, but by less than 0.2 at every layer'
+    """
+    ends = [abs(row[end]) for row in finding.evidence for end in ("low", "high") if end in row]
+    small = finding.verdict == "supported" and ends and max(ends) < MARGIN
+    return say("where.small", verdict=finding.verdict) if small else finding.verdict

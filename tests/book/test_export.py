@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 
 import altair as alt
 import jsonschema
@@ -168,6 +170,19 @@ def test_latex_is_balanced_and_escaped(exported):
     assert r"\caption{Errors \& gaps, with intervals}\label{tab:05-errors-gaps}" in text
     assert r"age\_group" in text and r"child \& adult" in text and r"\ensuremath{-}0.50" in text
     assert r"\includegraphics[width=\linewidth]{{figure-5.2}.pdf}" in (folder / "figures.tex").read_text()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here (apt-get install texlive-latex-base)")
+def test_latex_compiles_and_keeps_to_its_page(exported, tmp_path):
+    _, folder = exported
+    shutil.copytree(folder, tmp_path / "tex")
+    inputs = [rf"\input{{{path.name}}}" for path in sorted(folder.glob("*.tex"))]
+    lines = [r"\documentclass{article}", r"\usepackage{booktabs,longtable,graphicx}", r"\begin{document}", *inputs]
+    (tmp_path / "tex/all.tex").write_text("\n".join([*lines, r"\end{document}"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    said = subprocess.run(command, cwd=tmp_path / "tex", capture_output=True, text=True, errors="replace")
+    assert said.returncode == 0, said.stdout[-2000:]
+    assert "Overfull" not in said.stdout and (tmp_path / "tex/all.pdf").stat().st_size > 10_000
 
 
 def test_pictures_are_what_their_names_say(exported):
