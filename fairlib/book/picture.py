@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import textwrap
+from pathlib import Path
 
 import altair as alt
 import pandas as pd
@@ -86,7 +87,6 @@ if __name__ == "__main__":
         if file == PICTURE:
             write_png(chart, file)
         else:
-            png = card_png(chart)
-            replace(file, lambda path, png=png: path.write_bytes(png))
+            replace(file, functools.partial(Path.write_bytes, data=card_png(chart)))
             write_text(file.with_suffix(".txt"), card_words(chart) + "\n")
         print(file)

@@ -15,15 +15,16 @@ from scipy import stats
 
 from fairlib.bias import bias_differences, group_bias, holm, layer_order
 from fairlib.bias.association import error_slopes
-from fairlib.encoders.names import encoder_label, untrained_twin
+from fairlib.encoders.names import untrained_twin
 from fairlib.findings.encoder_gap import FIRST_LAYERS, after_fine_tuning, where_bias_begins, whose_gap
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import control_differences, gaps, mark_saturated, mean_error
 from fairlib.findings.opposite import MARGIN as SLOPE_MARGIN
 from fairlib.findings.opposite import c2_finding, primary
 from fairlib.findings.rules import MARGIN, NUMBERS
+from fairlib.findings.wording import estimate_of, say
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import interval, listing, percent
+from fairlib.writing import interval
 
 JUDGES = ("begins", "pattern", "tuned", "whose")  # rules that `judged` knows
 JOINT_RULE = (
@@ -89,12 +90,13 @@ def judged(
     outcomes = outcomes[(outcomes["unit"] == unit) & (outcomes["probe"] == probe)]
     error = float(mean_error(outcomes[outcomes["encoder"] == encoder])["error"].min())
     if unit_named(unit).saturates and error > NUMBERS["saturated"]:
-        why = f"saturated: even its best layer has {percent(error)} of {unit_named(unit).many} wrong"
+        why = say("jointly.saturated", error=error, many=unit_named(unit).many)
         return Judged(encoder, None, error=error, excluded=why)
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     if contrast not in set(bias["contrast"]):
-        there = listing(list(dict.fromkeys(bias["contrast"])))
-        return Judged(encoder, None, error=error, excluded=f"no contrast {contrast!r} among its outcomes: {there}")
+        there = list(dict.fromkeys(bias["contrast"]))
+        why = say("jointly.no_contrast", contrast=repr(contrast), by=by, there=there)
+        return Judged(encoder, None, error=error, excluded=why)
     if rule == "begins":
         one = _begins(bias, encoder, contrast)
     elif rule == "pattern":
@@ -147,7 +149,7 @@ def _tuned(outcomes: pd.DataFrame, bias: pd.DataFrame, encoder: str, pretrained:
     p, said = 1.0, "no layer to compare"
     if len(looked_at):
         most = looked_at.loc[looked_at["estimate"].abs().idxmax()]
-        said = f"largest change, layer {most.name}: {interval(most['estimate'], most['low'], most['high'])}"
+        said = say("jointly.change", layer=most.name, change=estimate_of(most))
     if finding.verdict == "supported":
         p = max(equivalence_p(row.estimate, row.low, row.high, MARGIN) for row in looked_at.itertuples())
     elif finding.verdict == "contradicted":
@@ -199,23 +201,17 @@ def jointly(claim: str, each: Sequence[Judged], level: float = 0.05) -> tuple[Fi
         verdict = "supported"
     elif 2 * len(against) > len(each) and not supporting:
         verdict = "contradicted"
-    out = [one for one in each if one.finding is None]
-    parts = [f"{len(supporting)} of {len(each)} encoders count for the claim{_named(supporting)}"]
-    parts.append(f"{len(against)} against it{_named(against)}")
-    parts.append(f"{len(each) - len(supporting) - len(against) - len(out)} for neither")
-    if out:
-        parts.append(f"{len(out)} could not be judged{_named([one.encoder for one in out])}")
+    facts = {
+        "supporting": supporting, "against": against, "encoders": len(each),
+        "out": [one.encoder for one in each if one.finding is None],
+    }  # fmt: skip
     evidence = [
         {"encoder": one.encoder, "verdict": one.verdict, "p": one.p, "p_holm": p, "estimate": one.estimate}
         for one, p in zip(each, corrected)
     ]
     rule = JOINT_RULE.format(level=level, planned=len(each))
-    finding = Finding(claim, rule, verdict, "; ".join(parts) + ".", evidence)
+    finding = Finding(claim, rule, verdict, say("jointly.counts", **facts), evidence, facts)
     return finding, [replace(one, holm=float(p)) for one, p in zip(each, corrected)]
-
-
-def _named(encoders: Sequence[str]) -> str:
-    return f" ({listing([encoder_label(name) for name in encoders])})" if encoders else ""
 
 
 def whole_claim(tests: Sequence[str]) -> str:
