@@ -308,8 +308,8 @@ glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 #   everybody is served better.
 # - **Few hours.** A small encoder that hears so little may be unable to learn about everyone. More speech of the same people
 #   might still help.
-# - **Where all is wrong, no gap can show.** From random weights hardly a phone is classified correctly. A gap that appears
-#   while errors fall may have been hidden by them.
+# - **Where everything is wrong, no gap can show.** With random weights, hardly any phone is classified correctly.
+#   A gap that appears while errors fall may have been hidden by them.
 # - **The beginning is not nothing.** Random weights pass on much of the sound, and its gaps with it. A gap that is there
 #   before training comes from the signal or from the shape of the network.
 

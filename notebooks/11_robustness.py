@@ -145,7 +145,7 @@ charts.table(
 # </details>
 
 # %% [markdown]
-# ### Which choices move the conclusion most?
+# ## Which choices move the conclusion most?
 
 # %% tags=["remove-input"]
 lines = []
