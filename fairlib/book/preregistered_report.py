@@ -13,7 +13,7 @@ import pandas as pd
 
 from fairlib.book.export import SCHEMA
 from fairlib.book.preregistered import Result, Tested
-from fairlib.book.provenance import code_version, commit_and_changes, package_versions
+from fairlib.book.provenance import code_version, commit_and_changes, last_commit, package_versions
 from fairlib.book.run_keys import sha256_of
 from fairlib.encoders.names import encoder_label
 from fairlib.files import require_room, write_text, writing
@@ -93,9 +93,10 @@ def page(result: Result, changed: Sequence[str]) -> str:
             f"**Interim: {done} of {len(about.pairs)} pairs of encoders were run.** What follows is no result.",
             "",
         ]
+    commit = last_commit(result.file.absolute())
     lines += [
         f"Registered on {about.registered.day} {about.registered:%B %Y}; SHA-256 of the file `{result.file.name}`:"
-        f" `{result.digest}`. Known by then: {about.seen}",
+        f" `{result.digest}`{f', last changed by commit `{commit}`' if commit else ''}. Known by then: {about.seen}",
         "",
         "## Verdicts",
         "",

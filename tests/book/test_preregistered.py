@@ -24,7 +24,7 @@ from fairlib.findings.jointly import JOINT_RULE
 from fairlib.findings.rules import NUMBERS
 from fairlib.probes import ctc
 
-AS_REGISTERED = "9040db99be994b76d502e0f51ee3f745adebc2a0708919cec73e91e9fd638191"
+AS_REGISTERED = "0d3b932a6ab74e72a8d040ea7dd6bc142eba025af29614830a02068b817f6f4b"
 
 STATEMENT = """
 [[{kind}]]

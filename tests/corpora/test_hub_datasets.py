@@ -165,10 +165,13 @@ def test_a_chapter_runs_on_it_and_its_command_names_the_commit(hub, tmp_path):
         "one = check('your-own-model', {'corpus': 'hf:lab/voices', 'encoder': 'pocket-hubert'})\n"
         "print(one.group, command('your-own-model', one))\n"
         "import fairlib\n"
+        "from fairlib import cli\n"
+        "assert cli.main(['check', 'hf:lab/voices']) == 0\n"
         "print(len(fairlib.probe_speakers('logmel', 'hf:lab/voices', seeds=1)), 'outcomes')",
     )
     assert said.returncode == 0, said.stderr
     assert "region fairlib run your-own-model" in said.stdout and "4 outcomes" in said.stdout
+    assert "4 speakers, 16 utterances" in said.stdout
     assert f"hf:lab/voices@{COMMITS['main']}" in said.stdout
 
 
