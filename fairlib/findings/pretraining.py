@@ -183,9 +183,7 @@ def when_it_opens(
         sentence += f" Log-mel, which is not trained, shows it too ({interval(*signal[['estimate', 'low', 'high']])})."
     if biased["hidden_at_start"].any():
         at_first = along.loc[along["step"] == along["step"].min(), "error"].min()
-        sentence += (
-            f" Before training the error at the best layer is {percent(at_first)}, so that hardly a gap could show."
-        )
+        sentence += f" Before training the error at the best layer is {percent(at_first)}, so a gap could hardly show."
     there = biased["biased_at_start"]
     verdict = "contradicted" if there.all() else "supported" if biased["opened"].any() and not there.any() else ""
     return finding(verdict or "inconclusive", sentence)
