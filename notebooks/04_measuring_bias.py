@@ -268,7 +268,7 @@ charts.curves(
     x_format="%",
     format="%",
     span=(0, 1.05),
-    height=220,
+    height=200,
 )
 
 # %% [markdown]
@@ -558,14 +558,12 @@ glue("unequal_few", percent(value("false_positives", "gap", condition="unequal s
 # ## Rerun it
 #
 # The command that made this page.
-# Plant a gap (`--planted`), change the number of people, or simulate another study (`--seed`):
+# Plant a gap (`--planted`), change the number of people, or simulate another study (`--seed`).
+# The studies behind the charts are made by `python bench/calibration.py`, in some hours.
 
 # %% tags=["remove-input"]
 parameters = dict(speakers=speakers, planted=planted, seed=seed, force=force)
 rerun("measuring-bias", parameters)
-
-# %% [markdown]
-# The simulated studies behind the charts are made by `python bench/calibration.py`; that takes hours.
 
 # %% [markdown]
 # ## Exercises

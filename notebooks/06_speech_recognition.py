@@ -95,7 +95,6 @@ charts.error_by_layer(
 # </details>
 #
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
-# Probes are trained on some speakers and tested on others.
 
 # %% tags=["remove-input"]
 HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
@@ -105,7 +104,6 @@ HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
 #
 # The gap as a log odds ratio, beside the two controls: the *untrained twin*, which is the same network randomly
 # initialised, and *log-mel*, the plain spectrogram.
-# At hollow marks so much is wrong for everybody that a gap means little.
 
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
@@ -299,7 +297,8 @@ charts.table(
 #
 # A recogniser has to get a whole sentence right, character by character.
 # Phone classification is simpler: which *phone* sounds in this fiftieth of a second?
-# A linear probe answers it frame by frame, with no neighbouring frames and no spelling.
+# A linear probe answers it frame by frame, with no neighbouring frames and no spelling, for speakers that it was not
+# trained on, as in characters.
 # The labels come from a forced aligner and so from a dictionary of how American adults pronounce English.
 
 # %% tags=["hide-input"]
