@@ -93,18 +93,15 @@ def social_card(app: Sphinx, pagename: str) -> str:
 
 
 def described(name: str, doctree: object) -> str:
-    """What search engines and messengers show of a page: its title and its first paragraph of prose."""
+    """What search engines and messengers show of a page: its title and its first paragraph of prose, if it has one."""
     paragraphs = doctree.findall(nodes.paragraph) if isinstance(doctree, nodes.document) else ()
     texts = (" ".join(one.astext().split()) for one in paragraphs if isinstance(one.parent, nodes.section))
     first = next((text for text in texts if len(text) > 60), "")
+    tags = f'<meta property="og:type" content="article">\n<meta property="og:title" content="{escape(name)}">\n'
     if not first:
-        return ""
+        return tags
     words = escape(first if len(first) <= 300 else first[:300].rsplit(" ", 1)[0] + " …")
-    name = escape(name)
-    return (
-        f'<meta name="description" content="{words}">\n<meta property="og:type" content="article">\n'
-        f'<meta property="og:title" content="{name}">\n<meta property="og:description" content="{words}">\n'
-    )
+    return tags + f'<meta name="description" content="{words}">\n<meta property="og:description" content="{words}">\n'
 
 
 def footer(app: Sphinx, pagename: str) -> str:
