@@ -246,7 +246,6 @@ class Why(StudyParameters):
 class YourOwnModel(StudyParameters):
     """Parameters of chapter 12; by default it runs on synthetic speech, which needs no data."""
 
-    encoder: str = Field("pocket-hubert", description=_ENCODER)
     corpus: str = Field("planted", description=_CORPUS)
     group: str = Field(
         "group", description="speaker column whose groups are compared; by default the first that divides the speakers"

@@ -58,7 +58,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
 
     Example:
         >>> sorted(every_encoder("planted"))
-        ['pocket-hubert']
+        ['mini-hubert', 'pocket-hubert']
     """
 
     measured = [(task.main, task.main[1]) for task in TASKS.values()]
