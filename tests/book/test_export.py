@@ -210,7 +210,7 @@ def test_the_json_is_as_its_schema_says(exported, run):
 
 def test_references_are_those_of_what_was_used(exported):
     said, folder = exported
-    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "hsu2021", "chen2022"]
+    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "chen2022", "hsu2021"]
     keys += ["zhang2021", "timit1993", "ardila2020", "panayotov2015"]
     text = (folder / "references.bib").read_text()
     assert said["references"] == keys == re.findall(r"(?m)^@\w+\{(\w+),$", text)
