@@ -8,8 +8,8 @@ book: .venv/ready        ## build the book into _build/html; RUNS="..." builds o
 pdf: .venv/ready         ## build the book and print it into _build/book.pdf; needs Chromium
 	$(python) -m fairlib book --pdf _build/book.pdf
 
-archive: pdf             ## pack the book and its PDF, with a checksum
-	tar --sort=name --owner=0 --group=0 --numeric-owner -czf _build/book.tar.gz -C _build html book.pdf
+archive: pdf             ## pack the book, with its PDF inside, and a checksum
+	tar --sort=name --owner=0 --group=0 --numeric-owner -czf _build/book.tar.gz -C _build html
 	cd _build && sha256sum book.tar.gz > book.tar.gz.sha256
 
 test: .venv/ready        ## run the linters, the type checker and the tests, but for those that take minutes

@@ -12,8 +12,8 @@ studies. Topics:
 - artefact: gaps that one constant odds ratio makes at each error (exact, no simulation)
 - association: share of studies with an association of bias and error, by a rank test over layers as usual, and by slope
 - design: the same share, by slope, with the people and errors of published outcomes and gaps that are planted
-- teaching: share of studies of made-up voices, alike, shifted or noisier, in which cross-teaching shows a penalty of
-  both groups, or a gap where each group has its own back end
+- teaching: share of studies of made-up voices, alike, shifted or noisier, in which cross-group training shows a penalty
+  of both groups, or a gap where each group has its own back end
 - power: share of studies in which a gap of the size that `smallest_gap` names is found (value should be 0.80)
 
 What concerns one layer alone is simulated many studies at a time, as layers that have nothing in common.
@@ -40,17 +40,17 @@ from fairlib.bias.association import ALL, error_slopes
 from fairlib.bias.power import smallest_gap
 from fairlib.bias.simulation import constant_odds, simulate_outcomes, spread_of_speakers
 from fairlib.bias.sums import speaker_sums
-from fairlib.bias.teaching import OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
+from fairlib.bias.training_groups import OWN_GAP, PENALTY, RANDOM_PENALTY, training_group_gaps
 from fairlib.encoders.simulated import simulate_voices
 from fairlib.probes import probe_characters, probe_speakers
-from fairlib.probes.teaching import cross_teach
+from fairlib.probes.training_groups import train_across_groups
 from fairlib.tasks import TASKS
 
 SPEAKERS = (5, 10, 30, 100)
 LEVELS = (0.05, 0.15, 0.30, 0.45)
 ODDS = 0.5  # planted log odds ratio
 VOICES = {"alike": {}, "shifted": {"shift": 0.2}, "noisier": {"noise": 1.5}}  # of the second group
-CROSSED = 200  # studies at most that are cross-taught: each trains twenty back ends
+CROSSED = 200  # studies at most that are crossed: each trains twenty back ends
 DRAWS = 1000  # resamples and permutations in each study
 
 
@@ -380,7 +380,7 @@ def _deviation() -> float:
 def taught_on_others(n: int, studies: int):
     """Voices of two groups that are alike, shifted or noisier: which of them show a penalty, and which a gap?
 
-    As many people teach as are tested.
+    As many people are trained on as are tested.
     """
     for study in range(min(studies, CROSSED) if n in (10, 30) else 0):
         values = []
@@ -388,8 +388,8 @@ def taught_on_others(n: int, studies: int):
             voices = simulate_voices(2 * n, seed=study + 10_000 * n, **planted)
             with tempfile.TemporaryDirectory() as store:
                 os.environ["FAIRLIB_STORE"] = store
-                taught = taught_gaps(cross_teach(voices, by="group", task="sid"), by="group")
-            for scale, rows in taught.groupby("scale"):
+                crossed = training_group_gaps(train_across_groups(voices, by="group", task="sid"), by="group")
+            for scale, rows in crossed.groupby("scale"):
                 shown = rows["p"] < 0.05
                 of = {name: rows["quantity"] == name for name in (PENALTY, RANDOM_PENALTY, OWN_GAP)}
                 values += [

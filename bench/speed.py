@@ -300,12 +300,11 @@ def _alone(*arguments: str) -> dict:
 def alone(what: str, work: str, encoder_name: str, number: str, times: str) -> dict:
     import torch
 
+    from bench.full_width import high_water
     from fairlib.encoders import load_encoder
     from fairlib.encoders.extraction import extract
 
     torch.set_num_threads(1)
-    if what == "whole path":
-        return whole_path(Path(work), encoder_name)
     table = speech(int(number))
     table = pd.concat([table] * int(times), ignore_index=True)
     table["utterance_id"] = [f"u{row:06d}" for row in range(len(table))]
@@ -315,55 +314,14 @@ def alone(what: str, work: str, encoder_name: str, number: str, times: str) -> d
     begun = time.process_time()
     extract(encoder, table, folder, frames=True)
     seconds = time.process_time() - begun
-    return {"hours": table["duration_s"].sum() / 3600, "seconds": seconds, "peak": _high_water() / 1e6}
+    return {"hours": table["duration_s"].sum() / 3600, "seconds": seconds, "peak": high_water() / 1e6}
 
 
-def _high_water() -> int:
-    """Peak memory of this process alone: what getrusage says would count its parent's, from before it began."""
-    import psutil
+def full_width(work: Path) -> str:
+    from bench.full_width import side_by_side
 
-    status = Path("/proc/self/status")
-    if status.exists():
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
-    return getattr(psutil.Process().memory_info(), "peak_wset", psutil.Process().memory_info().rss)
-
-
-def whole_path(work: Path, encoder_name: str) -> dict:
-    """A base-size encoder with random weights from audio to outcomes of speakers and of characters."""
-    from fairlib import load_corpus, probe_characters, probe_speakers
-    from fairlib.probes import ctc, kept_features
-
-    os.environ["FAIRLIB_STORE"], os.environ["FAIRLIB_CACHE"] = str(work / "store"), str(work / "cache")
-    ctc.LEAST_STEPS = 8
-    table = load_corpus("synthetic")
-    table = table[table["speaker_id"].isin(table["speaker_id"].unique()[:4])].groupby("speaker_id").head(4)
-    table = table.reset_index(drop=True)
-    begun, clock = time.process_time(), time.perf_counter()
-    with kept_features():
-        speakers = probe_speakers(encoder_name, table, seeds=1)
-        characters = probe_characters(encoder_name, table, probe="linear")
-    return {
-        "hours": table["duration_s"].sum() / 3600, "seconds": time.process_time() - begun,
-        "clock": time.perf_counter() - clock, "peak": _high_water() / 1e6,
-        "layers": int(speakers["layer"].nunique()), "outcomes": len(speakers) + len(characters),
-    }  # fmt: skip
-
-
-def base_size(work: Path) -> str:
-    import torch
-    from transformers import HubertConfig, HubertModel
-
-    torch.manual_seed(0)
-    model = HubertModel(HubertConfig())
-    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    model.save_pretrained(work / "base")
-    went = _alone("whole path", str(work), str(work / "base"), "0", "1")
-    return (
-        f"A HuBERT of base size ({size:.0f} million parameters, random weights) went the whole way, from audio to "
-        f"outcomes of speakers and of characters in all {went['layers']} layers ({went['outcomes']:,} rows), for "
-        f"{went['hours'] * 3600:.0f} s of speech: {went['seconds']:.0f} processor seconds ({went['clock']:.0f} by the "
-        f"clock), peak memory {went['peak'] / 1000:.1f} GB."
-    )
+    sizes, halves = side_by_side(work)
+    return f"{markdown(sizes, 'random weights, float32')}\n\n{markdown(halves, 'bfloat16 against float32')}"
 
 
 # ------------------------------------------------------------------------------------------------------ (e), the whole
@@ -422,7 +380,7 @@ def main() -> None:
             ("c", "Character probes of all layers, with context", lambda: character_probes(8, 2, True)),
             ("d", "Growth with hours and layers", lambda: growth(work, 32)),
             ("e", "The book", lambda: book(work) if chosen.book else "Not built in this run (`--book`)."),
-            ("f", "Base size", lambda: base_size(work)),
+            ("f", "Full width", lambda: full_width(work)),
         ):
             if letter in chosen.only:
                 begun = time.perf_counter()

@@ -21,8 +21,9 @@ Example:
 """
 
 from importlib import import_module
+from typing import Any
 
-from fairlib.moved import find_moved_modules
+from fairlib.moved import find_moved_modules, name_now
 
 find_moved_modules()
 
@@ -42,7 +43,7 @@ _HOME = {
     "identify_among": "fairlib.probes",
     "verify_speakers": "fairlib.probes",
     "description_length": "fairlib.probes",
-    "cross_teach": "fairlib.probes.teaching",
+    "train_across_groups": "fairlib.probes.training_groups",
     "speaker_geometry": "fairlib.probes.geometry",
     "erase_group": "fairlib.probes.erasure",
     "confusions": "fairlib.probes",
@@ -56,7 +57,7 @@ _HOME = {
     "bias_differences": "fairlib.bias",
     "dose_slopes": "fairlib.bias",
     "gap_profile": "fairlib.bias",
-    "taught_gaps": "fairlib.bias.teaching",
+    "training_group_gaps": "fairlib.bias.training_groups",
     "gaps_by_kind": "fairlib.bias.kinds",
     "same_mix": "fairlib.outcomes.mix",
     "error_slopes": "fairlib.bias.association",
@@ -74,10 +75,11 @@ _HOME = {
 __all__ = [*_HOME, "charts"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Loaded when first asked for: torch takes seconds, and the command line's answers should not.
     if name == "charts":
         return import_module("fairlib.display.charts")
+    name = name_now(name)
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'fairlib' has no attribute {name!r}")

@@ -19,6 +19,7 @@ import typer
 
 from fairlib import files, progress
 from fairlib.book import chapters, grids
+from fairlib.book.preregistered_command import preregistered
 from fairlib.book.run_command import STOPPED, complain, run_jobs, runs, tell_plans
 from fairlib.tasks import TASKS
 
@@ -49,9 +50,10 @@ def fairlib(
 
 
 app.add_typer(runs, name="run")
+app.command("preregistered")(preregistered)
 
 
-Task = StrEnum("Task", [task.command for task in TASKS.values()])  # what a probe reads from the layers
+Task = StrEnum("Task", [task.command for task in TASKS.values()])  # type: ignore[misc]  # what a probe reads
 
 
 @app.command("chapters")
@@ -98,7 +100,7 @@ def list_corpora(ctx: typer.Context) -> None:
         )
     print(
         f"{'your own':22}a list (.csv, .tsv, .jsonl, .parquet), a folder of audio by speaker, lhotse manifests or "
-        "cuts, a Kaldi folder, or one of datasets; groups by its own columns"
+        "cuts, a Kaldi folder, one of datasets, or hf:owner/name; groups by its own columns"
     )
 
 
@@ -348,9 +350,10 @@ def book(
         built = books.build_book_of_runs(runs, title, **where)
     print(built)
     if pdf:
-        from fairlib.book.printing import print_book
+        from fairlib.book.printing import link_pdf, print_book
 
         print(print_book(built.parent, pdf))
+        link_pdf(built.parent, pdf)
 
 
 @app.command("new-chapter")

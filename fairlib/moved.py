@@ -1,4 +1,4 @@
-"""Modules of the first edition by their names of then: an import finds them where they are now, with a warning.
+"""Modules and functions of the first edition by their names of then: they are found where they are now, with a warning.
 
 Goes with the next edition.
 """
@@ -25,9 +25,12 @@ MOVED = {
     "recordings": "corpora.recordings", "rendering": "display.rendering", "runs": "book.runs",
     "sentences": "display.sentences", "simulation": "bias.simulation", "speakers": "findings.speakers",
     "study": "book.studies", "summary": "book.summary", "views": "findings.views", "words": "display.words",
-    "corpora.fetch": "corpora.download", "corpora.own": "corpora.custom",
+    "corpora.fetch": "corpora.download", "corpora.own": "corpora.custom", "findings.ruler": "findings.reference",
+    "bias.teaching": "bias.training_groups", "findings.taught": "findings.training_groups",
+    "outcomes.taught": "outcomes.training_groups", "probes.teaching": "probes.training_groups",
 }  # fmt: skip
 ROOMS = {"probing": "probes", "pretraining": "training"}  # what stood in these packages, and was named alike
+RENAMED = {"cross_teach": "train_across_groups", "taught_gaps": "training_group_gaps"}  # functions of `fairlib`
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -43,6 +46,7 @@ class _Finder(MetaPathFinder, Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None and module.__spec__.origin is not None  # as find_spec made it
         now = module.__spec__.origin
         warnings.warn(f"{module.__name__} is {now} now: import it by that name.", DeprecationWarning, stacklevel=2)
         real = importlib.import_module(now)
@@ -53,3 +57,15 @@ def find_moved_modules() -> None:
     """Let imports by the old names be found; asked last, so that a module that is there comes first."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+
+
+def name_now(name: str) -> str:
+    """What a function of `fairlib` is called now.
+
+    Example:
+        >>> name_now("probe_phones")
+        'probe_phones'
+    """
+    if name in RENAMED:
+        warnings.warn(f"fairlib.{name} is fairlib.{RENAMED[name]} now.", DeprecationWarning, stacklevel=3)
+    return RENAMED.get(name, name)

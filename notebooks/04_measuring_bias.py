@@ -20,8 +20,8 @@
 # **The answer.** {glue:text}`answer_people` {glue:text}`answer_rulers`
 #
 # To read this chapter, you only need to know what a mean is.
-# It simulates studies whose truth we know, and looks at what each method concludes about them.
-# We use the method whose mistakes are rarest and known; how often it errs stands below.
+# It simulates studies whose truth we know, and counts how often each method is wrong about them.
+# The book uses the method that is wrong least often.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -34,6 +34,7 @@ force = False  # compute the outcomes on synthetic speech again, even where they
 
 # %% tags=["hide-input"]
 import pandas as pd
+from IPython.display import display
 from myst_nb import glue
 from scipy import stats
 
@@ -48,6 +49,7 @@ from fairlib.display import charts, sounds
 from fairlib.display.words import number, percent
 from fairlib.findings.calibration import calibration, lines, value
 from fairlib.tasks import TASKS
+from fairlib.writing import listing
 
 charts.use_book_renderer()
 everything = calibration()
@@ -141,11 +143,12 @@ charts.curves(
     reference=(0.05, "nominal"),
     log_x=True,
     span=(0, 0.7),
+    height=200,
 )
 
 # %% [markdown]
-# More people do not help the test over utterances: the method is wrong, whatever the size.
-# The same mistake makes intervals too short: where a gap *was* planted, a 95 % interval over utterances contains it in
+# More people do not help: the method is wrong at any size.
+# The same mistake makes intervals too short. Where a gap *was* planted, a 95 % interval over utterances contains it in only
 # {glue:text}`bare_coverage` of studies.
 
 # %% [markdown]
@@ -193,7 +196,7 @@ glue("stretched_width", f"{100 * widths[1]:.0f}")
 # </details>
 
 # %% [markdown]
-# ## Second trap: the largest of many gaps
+# ## Second trap: the largest of many
 #
 # With eight groups, one is always worst and one is always best.
 # Papers report the gap between these two, and it is never zero, however fair the system {cite}`lum2022`.
@@ -214,22 +217,22 @@ charts.curves(
     "large for few people and falls slowly. Less its null mean it is zero at every size.",
     reference=(0, "the truth"),
     log_x=True,
+    height=200,
 )
 
 # %% [markdown]
 # The remedy is to measure how large that gap is when group labels are shuffled among the people, and to subtract it.
 # What remains is the *excess*.
-# The smaller the groups, the more must be subtracted.
 # Groups with fewer than five people are flagged and left out of such comparisons.
 #
-# ## Third trap: many comparisons
-#
-# Thirteen layers, two tasks, six groups: with enough comparisons, something will look significant.
-# To test whether there is a gap at *any* layer, for *any* group, this book compares each with the largest statistic over all
-# of them in the same shuffled studies (family-wise). Holm's simpler correction stands beside it.
+# It is the same with tests. Thirteen layers, two tasks, six groups: among so many, something will look significant.
+# So this book compares each gap with the largest one, over all layers and groups, in the same shuffled studies
+# (*family-wise*).
 
 # %% [markdown]
-# <details class="more"><summary>False positives with many groups and layers</summary>
+# <details class="more"><summary>How often is at least one gap claimed where there is none?</summary>
+#
+# Holm's simpler correction stands beside the family-wise test.
 
 # %% tags=["hide-input"]
 family = everything.query("topic == 'false_positives' and scale == 'difference'")
@@ -243,7 +246,7 @@ charts.table(shown, "Studies without any gap in which at least one is claimed; i
 # </details>
 
 # %% [markdown]
-# ## Fourth trap: the metric
+# ## Third trap: the metric
 #
 # Take a bias that is the same at every layer: the odds of an error are one and a half times as high for one group.
 # Now let the layers differ in their error rates.
@@ -253,47 +256,69 @@ charts.table(shown, "Studies without any gap in which at least one is claimed; i
 # %% tags=["hide-input"]
 artefact = everything[everything["topic"] == "artefact"].copy()
 artefact["x"] = artefact["condition"].astype(float)
-highest = artefact[artefact["scale"] == "difference"].set_index("x")["value"].idxmax()
+artefact["line"] = artefact["scale"].str.replace("log_odds", "log odds ratio")
+shapes = artefact.assign(value=artefact["value"] / artefact.groupby("scale")["value"].transform("max"))
+charts.curves(
+    shapes.assign(low=float("nan"), high=float("nan")),
+    x_title="errors of both groups together",
+    y_title="in percent of its own largest value",
+    title="One bias, three metrics: only the log odds ratio is the same at every error rate",
+    description="Difference, ratio and log odds ratio of two error rates by the error over both groups, under one constant "
+    "odds ratio, each in percent of its own largest value.",
+    x_format="%",
+    format="%",
+    span=(0, 1.05),
+    height=200,
+)
+
+# %% [markdown]
+# <details class="more"><summary>Each metric on its own axis</summary>
+
+# %% tags=["hide-input"]
 looks = {
     "difference": ("difference of errors (points)", 100, "a difference is largest where half of all answers are wrong"),
     "ratio": ("ratio of errors", 1, "a ratio grows as errors become rare"),
     "log_odds": ("log odds ratio", 1, "only the log odds ratio stays where it was planted"),
 }
-panels = {}
 for scale, (axis, factor, words) in looks.items():
-    rows = artefact[artefact["scale"] == scale].assign(line=scale.replace("_", " "))
-    panels[scale] = charts.curves(
-        rows.assign(value=factor * rows["value"], low=float("nan"), high=float("nan")),
-        x_title="errors of both groups together",
-        y_title=axis,
-        title=f"One bias, three metrics: {words}",
-        description=f"The {axis} that a constant odds ratio of one and a half gives, by the error over both groups.",
-        x_format="%",
-        span=(0, 0.6) if scale == "log_odds" else None,
-        height=190,
+    rows = artefact[artefact["scale"] == scale]
+    display(
+        charts.curves(
+            rows.assign(value=factor * rows["value"], low=float("nan"), high=float("nan")),
+            x_title="errors of both groups together",
+            y_title=axis,
+            title=f"One bias, three metrics: {words}",
+            description=f"The {axis} that a constant odds ratio of one and a half gives, by the error over both groups.",
+            x_format="%",
+            span=(0, 0.6) if scale == "log_odds" else None,
+            height=190,
+        )
     )
-panels["difference"]
-
-# %% tags=["remove-input"]
-panels["ratio"]
-
-# %% tags=["remove-input"]
-panels["log_odds"]
 
 # %% [markdown]
+# </details>
+
+# %% [markdown]
+# A difference is largest where half of all answers are wrong, and a ratio where errors are rare.
 # None of the three is wrong.
 # A difference counts people's errors, a ratio compares experiences, odds compare difficulty.
 # But a *pattern* across layers that shows on one metric alone may come from that metric.
 # So chapters 5 and 6 show their gaps on all three, and every verdict names its scale.
 #
-# ## Fifth trap: bias that seems to follow error
+# ## Fourth trap: bias that seems to follow error
 #
 # The paper that this book follows says that bias follows error from layer to layer, in one direction for speaker
 # identification and in the other for speech recognition.
 # The usual test is a rank correlation over layers.
-# We ran it on studies in which bias is *the same at every layer*: a constant odds ratio between persons.
-# Beside it stands the test of this book: the slope of the gap on the log odds of the error, beyond the slope that a constant
-# odds ratio would give.
+# We ran it on studies in which bias is *the same at every layer*. On differences of error rates it finds a pattern in
+# {glue:text}`usual_difference` of them.
+#
+# The test of this book asks how the gap changes with the log odds of the error, *beyond* what one constant odds ratio would
+# give. It finds a pattern in {glue:text}`ours_difference` of the same studies; and where bias does rise with error, it finds
+# that in {glue:text}`ours_rises`.
+
+# %% [markdown]
+# <details class="more"><summary>Both tests on three metrics, and among the people of this book</summary>
 
 # %% tags=["hide-input"]
 found = everything.query("topic == 'association' and n_speakers == 30")
@@ -315,20 +340,14 @@ shown = pd.DataFrame(rows, columns=["planted", "test", "difference", "ratio", "l
 charts.table(shown, "Studies of eight layers, thirty people a group, in which bias is found to follow error")
 
 # %% [markdown]
-# In the first two lines of the table above, nothing was planted: the usual test on differences finds a pattern in
-# {glue:text}`usual_difference` of studies, the test of this book in {glue:text}`ours_difference`.
-# It finds a bias that rises with error in {glue:text}`ours_rises` of studies on the log odds scale.
+# In the first two lines of the table, nothing was planted.
 #
-# The errors in such studies are evenly spread, which those of our encoders are not.
-# So the test was also tried on the actual design: the people of speechocean762, and the error rates of pocket-hubert at its
-# layers.
-# People were drawn from the real ones, and errors were removed or added until the gaps were as planted.
+# The errors in these studies are evenly spread; those of our encoders are not.
+# So the test was also tried on the actual design: people drawn from those of speechocean762, and the error rates of
+# pocket-hubert at its layers, with errors removed or added until the gaps were as planted.
 # Where nothing is planted, it should find a pattern in one study of twenty. It does so in
 # {glue:text}`alarms_speakers` in speaker identification, where it is cautious, and in up to {glue:text}`alarms_characters`
 # in characters.
-
-# %% [markdown]
-# <details class="more"><summary>Power at the actual design</summary>
 #
 # *R* is how many times larger the gap is at one end of the layers than at the other.
 
@@ -357,7 +376,7 @@ glue("ours_rises", percent(value("association", "slope, as planted", "log_odds",
 # </details>
 
 # %% [markdown]
-# ## Sixth trap: too few people
+# ## Fifth trap: too few people
 #
 # If no gap is found, it may be absent, or too small for the number of people.
 # Only the smallest gap that *would* have been detected shows which.
@@ -378,18 +397,27 @@ charts.curves(
     log_x=True,
     span=(0, float(smallest.max()) * 1.08),
     notes="Found in four studies of five, at an error of one in four, with people who differ as in the study above.",
+    height=200,
 )
 
 # %% [markdown]
-# ## Seventh trap: whom the probe was trained on
+# ## Sixth trap: whom the probe was trained on
 #
 # A probe that was trained mostly on one group can fail another that speaks just as clearly.
-# So we simulate voices of two groups, in three worlds.
+# [Chapter 10](10_why.ipynb) therefore trains probes on one group at a time.
+# In simulated voices, that distinguishes a *shift*, which a probe of the group's own would remove, from *noise*, which no
+# probe can remove.
+
+# %% [markdown]
+# <details class="more"><summary>How often are a shift and noise detected?</summary>
+#
+# Voices of two groups in three worlds.
 # In the first, the groups are alike.
-# In the second, the voices of the second group vary as much, but in other directions: a shift, which a probe of their own
-# would remove.
-# In the third, they vary more, in the same directions: noise, which no probe can remove.
-# [Chapter 10](10_why.ipynb) trains probes on one group at a time. Does that distinguish the three worlds?
+# In the second, the voices of the second group vary as much, but in other directions: a shift.
+# In the third, they vary more, in the same directions: noise.
+#
+# {glue:text}`crossed_words` ({glue:text}`crossed_studies`.)
+# Where nothing of the kind was planted, a detection should be rare: one study of twenty or fewer.
 
 # %% tags=["hide-input"]
 worlds = {"alike": "the groups are alike", "shifted": "the second is shifted", "noisier": "the second varies more"}
@@ -427,23 +455,32 @@ glue(
 )
 
 # %% [markdown]
-# {glue:text}`crossed_words` ({glue:text}`crossed_studies`.)
-# Where nothing of the kind was planted, a detection should be rare: one study of twenty or fewer.
-#
+# </details>
+
+# %% [markdown]
 # ## Synthetic speech with known disadvantages
 #
 # So far the outcomes were simulated.
 # Now the whole pipeline is tested, from audio through an encoder and a probe to the gap.
-# A synthesiser (eSpeak NG) speaks as six groups of 24 voices.
-# Two are left as they are; one speaks too fast, one is heard through a narrow band, one in noise and one in much noise.
+# A synthesiser (eSpeak NG) speaks as six groups of 24 voices: two are left as they are, one speaks too fast, one is heard
+# through a narrow band, one in noise and one in much noise.
 # This says nothing about people. It shows whether a disadvantage that we put in is detected.
-# Listen to what each of them sounds like:
 
 # %% tags=["hide-input"]
 sounds.players(
     {group.replace("_", " "): read_audio(path) for group, path in examples().items()},
     "The same synthetic voice and sentence in each group",
 )
+
+# %% [markdown]
+# The two groups that were left alone should show no gap at any layer: {glue:text}`alike_words`.
+# The others should show theirs, as far as so few voices can: {glue:text}`harmed_words`.
+#
+# A disadvantage in the sound need not become one in the outcome.
+# Speech that is too fast is hard to transcribe, but the voice may be as easy to identify as any.
+# {glue:text}`narrow_words`
+#
+# <details class="more"><summary>The errors of each group, and the layers at which each disadvantage is found</summary>
 
 # %% tags=["hide-input"]
 runs = [
@@ -470,10 +507,8 @@ for unit in ("speaker", "char"):
     two = own[(own["unit"] == unit) & own["group"].isin(["clear", "clear_too"])]
     bias = group_bias(two, "group").query("scale == 'difference'")
     pairs.append((tasks[unit], int((bias["p_familywise"] < 0.05).sum()), len(bias)))
-glue(
-    "alike_words",
-    "; ".join(f"{task}: a gap is claimed at {claimed} of {layers} layers" for task, claimed, layers in pairs),
-)
+claims = "; ".join(f"{task}: a gap is claimed at {claimed} of {layers} layers" for task, claimed, layers in pairs)
+glue("alike_words", claims if any(claimed for _, claimed, _ in pairs) else "none is claimed in either task")
 harmed = []
 for unit in ("speaker", "char"):
     for group in ("hurried", "telephone", "noisy", "very_noisy"):
@@ -491,33 +526,30 @@ glue(
     + ("even lower than without it, for log-mel and for the encoder." if easier else "not lower throughout."),
 )
 harmed = pd.DataFrame(harmed, columns=["task", "disadvantage", "layers that show it", "layers"])
-
-# %% [markdown]
-# The two groups that were left alone should show no gap at any layer ({glue:text}`alike_words`).
-# The others should show theirs, as far as so few voices can show it:
+detected = harmed[harmed["layers that show it"] > 0].groupby("task", sort=False)["disadvantage"].agg(list)
+glue(
+    "harmed_words",
+    f"{detected.map(len).sum()} of the {len(harmed)} disadvantages, four in each task, are found at one layer or more ("
+    + "; ".join(f"{task}: {listing(groups)}" for task, groups in detected.items())
+    + ")",
+)
 
 # %% tags=["remove-input"]
 charts.table(harmed, "Layers of pocket-hubert at which each planted disadvantage is found (family-wise over layers)")
 
 # %% [markdown]
-# A disadvantage in the sound need not become one in the outcome.
-# Speech that is too fast is hard to transcribe, but the voice may be as easy to identify as any.
-# {glue:text}`narrow_words`
-# So where no layer shows a disadvantage, either it does not harm this task, or the harm is too small to detect with so few
-# voices.
-#
+# </details>
+
+# %% [markdown]
 # ## What could be wrong
 #
-# - The simulated people are normally distributed on the scale of log odds.
-#   Real people may not be. A few for whom nothing works would make the true intervals wider than ours.
-# - With groups of very unequal size *and* spread, the test finds a gap in {glue:text}`unequal_few` of studies with ten
-#   people in the smaller group, more often than it should.
-#   Chapters say how many people are behind each gap.
-# - The synthetic voices differ less than people do.
-#   They test the pipeline, not the world.
-# - No measure says *why* there is a gap.
-#   Text, speaking rate and recording differ between groups as well. Adjusted gaps, which later chapters show beside the raw
-#   ones, account for what was recorded and for nothing else.
+# - The simulated people are normally distributed in log odds. Real people may not be: a few for whom nothing works would make
+#   the true intervals wider than ours.
+# - With groups of very unequal size *and* spread, and ten people in the smaller one, the test finds a gap that is not there in
+#   {glue:text}`unequal_few` of studies.
+# - The synthetic voices differ less than people do. They test the pipeline, not the world.
+# - No measure says *why* there is a gap. Adjusted gaps, which later chapters show beside the raw ones, account for what was
+#   recorded, such as text and speaking rate, and for nothing else.
 
 # %% tags=["remove-input", "remove-output"]
 glue("unequal_few", percent(value("false_positives", "gap", condition="unequal sizes and spreads", speakers=10)))
@@ -526,14 +558,12 @@ glue("unequal_few", percent(value("false_positives", "gap", condition="unequal s
 # ## Rerun it
 #
 # The command that made this page.
-# Plant a gap (`--planted`), change the number of people, or simulate another study (`--seed`):
+# Plant a gap (`--planted`), change the number of people, or simulate another study (`--seed`).
+# The studies behind the charts are made by `python bench/calibration.py`, in some hours.
 
 # %% tags=["remove-input"]
 parameters = dict(speakers=speakers, planted=planted, seed=seed, force=force)
 rerun("measuring-bias", parameters)
-
-# %% [markdown]
-# The simulated studies behind the charts are made by `python bench/calibration.py`; that takes hours.
 
 # %% [markdown]
 # ## Exercises
@@ -644,7 +674,7 @@ pd.DataFrame(rows, columns=["planted log odds ratio", "intervals keep apart", "p
 #
 # ## The next question
 #
-# We know seven traps, and how to avoid each.
+# We know six traps, and how to avoid each.
 # [The next chapter](05_speaker_identification.ipynb) uses these methods on a first task: can the speaker be identified from a
 # layer, and equally well for everybody?
 #

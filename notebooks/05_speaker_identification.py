@@ -15,14 +15,14 @@
 # # Speaker identification, layer by layer
 #
 # A small classifier, a *probe*, reads the embeddings of one layer and says who is speaking.
-# **Does it misidentify some groups of speakers more often than others? From which layer on? And is that the encoder's
-# doing?**
+# **Does it misidentify some groups of speakers more often than others? From which layer on? And does that come from the
+# encoder?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # probes trained per layer, each from another seed
@@ -61,7 +61,7 @@ from fairlib.findings.views import (
     views_bias,
     views_table,
 )
-from fairlib.findings.where import do_layers_differ
+from fairlib.findings.where import do_layers_differ, where_verdict
 from fairlib.probes import ProbeError
 
 charts.use_book_renderer()
@@ -92,8 +92,7 @@ of_groups_by_layer
 #
 # - **Does the gap differ between layers?** *{glue:text}`sid_where_verdict`.* {glue:text}`sid_where`
 # - **Is there a gap from the first layers on?** *{glue:text}`sid_begins_verdict`.* {glue:text}`sid_begins`
-# - **Is it the encoder's doing?** *{glue:text}`sid_whose_verdict`.* {glue:text}`sid_whose`
-# - **Does age matter within the groups?** {glue:text}`sid_ages`
+# - **Does it come from the encoder?** *{glue:text}`sid_whose_verdict`.* {glue:text}`sid_whose`
 #
 # <details class="more"><summary>The rules behind these verdicts</summary>
 #
@@ -135,7 +134,7 @@ glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, 
 glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"sid_{name}", finding.sentence)
-    glue(f"sid_{name}_verdict", finding.verdict)
+    glue(f"sid_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"sid_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]
@@ -156,7 +155,90 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 # </details>
 
 # %% [markdown]
-# <details class="more"><summary>Log-mel with more context, and more numbers</summary>
+# ## What if it is asked in another way?
+#
+# - **On another scale.** {glue:text}`sid_scales`
+# - **With other differences between the groups held equal.** {glue:text}`sid_adjusted`
+# - **By age, within the groups.** {glue:text}`sid_ages`
+# - **Between all groups that are recorded.** {glue:text}`sid_contrasts`
+
+# %% [markdown]
+# <details class="more"><summary>Why does the scale matter?</summary>
+#
+# If the *odds* of an error differed between two groups by the same factor at every layer, the *ratio* of their errors
+# would rise as errors fall, and the *difference* would be largest where about half of all answers are wrong.
+# Only the log odds ratio would stay level.
+# A pattern that shows on one scale alone may come from the metric and not from the encoder.
+
+# %% tags=["hide-input"]
+glue("sid_scales", sentences.scales_sentence(bias, encoder, contrast), display=False)
+for chart in charts.three_scales(
+    bias,
+    contrast=contrast,
+    titles=sentences.scale_titles(bias, encoder, contrast),
+    description=sentences.describe_gaps(bias, encoder, contrast),
+):
+    display(chart)
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Do other differences between the groups explain it?</summary>
+#
+# The gap is estimated again with the length of the utterance, its noise and the other recorded columns held equal, by
+# regression {cite}`liu2021`.
+# Noise is the ratio of speech to noise in decibels, estimated from the pauses.
+# What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
+
+# %% tags=["hide-input"]
+own = outcomes[outcomes["encoder"] == encoder]
+measured = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
+covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
+adjusted = adjusted_gaps(measured, by=group, covariates=covariates)
+glue("sid_adjusted", sentences.adjusted_sentence(adjusted, contrast), display=False)
+charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Does age matter within the groups, or two columns at once?</summary>
+#
+# Children are not all of one age, and every speaker belongs to several groups at once.
+# These comparisons were chosen after the first outcomes had been seen. They explore, and they decide nothing.
+# Slopes are fitted by least squares over speakers.
+# A star marks a value that is significant over all layers together.
+
+# %% tags=["hide-input"]
+slopes = ages.age_slopes(own, group)
+glue("sid_ages", ages.ages_sentence(slopes) if len(slopes) else "The corpus does not record ages.", display=False)
+if len(slopes):
+    by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
+    display(charts.table(by_age, "Log odds ratios of error by age, within each group"))
+crossed = ages.intersections_table(own, group)
+if len(crossed):
+    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Which other groups does the corpus record?</summary>
+#
+# The same rule, applied to every column with enough speakers.
+# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
+
+# %% tags=["remove-input"]
+every = findings.all_contrasts(findings.every_column(own), encoder)
+glue("sid_contrasts", sentences.contrasts_sentence(every), display=False)
+charts.table(every, f"Every contrast for {words.encoder_label(encoder)}")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Would log-mel with more context show the same?</summary>
 #
 # An embedding can have more numbers for each utterance than plain log-mel.
 # So log-mel was also probed with more context, and with four times as many numbers.
@@ -170,104 +252,6 @@ if len(wider) > 1:
     display(charts.table(table, "Speaker identification from log-mel with more and more context, with 95 % intervals"))
 else:
     display(Markdown("*No such outcomes are published for these people.*"))
-
-# %% [markdown]
-# </details>
-
-# %% [markdown]
-# ### Does the scale matter?
-#
-# If the *odds* of an error differed between two groups by the same factor at every layer, the *ratio* of their errors
-# would rise as errors fall, and the *difference* would be largest where about half of all answers are wrong.
-# Only the log odds ratio would stay level.
-# A pattern that shows on one scale alone may come from the metric and not from the encoder.
-
-# %% tags=["remove-input"]
-Markdown(sentences.scales_sentence(bias, encoder, contrast))
-
-# %% [markdown]
-# <details class="more"><summary>The same gaps on three scales</summary>
-
-# %% tags=["hide-input"]
-for chart in charts.three_scales(
-    bias,
-    contrast=contrast,
-    titles=sentences.scale_titles(bias, encoder, contrast),
-    description=sentences.describe_gaps(bias, encoder, contrast),
-):
-    display(chart)
-
-# %% [markdown]
-# </details>
-
-# %% [markdown]
-# ### Which other groups does the corpus record?
-#
-# The same rule, applied to every column with enough speakers.
-# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
-
-# %% tags=["remove-input"]
-own = outcomes[outcomes["encoder"] == encoder]
-charts.table(
-    findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}"
-)
-
-# %% [markdown]
-# ### Does age matter within the groups?
-#
-# Children are not all of one age, and every speaker belongs to several groups at once.
-# These comparisons were chosen after the first outcomes had been seen. They explore, and they decide nothing.
-
-# %% tags=["hide-input"]
-slopes = ages.age_slopes(own, group)
-said_of_ages = "The corpus does not record ages."
-by_age = None
-if len(slopes):
-    said_of_ages = ages.ages_sentence(slopes)
-    by_age = charts.table(
-        ages.ages_table(slopes, ages.by_age_band(own, group)), "Log odds ratios of error by age, within each group"
-    )
-display(Markdown(said_of_ages))
-
-# %% tags=["remove-input", "remove-output"]
-glue("sid_ages", said_of_ages)
-
-# %% [markdown]
-# <details class="more"><summary>By year of age, and by two columns at once</summary>
-#
-# Slopes are fitted by least squares over speakers.
-# A star marks a value that is significant over all layers together.
-
-# %% tags=["remove-input"]
-if by_age is not None:
-    display(by_age)
-crossed = ages.intersections_table(own, group)
-if len(crossed):
-    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
-
-# %% [markdown]
-# </details>
-
-# %% [markdown]
-# ### Do other differences between the groups explain it?
-#
-# Here the gap is estimated again with the length of the utterance, its noise and the other recorded columns held
-# equal, by regression {cite}`liu2021`.
-# What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
-
-# %% tags=["hide-input"]
-own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
-adjusted = adjusted_gaps(own, by=group, covariates=covariates)
-display(Markdown(sentences.adjusted_sentence(adjusted, contrast)))
-
-# %% [markdown]
-# <details class="more"><summary>Raw and adjusted gaps</summary>
-#
-# Noise is the ratio of speech to noise in decibels, estimated from the pauses.
-
-# %% tags=["remove-input"]
-charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
 # %% [markdown]
 # </details>
@@ -335,13 +319,10 @@ else:
     display(charts.table(doors, "Errors of verification at one threshold for all, with 95 % intervals over speakers"))
 
 # %% [markdown]
-# ### Whom is a speaker confused with?
+# <details class="more"><summary>Whom is a speaker confused with?</summary>
 #
 # If errors ignored group membership, a speaker would be confused with one of their own group as often as that group's
 # share among the others.
-
-# %% [markdown]
-# <details class="more"><summary>How many errors name somebody of the same group</summary>
 
 # %% tags=["hide-input"]
 if (outcomes["predicted"] != "").all():
@@ -354,16 +335,13 @@ else:
 # </details>
 
 # %% [markdown]
-# ### Is it the layer, or the probe?
+# <details class="more"><summary>Is it the layer, or the probe? Four probes of the same layers</summary>
 #
 # A probe that could learn anything would say nothing about the layer.
 # With *shuffled* names there is nothing to learn, so its errors must be those of guessing {cite}`hewitt2019`.
 # A probe with a *hidden* layer could read what a linear one cannot.
 # The *code length* counts the bits needed to send each utterance's speaker to somebody who has the layer: the fewer,
 # the more plainly the layer shows who speaks {cite}`voita2020`.
-
-# %% [markdown]
-# <details class="more"><summary>Four probes of the same layers</summary>
 
 # %% tags=["hide-input"]
 try:

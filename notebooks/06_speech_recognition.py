@@ -15,14 +15,14 @@
 # # Speech recognition, layer by layer
 #
 # A small recogniser reads the frames of one layer and writes down what was said.
-# **Does it misrecognise some groups of speakers more often than others? From which layer on? And is that the encoder's
-# doing?**
+# **Does it misrecognise some groups of speakers more often than others? From which layer on? And does that come from the
+# encoder?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 1  # probes trained per layer, each from another seed
@@ -45,11 +45,11 @@ from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
 from fairlib.findings import ages, mean_error, questions
-from fairlib.findings.instrument import passes_table, stronger_sentence, stronger_table
+from fairlib.findings.instrument import measured_with, passes_table, stronger_sentence, stronger_table
 from fairlib.findings.robustness import phone_probes
 from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
 from fairlib.findings.views import controls_table
-from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ
+from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ, where_verdict
 
 charts.use_book_renderer()
 
@@ -82,14 +82,9 @@ charts.error_by_layer(
 #
 # - **Does the gap differ between layers?** *{glue:text}`asr_where_verdict`.* {glue:text}`asr_where`
 # - **Is there a gap from the first layers on?** *{glue:text}`asr_begins_verdict`.* {glue:text}`asr_begins`
-# - **Is it the encoder's doing?** *{glue:text}`asr_whose_verdict`.* {glue:text}`asr_whose`
-# - **Does age matter within the groups?** {glue:text}`asr_ages`
+# - **Does it come from the encoder?** *{glue:text}`asr_whose_verdict`.* {glue:text}`asr_whose`
 #
-# **And in phones**, frame by frame:
-#
-# - **Does the gap differ between layers?** *{glue:text}`phone_where_verdict`.* {glue:text}`phone_where`
-# - **Is there a gap from the first layers on?** *{glue:text}`phone_begins_verdict`.* {glue:text}`phone_begins`
-# - **Is it the encoder's doing?** *{glue:text}`phone_whose_verdict`.* {glue:text}`phone_whose`
+# **In phones**, frame by frame: {glue:text}`phone_plain`
 #
 # <details class="more"><summary>The rules behind these verdicts</summary>
 #
@@ -100,7 +95,6 @@ charts.error_by_layer(
 # </details>
 #
 # Layer `cnn` is the output of the convolutions, `0` is what enters the transformer, and the numbers are its blocks.
-# Probes are trained on some speakers and tested on others.
 
 # %% tags=["remove-input"]
 HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
@@ -110,7 +104,6 @@ HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
 #
 # The gap as a log odds ratio, beside the two controls: the *untrained twin*, which is the same network randomly
 # initialised, and *log-mel*, the plain spectrogram.
-# Hollow marks are layers where so much is wrong for everybody that a gap means little.
 
 # %% tags=["hide-input"]
 where = do_layers_differ(outcomes, group, encoder, contrast)
@@ -129,7 +122,7 @@ charts.bias_by_layer(
 glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
 for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
     glue(f"asr_{name}", finding.sentence)
-    glue(f"asr_{name}_verdict", finding.verdict)
+    glue(f"asr_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"asr_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]
@@ -150,18 +143,23 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 # </details>
 
 # %% [markdown]
-# ### Does the scale matter?
+# ## What if it is asked in another way?
+#
+# - **On another scale.** {glue:text}`asr_scales`
+# - **In words instead of characters.** {glue:text}`asr_in_words`
+# - **With another probe.** {glue:text}`asr_stronger`
+# - **With other differences between the groups held equal.** {glue:text}`asr_adjusted`
+# - **By age, within the groups.** {glue:text}`asr_ages`
+# - **Between all groups that are recorded.** {glue:text}`asr_contrasts`
+
+# %% [markdown]
+# <details class="more"><summary>Does the scale matter?</summary>
 #
 # A gap can be a difference, a ratio or a log odds ratio of error rates.
 # [Chapter 5](05_speaker_identification.ipynb) explains why the three may disagree.
 
-# %% tags=["remove-input"]
-Markdown(sentences.scales_sentence(bias, encoder, contrast))
-
-# %% [markdown]
-# <details class="more"><summary>The same gaps on three scales</summary>
-
 # %% tags=["hide-input"]
+glue("asr_scales", sentences.scales_sentence(bias, encoder, contrast), display=False)
 for chart in charts.three_scales(
     bias,
     contrast=contrast,
@@ -174,7 +172,7 @@ for chart in charts.three_scales(
 # </details>
 
 # %% [markdown]
-# ### In words instead of characters
+# <details class="more"><summary>What are the errors in words?</summary>
 #
 # One wrong character makes a whole word wrong, so word error saturates sooner.
 
@@ -184,19 +182,14 @@ said, of_words = "This corpus is written without spaces between words: there are
 if len(in_words):
     word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
     word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
-    said = words.plain(findings.where_bias_begins(word_bias, encoder, contrast).sentence)
+    said = findings.where_bias_begins(word_bias, encoder, contrast).sentence
     of_words = charts.error_by_layer(
         word_errors,
         encoder=encoder,
         title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
         description=sentences.describe_errors(word_errors, encoder),
     )
-Markdown(said)
-
-# %% [markdown]
-# <details class="more"><summary>Word error at every layer</summary>
-
-# %% tags=["remove-input"]
+glue("asr_in_words", said, display=False)
 if of_words is not None:
     display(of_words)
 
@@ -204,46 +197,64 @@ if of_words is not None:
 # </details>
 
 # %% [markdown]
-# ### Which other groups does the corpus record?
+# <details class="more"><summary>Does the gap depend on the probe?</summary>
 #
-# The same rule, applied to every column with enough speakers.
-# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
+# The usual probe has two convolutions and passes a few times over its training speech.
+# Trained for longer, it makes fewer errors.
+# A recurrent probe makes fewer still, and so does a beam search with a character language model, which knows the
+# spelling of the training texts.
+# Nothing was tuned on these speakers.
 
 # %% tags=["remove-input"]
-own = outcomes[outcomes["encoder"] == encoder]
-charts.table(
-    findings.all_contrasts(findings.every_column(own), encoder), f"Every contrast for {words.encoder_label(encoder)}"
-)
+probed = measured_with(encoder, corpus)  # this encoder, or one on which stronger probes were trained
+glue("asr_stronger", stronger_sentence(probed, corpus, group), display=False)
+stronger = stronger_table(probed, corpus, group)
+if len(stronger):
+    display(
+        charts.table(stronger, "Character probes of one layer, the usual one first, with 95 % intervals over speakers")
+    )
+longer = passes_table(probed, corpus, group)
+if len(longer):
+    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
+else:
+    display(Markdown("*No longer training is published for these people.*"))
 
 # %% [markdown]
-# ### Does age matter within the groups?
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Do other differences between the groups explain it?</summary>
+#
+# The gap is estimated again with the length of the text, the speaking rate, the noise of the recording and the other
+# recorded columns held equal, by regression.
+# The speaking rate is in characters a second. Noise is the ratio of speech to noise in decibels, estimated from the pauses.
+# What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
+
+# %% tags=["hide-input"]
+own = outcomes[outcomes["encoder"] == encoder]
+measured = own.assign(rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus)))
+covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
+adjusted = adjusted_gaps(measured, by=group, covariates=covariates)
+glue("asr_adjusted", sentences.adjusted_sentence(adjusted, contrast), display=False)
+charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Does age matter within the groups, or two columns at once?</summary>
 #
 # Children are not all of one age, and every speaker belongs to several groups at once.
 # These comparisons were chosen after the first outcomes had been seen. They explore, and they decide nothing.
-
-# %% tags=["hide-input"]
-slopes = ages.age_slopes(own, group)
-said_of_ages = "The corpus does not record ages."
-by_age = None
-if len(slopes):
-    said_of_ages = ages.ages_sentence(slopes)
-    by_age = charts.table(
-        ages.ages_table(slopes, ages.by_age_band(own, group)), "Log odds ratios of error by age, within each group"
-    )
-display(Markdown(said_of_ages))
-
-# %% tags=["remove-input", "remove-output"]
-glue("asr_ages", said_of_ages)
-
-# %% [markdown]
-# <details class="more"><summary>By year of age, and by two columns at once</summary>
-#
 # Slopes are fitted by least squares over speakers.
 # A star marks a value that is significant over all layers together.
 
-# %% tags=["remove-input"]
-if by_age is not None:
-    display(by_age)
+# %% tags=["hide-input"]
+slopes = ages.age_slopes(own, group)
+glue("asr_ages", ages.ages_sentence(slopes) if len(slopes) else "The corpus does not record ages.", display=False)
+if len(slopes):
+    by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
+    display(charts.table(by_age, "Log odds ratios of error by age, within each group"))
 crossed = ages.intersections_table(own, group)
 if len(crossed):
     display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
@@ -252,13 +263,24 @@ if len(crossed):
 # </details>
 
 # %% [markdown]
-# ### Which kind of error?
+# <details class="more"><summary>Which other groups does the corpus record?</summary>
+#
+# The same rule, applied to every column with enough speakers.
+# Each verdict is adjusted for all layers and contrasts of its own column, but not for the number of columns.
+
+# %% tags=["remove-input"]
+every = findings.all_contrasts(findings.every_column(own), encoder)
+glue("asr_contrasts", sentences.contrasts_sentence(every), display=False)
+charts.table(every, f"Every contrast for {words.encoder_label(encoder)}")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# <details class="more"><summary>Which kind of error?</summary>
 #
 # Two groups can have the same error rate and still fail in different ways: characters left out (deletions), replaced
 # (substitutions) or added (insertions).
-
-# %% [markdown]
-# <details class="more"><summary>Deletions, substitutions and insertions at every layer</summary>
 
 # %% tags=["hide-input"]
 who = " and ".join(words.sides(group, contrast))
@@ -271,66 +293,12 @@ charts.table(
 # </details>
 
 # %% [markdown]
-# ### Does the gap depend on the probe?
-#
-# The usual probe has two convolutions and passes a few times over its training speech.
-# Trained for longer, it makes fewer errors.
-# A recurrent probe makes fewer still, and so does a beam search with a character language model, which knows the
-# spelling of the training texts.
-# Nothing was tuned on these speakers.
-
-# %% tags=["remove-input"]
-Markdown(stronger_sentence(encoder, corpus, group))
-
-# %% [markdown]
-# <details class="more"><summary>Stronger probes, and probes trained for less and for longer</summary>
-
-# %% tags=["remove-input"]
-stronger = stronger_table(encoder, corpus, group)
-if len(stronger):
-    display(
-        charts.table(stronger, "Character probes of one layer, the usual one first, with 95 % intervals over speakers")
-    )
-longer = passes_table(encoder, corpus, group)
-if len(longer):
-    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
-else:
-    display(Markdown("*No longer training is published for these people.*"))
-
-# %% [markdown]
-# </details>
-
-# %% [markdown]
-# ### Do other differences between the groups explain it?
-#
-# Here the gap is estimated again with the length of the text, the speaking rate, the noise of the recording and the
-# other recorded columns held equal, by regression.
-# What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
-
-# %% tags=["hide-input"]
-own = own.assign(rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
-adjusted = adjusted_gaps(own, by=group, covariates=covariates)
-display(Markdown(sentences.adjusted_sentence(adjusted, contrast)))
-
-# %% [markdown]
-# <details class="more"><summary>Raw and adjusted gaps</summary>
-#
-# The speaking rate is in characters a second. Noise is the ratio of speech to noise in decibels, estimated from the
-# pauses.
-
-# %% tags=["remove-input"]
-charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
-
-# %% [markdown]
-# </details>
-
-# %% [markdown]
 # ## In phones, frame by frame
 #
 # A recogniser has to get a whole sentence right, character by character.
 # Phone classification is simpler: which *phone* sounds in this fiftieth of a second?
-# A linear probe answers it frame by frame, with no neighbouring frames and no spelling.
+# A linear probe answers it frame by frame, with no neighbouring frames and no spelling, for speakers that it was not
+# trained on, as in characters.
 # The labels come from a forced aligner and so from a dictionary of how American adults pronounce English.
 
 # %% tags=["hide-input"]
@@ -366,11 +334,18 @@ else:
     display(Markdown(words.plain(phone_begins.sentence)))
 
 # %% [markdown]
+# - **Does the gap differ between layers?** *{glue:text}`phone_where_verdict`.* {glue:text}`phone_where`
+# - **Is there a gap from the first layers on?** *{glue:text}`phone_begins_verdict`.* {glue:text}`phone_begins`
+# - **Does it come from the encoder?** *{glue:text}`phone_whose_verdict`.* {glue:text}`phone_whose`
+#
+# Where characters and phones disagree, neither is wrong.
+# Characters count what a small recogniser makes of whole sentences; phones count what each moment of sound reveals.
+# Also, the two groups do not read the same texts: shorter and plainer sentences hold phones that are easier to classify.
+#
+# <details class="more"><summary>Phone error at every layer, and of log-mel with more and more context</summary>
+#
 # Context alone makes phones easier, so each layer is compared with the log-mel that hears as much of the utterance as it
 # does. A block, which hears all of it, is compared with the widest.
-
-# %% [markdown]
-# <details class="more"><summary>Phone error at every layer, and of log-mel with more and more context</summary>
 
 # %% tags=["hide-input"]
 if phones is not None:
@@ -400,12 +375,7 @@ if phones is not None:
 glue("phone_plain", phone_plain)
 for name, finding in {"where": phone_where, "begins": phone_begins, "whose": phone_whose}.items():
     glue(f"phone_{name}", finding.sentence)
-    glue(f"phone_{name}_verdict", finding.verdict)
-
-# %% [markdown]
-# Where characters and phones disagree, neither is wrong.
-# Characters count what a small recogniser makes of whole sentences; phones count what each moment of sound reveals.
-# Also, the two groups do not read the same texts: shorter and plainer sentences hold phones that are easier to classify.
+    glue(f"phone_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
 
 # %% tags=["hide-input"]
 by_age, phone_adjusted = None, None

@@ -23,7 +23,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the character probe is trained once
@@ -40,7 +40,7 @@ from fairlib.bias import BiasError, group_bias
 from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions, ruler
+from fairlib.findings import questions, reference
 from fairlib.findings.cells import numbers
 from fairlib.findings.opposite import (
     RULE,
@@ -176,9 +176,13 @@ for task, table in slopes.items():
 # %% tags=["remove-input"]
 ruled = []
 for task, outcomes in runs.items():
-    steps = ruler.ruler(task, encoder, corpus, group, seeds)
-    beside = ruler.against_ruler(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
-    told = ruler.ruler_sentence(beside, encoder) if len(beside) else "No such outcomes are published for these people."
+    steps = reference.reference_steps(task, encoder, corpus, group, seeds)
+    beside = reference.against_reference(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
+    told = (
+        reference.reference_sentence(beside, encoder)
+        if len(beside)
+        else "No such outcomes are published for these people."
+    )
     ruled.append((TASKS[task].heading, told))
 Markdown(words.bullets(ruled))
 
@@ -187,8 +191,8 @@ Markdown(words.bullets(ruled))
 
 # %% tags=["remove-input"]
 if "sid" in runs:
-    matched = ruler.at_equal_error(encoder, corpus, group, contrast, seeds)
-    display(Markdown(words.bullets([(TASKS["sid"].heading, ruler.equal_error_sentence(matched))])))
+    matched = reference.at_equal_error(encoder, corpus, group, contrast, seeds)
+    display(Markdown(words.bullets([(TASKS["sid"].heading, reference.equal_error_sentence(matched))])))
 
 # %% [markdown]
 # ### Does the scale matter?

@@ -43,6 +43,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
 from fairlib.findings import pretraining, questions
 from fairlib.findings.cells import Cell, Number
+from fairlib.findings.exchanged import exchanged_pairs, published_effect
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
 from fairlib.tasks import TASKS
@@ -275,6 +276,21 @@ charts.table(
 # %% [markdown]
 # </details>
 
+# %% [markdown]
+# ### The same exchange in another encoder
+#
+# What is published of other pairs of our encoders that differ in this exchange alone, judged by the same rule.
+# Each pair was trained once.
+
+# %% tags=["hide-input"]
+again = []
+for name, other in exchanged_pairs(corpus):
+    for task in cause_probes if name != encoder else ():
+        effect = published_effect(name, other, task, corpus, group, contrast, asked.groups)
+        if effect is not None:
+            again.append((f"{TASKS[task].heading}, {effect.verdict}", effect.sentence))
+Markdown(words.bullets(again) or "Of no other such pair outcomes are published on this corpus.")
+
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
     glue(name, finding.sentence)
@@ -292,8 +308,8 @@ glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 #   everybody is served better.
 # - **Few hours.** A small encoder that hears so little may be unable to learn about everyone. More speech of the same people
 #   might still help.
-# - **Where all is wrong, no gap can show.** From random weights hardly a phone is classified correctly. A gap that appears
-#   while errors fall may have been hidden by them.
+# - **Where everything is wrong, no gap can show.** With random weights, hardly any phone is classified correctly.
+#   A gap that appears while errors fall may have been hidden by them.
 # - **The beginning is not nothing.** Random weights pass on much of the sound, and its gaps with it. A gap that is there
 #   before training comes from the signal or from the shape of the network.
 

@@ -27,11 +27,11 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows; phones need English transcripts
 group = "age_group"  # a column of the corpus that describes its speakers
 between = ""  # two of its groups, as in "child,adult"; left empty, the two with most training speakers
-seeds = 5  # draws of the speakers whom the probes are taught on
+seeds = 5  # draws of the speakers whom the probes are trained on
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
@@ -45,7 +45,7 @@ from fairlib.bias import only_groups
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, reasons, words
-from fairlib.findings import by_phone, erased, questions, taught
+from fairlib.findings import by_phone, erased, questions, training_groups
 from fairlib.probes.erasure import GROUP, KEPT
 from fairlib.tasks import TASKS
 
@@ -56,7 +56,7 @@ controls = {"phone": findings.controls_in_context(encoder), "sid": findings.cont
 asked = questions.ask(
     {
         task: lambda task=task: [
-            fairlib.cross_teach(name, corpus, group, chosen, task, seeds, force and name == encoder)
+            fairlib.train_across_groups(name, corpus, group, chosen, task, seeds, force and name == encoder)
             for name in (encoder, *controls[task])
         ]
         for task in ("phone", "sid")
@@ -69,23 +69,23 @@ first, second = words.sides(group, contrast)
 lead = "phone" if "phone" in asked.outcomes else "sid"
 units = {"phone": "phone", "sid": "speaker"}
 crossed = {task: rows[rows["unit"] == units[task]] for task, rows in asked.outcomes.items()}
-gaps = {task: fairlib.taught_gaps(rows, by=group) for task, rows in crossed.items()}
+gaps = {task: fairlib.training_group_gaps(rows, by=group) for task, rows in crossed.items()}
 if "phone" in crossed:  # what remains is judged at one mix of phones and durations
     mixed = asked.outcomes["phone"].query("unit == 'phone, same mix'")
-    gaps["phone, same mix"] = fairlib.taught_gaps(mixed, by=group)
-errors = {task: taught.taught_errors(rows, group, pair) for task, rows in crossed.items()}
-best = {task: taught.best_taught_layer(rows, encoder) for task, rows in crossed.items()}
+    gaps["phone, same mix"] = fairlib.training_group_gaps(mixed, by=group)
+errors = {task: training_groups.errors_by_training_group(rows, group, pair) for task, rows in crossed.items()}
+best = {task: training_groups.best_mixed_layer(rows, encoder) for task, rows in crossed.items()}
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
 found = {}
 for task in crossed:
-    found[task, "systematic"] = taught.is_it_systematic(gaps[task], errors[task], encoder, best[task])
-    found[task, "remains"] = taught.what_remains(gaps.get(f"{task}, same mix", gaps[task]), encoder)
-    found[task, "deepens"] = taught.does_it_deepen(gaps[task], encoder, best[task])
+    found[task, "systematic"] = training_groups.is_it_systematic(gaps[task], errors[task], encoder, best[task])
+    found[task, "remains"] = training_groups.what_remains(gaps.get(f"{task}, same mix", gaps[task]), encoder)
+    found[task, "deepens"] = training_groups.does_it_deepen(gaps[task], encoder, best[task])
 
 # %% tags=["hide-input"]
-reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contrast)
+reasons.training_group_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contrast)
 
 # %% [markdown]
 # *How to read it.* Each line is one group of people, always the same people.
@@ -95,7 +95,7 @@ reasons.taught_chart(lead, errors[lead], gaps[lead], encoder, best[lead], contra
 # The distance between them in the middle is what the other chapters call the gap.
 
 # %% tags=["remove-input"]
-display(Markdown(f"**The answer.** {reasons.answers(found, lead)}"))
+display(Markdown(f"**The answer.**\n\n{reasons.answers(found, lead)}"))
 for (task, rule), finding in found.items():
     glue(f"{task}_{rule}", finding.sentence, display=False)
     glue(f"{task}_{rule}_verdict", finding.verdict, display=False)
@@ -116,7 +116,7 @@ display(
     Markdown(words.bullets([found[lead, "deepens"].sentence, reasons.span_sentence(gaps[lead], encoder, best[lead])]))
 )
 charts.table(
-    taught.taught_table(gaps[lead], encoder),
+    training_groups.training_group_table(gaps[lead], encoder),
     f"The gap at each layer by who trained the probe: log odds ratio of error, {contrast}, with 95 % intervals",
     folded=True,
 )
@@ -128,10 +128,24 @@ charts.table(
 # If log-mel, which was never trained, shows the same penalty, then the shift is in the sound.
 
 # %% tags=["remove-input"]
+mel = gaps[lead].query("encoder == 'logmel' and quantity == 'penalty' and scale == 'log_odds'")
+named = dict(zip(pair, (first, second)))
+each = [f"{words.interval(row.estimate, row.low, row.high)} for {named[row.group]}" for row in mel.itertuples()]
+Markdown(f"The penalty of log-mel is {words.listing(each)}." if each else "*Log-mel was not measured.*")
+
+# %% [markdown]
+# <details class="more"><summary>And of every other encoder?</summary>
+
+# %% tags=["remove-input"]
 charts.table(
-    taught.encoders_table(pd.concat([crossed[lead], taught.published_elsewhere(crossed[lead], corpus)]), group),
+    training_groups.encoders_table(
+        pd.concat([crossed[lead], training_groups.published_elsewhere(crossed[lead], corpus)]), group
+    ),
     "Each encoder at its best layer: error, penalties, and the gap where each group has its own probe (log odds ratios)",
 )
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # <details class="more"><summary>How much of the uncertainty comes from the people who trained the probe?</summary>
@@ -141,7 +155,7 @@ charts.table(
 
 # %% tags=["remove-input"]
 charts.table(
-    taught.variance_table(gaps[lead], encoder, best[lead]),
+    training_groups.variance_table(gaps[lead], encoder, best[lead]),
     f"Where the uncertainty comes from, at layer {best[lead]} (log odds)",
 )
 
@@ -152,10 +166,8 @@ charts.table(
 # ## Phone by phone
 #
 # A gap over all phones can come from a few of them.
-# Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
-# the consonants, the more so the fewer data it rests on.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if "phone" in crossed:
     counted = pd.concat(
         [
@@ -166,23 +178,31 @@ if "phone" in crossed:
     counted = only_groups(counted, group, pair)
     kinds = fairlib.gaps_by_kind(counted, group, classes=by_phone.PHONE_CLASSES)
     mine = kinds[kinds["encoder"] == encoder]
-    if by_phone.enough(mine, best["phone"]):
-        display(reasons.phones_chart(mine, best["phone"], contrast))
-    else:
+    if not by_phone.enough(mine, best["phone"]):
         display(Markdown("*Too few people say too few phones: a gap of single phones would be mostly chance.*"))
-
-# %% tags=["remove-input"]
-if "phone" in crossed:
-    if by_phone.enough(mine, best["phone"]):
+    else:
         said = [by_phone.carriers_sentence(mine, best["phone"]), by_phone.between_sentence(mine, best["phone"])]
         display(Markdown(words.bullets(said)))
+
+# %% [markdown]
+# <details class="more"><summary>Which phones contribute most, and could other texts make the gap?</summary>
+#
+# Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
+# the consonants, the more so the fewer data it rests on.
+
+# %% tags=["hide-input"]
+if "phone" in crossed:
+    if by_phone.enough(mine, best["phone"]):
+        display(reasons.phones_chart(mine, best["phone"], contrast))
     display(
         charts.table(
             by_phone.mixes_table(counted, group, encoder),
             f"Could other texts make the gap? Log odds ratio of phone error, {contrast}, as counted and at one mix",
-            folded=True,
         )
     )
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Where the speakers lie
@@ -223,13 +243,15 @@ charts.table(
 # %% [markdown]
 # ## Does the gap need the group to be readable?
 #
-# A linear probe is trained to read the group itself from the speakers' voices, and tested on new speakers.
-# Then the group is *erased*: the features are changed as little as possible, so that no linear probe can read it
+# A linear probe can be trained to read the group itself from a speaker's utterances. Tested on new
+# speakers, {glue:text}`group_read`.
+# Now the group is *erased*: the features are changed as little as possible, so that no linear probe can read it
 # {cite:p}`belrose2023`.
-# If the gap depended on what can be read of the group, it would now shrink.
+# If the gap depended on what can be read of the group, it would shrink.
 # Erasing random labels is the control.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
+how_well = "this was not done here"
 wiped = {
     task: pd.concat(
         [
@@ -242,7 +264,13 @@ wiped = {
 if "sid" in wiped:
     read = erased.readable(wiped["sid"], group)
     kept = read[(read["probe"] == KEPT) & (read["unit"] == GROUP)]
-    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
+    at = kept[kept["encoder"] == encoder].sort_values("error").iloc[0]
+    chance = 1 - 1 / wiped["sid"][group].nunique()
+    how_well = (
+        f"it misclassifies {words.percent(at['error'])} of them at layer {at['layer']}, the best, where guessing "
+    )
+    how_well += f"misclassifies {words.percent(chance)}"
+glue("group_read", how_well, display=False)
 
 # %% tags=["remove-input"]
 years = pd.DataFrame()
@@ -262,6 +290,16 @@ for task, rows in wiped.items():
             folded=True,
         )
     )
+
+# %% [markdown]
+# <details class="more"><summary>From which layer can the group be read best?</summary>
+
+# %% tags=["remove-input"]
+if "sid" in wiped:
+    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## The other task
@@ -334,14 +372,14 @@ rerun("why", parameters)
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.findings import taught
+from fairlib.findings import training_groups
 
 groups = [name.strip() for name in between.split(",") if name.strip()]
-rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = fairlib.train_across_groups(encoder, corpus, group, groups, "phone", seeds)
 rows = rows[rows["unit"] == "phone"]
 first, other = sorted(rows[group].unique(), reverse=True)
-at = taught.best_taught_layer(rows, encoder)
-table = taught.taught_errors(rows, group, (first, other))
+at = training_groups.best_mixed_layer(rows, encoder)
+table = training_groups.errors_by_training_group(rows, group, (first, other))
 wide = table[table["layer"] == at].pivot(index="share", columns="group", values="error")
 print(f"error of {first} less that of {other}, in points, by the share of {first} among the training speakers (%):")
 print((100 * (wide[first] - wide[other])).round(1).to_dict())
@@ -365,16 +403,16 @@ print((100 * (wide[first] - wide[other])).round(1).to_dict())
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.findings import taught
+from fairlib.findings import training_groups
 
 groups = [name.strip() for name in between.split(",") if name.strip()]
-rows = fairlib.cross_teach(encoder, corpus, group, groups, "phone", seeds)
+rows = fairlib.train_across_groups(encoder, corpus, group, groups, "phone", seeds)
 rows = rows[rows["unit"] == "phone"]
-rows = rows[rows["layer"] == taught.best_taught_layer(rows, encoder)]
+rows = rows[rows["layer"] == training_groups.best_mixed_layer(rows, encoder)]
 
 
 def penalty(some):
-    table = fairlib.taught_gaps(some, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
+    table = fairlib.training_group_gaps(some, by=group).query("quantity == 'penalty' and scale == 'log_odds'")
     return table[table["group"] == max(table["group"])].iloc[0]
 
 
@@ -424,7 +462,7 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
         mine, times = (other_room, more) if side == "other" else (0, 1.0)
         vectors.append(voice[name] + times * (1.5 * rng.normal(0, 1, 3) @ rooms[mine] + 0.4 * rng.normal(0, 1, 16)))
     features = Features.of_arrays({"0": np.array(vectors, np.float32)}, people, name=what)
-    made = fairlib.taught_gaps(fairlib.cross_teach(features, by="side", task="sid", draws=3), by="side")
+    made = fairlib.training_group_gaps(fairlib.train_across_groups(features, by="side", task="sid", draws=3), by="side")
     made = made[made["scale"] == "difference"].set_index(["quantity", "group"])["estimate"]
     print(f"{what}: penalty of the second group {100 * made['penalty', 'other']:+.1f} points,", end=" ")
     print(f"gap where each has its own {100 * made['own-taught gap', '']:+.1f}")

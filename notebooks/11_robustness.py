@@ -22,7 +22,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the others are trained once
@@ -111,19 +111,16 @@ glue("robust_criterion", robustness.ROBUST_CRITERION)
 #
 # *How to read it.* This is a *multiverse analysis* {cite:p}`steegen2016`: the same question, with every available
 # alternative.
-# Each line is one way to ask it, at the layer that is best in that way; the largest gaps to the disadvantage of the group
-# named first are on top.
+# Each line is one way to ask it, at the layer that is best in that way.
 # The ways measure different things, so the dots may differ. What matters is on which side of zero the intervals lie, and
 # which of them include it.
+
+# %% [markdown]
+# <details class="more"><summary>The other task, and every choice in numbers and on three scales</summary>
 
 # %% tags=["remove-input"]
 for task in list(drawn)[1:]:
     display(drawn[task])
-
-# %% [markdown]
-# <details class="more"><summary>Every choice in numbers, and on three scales</summary>
-
-# %% tags=["remove-input"]
 for task, table in tables.items():
     display(
         charts.table(
@@ -148,38 +145,56 @@ charts.table(
 # </details>
 
 # %% [markdown]
+# ## Which choices move the conclusion most?
+
+# %% tags=["remove-input"]
+lines = []
+for task, table in tables.items():
+    best = table[table["at"] == "best"].set_index("name")
+    if robustness.BOOK not in best.index:
+        continue
+    usual = best.loc[robustness.BOOK, "estimate"]
+    away = (best["estimate"] - usual).drop(robustness.BOOK).sort_values(key=lambda column: -column.abs())
+    if away.empty:
+        continue
+    lines.append(
+        f"- **{TASKS[task].heading}.** Farthest from the book’s own choice are "
+        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
+        + "; nearest to it are "
+        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.tail(3).items()])
+        + "."
+    )
+Markdown("\n".join(lines))
+
+# %% [markdown]
 # ## Every claim, every encoder
 #
 # The earlier chapters are about one encoder.
-# Here their claims are judged for every encoder of the book, by the same rules and on the same people, without those whom an
+# Here their claims are judged for every encoder of the book, by the same rules and on the same people, except those whom an
 # encoder heard in its own training.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 everywhere = claims.judged(corpus, group)
 verdicts = {instrument: rows for instrument, rows in everywhere.groupby("instrument", sort=False)}
-for instrument in list(verdicts)[:1]:
-    display(charts.table(claims.verdicts_table(verdicts[instrument]), f"Verdicts on the book's claims, {instrument}"))
+glue("agreement", claims.agreement(everywhere, encoder), display=False)
 if everywhere.empty:
     display(Markdown(f"*Of other encoders nothing is published for {corpus}.*"))
+Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agreement(everywhere, encoder)]))
 
 # %% [markdown]
-# <details class="more"><summary>The same in characters and in phones</summary>
+# Encoders that agree are not independent witnesses: they are tested on the same people.
+#
+# <details class="more"><summary>Every verdict on every encoder</summary>
+#
+# An empty cell is a question that cannot be asked there: only a fine-tuned encoder can be compared with itself before, and
+# where a gap comes from cannot be said without outcomes of the untrained twin.
 
-# %% tags=["remove-input"]
-for instrument in list(verdicts)[1:]:
+# %% tags=["hide-input"]
+for instrument in verdicts:
     display(charts.table(claims.verdicts_table(verdicts[instrument]), f"Verdicts on the book's claims, {instrument}"))
 
 # %% [markdown]
 # </details>
-
-# %% tags=["remove-input"]
-glue("agreement", claims.agreement(everywhere, encoder), display=False)
-Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agreement(everywhere, encoder)]))
-
-# %% [markdown]
-# An empty cell is a question that cannot be asked there: only a fine-tuned encoder can be compared with itself before, and
-# whose doing a gap is needs outcomes of the untrained twin.
-# Encoders that agree are not independent witnesses: they are tested on the same people.
 
 # %% [markdown]
 # <details class="more"><summary>Other people: women and men in other corpora</summary>
@@ -204,8 +219,8 @@ else:
 # The intervals of this book allow for the people who are tested.
 # Other things could have been different, too: the people whose speech trains the probe, the probe's seed, and the seed of
 # the encoder's pretraining.
-# Each dot is the standard deviation of the gap when one of them is drawn again, with its 95 % interval.
-# In brackets: the number of people, draws or encoders behind it.
+# Each dot is the standard deviation of the gap when one of them is drawn again, with its 95 % interval; in brackets, how many
+# people, draws or encoders it rests on.
 
 # %% tags=["hide-input"]
 sources = variance.variance_sources(encoder, corpus, group)
@@ -226,27 +241,6 @@ else:
 # %% [markdown]
 # With few draws the intervals are wide. Pretraining seeds come as pairs of encoders that share everything else.
 # The main figures of speaker identification average several probes, so the probe's seed matters less there than here.
-#
-# ## Which choices move the conclusion?
-
-# %% tags=["remove-input"]
-lines = []
-for task, table in tables.items():
-    best = table[table["at"] == "best"].set_index("name")
-    if robustness.BOOK not in best.index:
-        continue
-    usual = best.loc[robustness.BOOK, "estimate"]
-    away = (best["estimate"] - usual).drop(robustness.BOOK).sort_values(key=lambda column: -column.abs())
-    if away.empty:
-        continue
-    lines.append(
-        f"- **{TASKS[task].heading}.** Farthest from the book’s own choice are "
-        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
-        + "; nearest to it are "
-        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.tail(3).items()])
-        + "."
-    )
-Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## What could be wrong

@@ -22,7 +22,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # any encoder that fairlib.load_encoder knows: a hub id or a folder of your own
+encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows: a hub id or a folder of your own
 corpus = "planted"  # your CSV or datasets folder; left as it is, synthetic speech that needs no data
 group = "group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer, each from another seed
@@ -122,31 +122,17 @@ glue(
 #
 # </details>
 #
-# The controls are the *untrained twin*, which is the same network randomly initialised, and *log-mel*, the plain
-# spectrogram.
+# The chart shows the gap beside two controls: the *untrained twin*, which is the same network randomly initialised, and
+# *log-mel*, the plain spectrogram.
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
 # %% [markdown]
 # ## Who is in the corpus, and how much can they show?
 #
-# None of this needs the model: it comes from the recordings and from log-mel alone.
-# Look at it before you run anything long.
-
-# %% tags=["remove-input"]
-charts.table(recorded_table(people), "What the corpus records of its speakers")
+# Look at this before you run anything long. It needs no model: it comes from the recordings and from log-mel alone.
 
 # %% tags=["remove-input"]
 charts.table(sizes_table(people, [group]), "People, utterances and minutes in each group")
-
-# %% [markdown]
-# ### What these people cannot show
-#
-# If no gap is found, it may be absent, or too small for the number of people.
-# Here is how large it would have to be to be detected with a power of four in five, as far as the spectrogram shows how much
-# people differ.
-
-# %% tags=["remove-input"]
-charts.table(written(smallest), "The smallest detectable gap, judged by log-mel")
 
 # %% tags=["remove-input"]
 limits = cannot_be_told(people, group, least_utterances=4)
@@ -159,7 +145,25 @@ limits.append(f"{alike.sentence} Whatever else differs may be behind a gap betwe
 display(Markdown(words.bullets(limits)))
 
 # %% [markdown]
-# ## Every task and group
+# If no gap is found, it may be absent, or too small for the number of people.
+# How large would it have to be to be detected, with a power of four in five?
+
+# %% tags=["remove-input"]
+charts.table(written(smallest), "The smallest detectable gap, as far as log-mel shows how much people differ")
+
+# %% [markdown]
+# <details class="more"><summary>What else is recorded of the speakers?</summary>
+
+# %% tags=["remove-input"]
+charts.table(recorded_table(people), "What the corpus records of its speakers")
+
+# %% [markdown]
+# </details>
+
+# %% [markdown]
+# ## Every task
+#
+# Errors, layer by layer, and whether the gap was in the signal already.
 
 # %% tags=["remove-input"]
 for task in outcomes:
@@ -190,7 +194,9 @@ for task in outcomes:
 # </details>
 
 # %% [markdown]
-# The same rule, applied to everything that is recorded and can be compared.
+# <details class="more"><summary>Does the same rule find a gap between any other groups?</summary>
+#
+# It was applied to everything that is recorded and can be compared.
 # Each verdict is adjusted for all layers and contrasts of its own column, not for the number of columns.
 
 # %% tags=["remove-input"]
@@ -200,6 +206,9 @@ for task in outcomes:
     rows.append(findings.all_contrasts(findings.every_column(own), encoder).assign(task=TASKS[task].title))
 if rows:
     display(charts.table(pd.concat(rows), f"Every contrast for {words.encoder_label(encoder)}"))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## What could be wrong

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from fairlib.moved import MOVED
+import fairlib
+from fairlib.moved import MOVED, RENAMED
 
 
 @pytest.mark.parametrize("old", [*MOVED, "probing.text", "pretraining.recipe"])
@@ -18,6 +19,12 @@ def test_an_old_name_gives_the_module_that_is_there_now(old):
     public = [name for name in vars(now) if not name.startswith("_")]
     assert public and all(getattr(module, name) is getattr(now, name) for name in public)
     assert now.__name__ == now.__spec__.name  # which stays what it was
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_function_is_the_one_that_is_there_now(old, new):
+    with pytest.warns(DeprecationWarning, match=f"fairlib.{old} is fairlib.{new} now"):
+        assert getattr(fairlib, old) is getattr(fairlib, new)
 
 
 def test_names_that_never_were_are_not_found():

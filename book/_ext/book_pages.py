@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import date
 from html import escape
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from fairlib.book.chapters import ROOT
-from fairlib.book.provenance import commit_and_changes
+from fairlib.book.picture import CARD, CARD_SIZE
+from fairlib.book.printing import PDF_PLACE
+from fairlib.book.provenance import commit_and_changes, edition_day
 from fairlib.display.rendering import theme_css, write_bundle
 
 BIBTEX = """@book{fairlib2026,
@@ -64,37 +65,55 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")
-    context["metatags"] = context.get("metatags", "") + described(context.get("title", ""), doctree)
+    name = re.sub(r"<[^>]+>", "", context.get("title", ""))
+    context["metatags"] = context.get("metatags", "") + described(name, doctree) + social_card(app, pagename)
     context["theme_extra_footer"] = footer(app, pagename)
     if chapter := CHAPTER.match(pagename):
         body = link_calls(app, context["body"], pagename)
         context["body"] = body.replace("<h1>", f'<h1><span class="chapter-number">{chapter[1]}</span> ', 1)
 
 
-def described(title: str, doctree: object) -> str:
-    """What search engines and messengers show of a page: its title and its first paragraph of prose."""
+def social_card(app: Sphinx, pagename: str) -> str:
+    """The picture that messengers show beside a page's address. They ask for a whole address, which only a book that
+    knows where it is published has (`html: baseurl` in _config.yml); elsewhere the path within the book is given."""
+    words = Path(app.srcdir, "book", "_static", CARD.with_suffix(".txt").name)
+    if not words.exists():
+        return ""
+    base = app.config.html_baseurl.rstrip("/")
+    picture = f"_static/{CARD.name}"
+    address = f"{base}/{picture}" if base else app.builder.get_relative_uri(pagename, "index").replace("index.html", "")
+    address = address if base else f"{address}{picture}"
+    width, height = CARD_SIZE
+    alt = escape(" ".join(words.read_text(encoding="utf-8").split()))
+    facts = {"og:image": address, "og:image:width": width, "og:image:height": height, "og:image:alt": alt}
+    if base:
+        facts["og:url"] = f"{base}/{app.builder.get_target_uri(pagename)}"
+    tags = [f'<meta property="{name}" content="{content}">' for name, content in facts.items()]
+    return "\n".join([*tags, '<meta name="twitter:card" content="summary_large_image">', ""])
+
+
+def described(name: str, doctree: object) -> str:
+    """What search engines and messengers show of a page: its title and its first paragraph of prose, if it has one."""
     paragraphs = doctree.findall(nodes.paragraph) if isinstance(doctree, nodes.document) else ()
     texts = (" ".join(one.astext().split()) for one in paragraphs if isinstance(one.parent, nodes.section))
     first = next((text for text in texts if len(text) > 60), "")
+    tags = f'<meta property="og:type" content="article">\n<meta property="og:title" content="{escape(name)}">\n'
     if not first:
-        return ""
+        return tags
     words = escape(first if len(first) <= 300 else first[:300].rsplit(" ", 1)[0] + " …")
-    name = escape(re.sub(r"<[^>]+>", "", title))
-    return (
-        f'<meta name="description" content="{words}">\n<meta property="og:type" content="article">\n'
-        f'<meta property="og:title" content="{name}">\n<meta property="og:description" content="{words}">\n'
-    )
+    return tags + f'<meta name="description" content="{words}">\n<meta property="og:description" content="{words}">\n'
 
 
 def footer(app: Sphinx, pagename: str) -> str:
     """Edition, licence and how to cite, at the foot of every page."""
     commit, _ = commit_and_changes()
-    made = f"{date.today().day} {date.today():%B %Y}" + (f", commit {commit}" if commit else "")
+    # Of the edition and not of the build: two builds of one commit are the same.
+    made = ", ".join(filter(None, [edition(), edition_day(), f"commit {commit}" if commit else ""]))
     methods = app.builder.get_relative_uri(pagename, "book/methods") if "book/methods" in app.env.found_docs else ""
     links = f' · <a href="{methods}">Methods</a>' if methods else ""
     return (
-        f"<p>{escape(app.config.html_title)} {edition()}, built on {made}. Text and charts: "
-        f'<a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>; code: MIT{links}</p>'
+        f"<p>{escape(app.config.html_title)} {made}. Text and charts: "
+        f'<a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>; code: MIT{links}{PDF_PLACE}</p>'
         f"<details><summary>Cite this book</summary><pre>{escape(BIBTEX)}</pre></details>"
     )
 

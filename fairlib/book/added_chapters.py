@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from fairlib.book.chapters import Chapter, ChapterError
 from fairlib.book.parameters import StudyParameters
@@ -72,7 +73,10 @@ def _chapter(path: Path, text: str) -> Chapter:
 
 def _parameters(path: Path, declared: dict[str, _Value | _OwnParameter]) -> type[StudyParameters]:
     """`StudyParameters` with other defaults, and with the parameters that only this chapter has."""
-    usual, fields = StudyParameters.model_fields, {}
+    usual: dict[str, FieldInfo] = StudyParameters.model_fields
+    fields: dict[str, Any] = {}
+    kind: Any
+    about: str | None
     for name, given in declared.items():
         if isinstance(given, _OwnParameter) and name not in usual:
             limits = {"ge": given.least, "le": given.most}
@@ -86,6 +90,6 @@ def _parameters(path: Path, declared: dict[str, _Value | _OwnParameter]) -> type
                 f"{path}: parameters.{name}: of {', '.join(usual)} a default can be given; a parameter of the chapter's"
                 f" own has another name, and a table [parameters.{name}] with default and about."
             )
-        some = {side: limit for side, limit in limits.items() if limit is not None}
+        some: dict[str, Any] = {side: limit for side, limit in limits.items() if limit is not None}
         fields[name] = (kind, Field(default, description=about, validate_default=True, **some))
     return create_model(path.stem, __base__=StudyParameters, __doc__="Parameters of an added chapter.", **fields)

@@ -20,6 +20,7 @@ from fairlib.book.grids import each_in_a_process
 from fairlib.book.methods import write_methods
 from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
+from fairlib.book.slides import write_slides
 from fairlib.book.summary import plain, write_status, write_summary
 from fairlib.files import write_text
 
@@ -49,6 +50,7 @@ def build_book(output: str | Path = BUILD / "html") -> Path:
     executed = {chapter: _executed(chapter)[0] for chapter in chapters().values()}
     source = _stage(executed, BUILD / "source")
     write_worksheets(source / "book" / "_static" / "worksheets")
+    write_slides(source / "book" / "_static" / "slides", executed)
     return _built(source, BUILD / "work", output)
 
 
@@ -87,8 +89,8 @@ def build_book_of_runs(
             pages[page] = folder / "chapter.ipynb"
     source = _stage(pages, BUILD / "runs" / "source")
     _own_contents(source, title, count, pages)
-    for page in sorted([*source.glob("book/*.md"), *source.glob("notebooks/*.ipynb")]):
-        _without_dead_links(page, source)
+    for file in sorted([*source.glob("book/*.md"), *source.glob("notebooks/*.ipynb")]):
+        _without_dead_links(file, source)
     return _built(source, BUILD / "runs" / "work", output)
 
 
@@ -179,10 +181,10 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
     ]
     write_text(source / "book" / "own_runs.md", "\n".join(first) + "\n")
     # Pages that quote the published chapters' numbers or point at their exercises have no place here.
-    for page in source.glob("book/*.md"):
-        text = page.read_text(encoding="utf-8")
+    for prose in source.glob("book/*.md"):
+        text = prose.read_text(encoding="utf-8")
         if ("::" in text and "{glue:" in text) or "{ref}`" in text:
-            page.unlink()
+            prose.unlink()
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     contents["root"] = "book/own_runs"
     parts = []
@@ -207,7 +209,7 @@ def _own_contents(source: Path, title: str, count: str, pages: Mapping[Chapter, 
             if cell["cell_type"] == "markdown" and number.isdecimal():  # labels are the whole book's
                 text = re.sub(r"(:label: |\{solution-start\} )([\w-]+)", rf"\1\2-{number}", text)
             if text.startswith("# ") and cell["cell_type"] == "markdown":
-                text = re.sub(r"^# .*", lambda _, page=page: f"# {plain(page.title)}", text, count=1)
+                text = f"# {plain(page.title)}" + "".join(text.partition("\n")[1:])
             cell["source"] = text
         write_text(notebook, json.dumps(content))
 

@@ -14,7 +14,7 @@ from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
 from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
 from fairlib.encoders.names import parsed
-from fairlib.files import replace
+from fairlib.files import write_text
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
 from fairlib.outcomes import entries_of, entry_name, published_outcomes
@@ -27,7 +27,7 @@ _METHODS = {
 }
 _NETWORKS = {"wavlm": "WavLM's, with relative positions"}
 _UNITS = ("phone", "char", "speaker")
-# Settings of probes that stand in chapter 10 alone: taught on some of the speakers, without the group, phone by phone.
+# Settings of probes that stand in chapter 10 alone: trained on some of the speakers, without the group, phone by phone.
 _OF_CHAPTER_10 = {"groups", "leace", "geometry", "by_phone"}
 
 
@@ -36,7 +36,7 @@ def card(name: str) -> str:
     folder = SHIPPED / name
     config = json.loads((folder / "config.json").read_text())
     tuning, training = (_record(folder / file) for file in ("finetuning.json", "pretraining.json"))
-    rows = _finetuning_rows(name, tuning) if tuning else _pretraining_rows(training)
+    rows = _finetuning_rows(name, tuning) if tuning else _pretraining_rows(training or {})
     table = "\n".join(f"| {left} | {right} |" for left, right in rows)
     lineage = (
         f"fine-tuned for speech recognition from {tuning['finetuned_from']}" if tuning else "pretrained from scratch"
@@ -191,8 +191,7 @@ def _lent(name: str) -> str:
 def main() -> None:
     """Write every shipped encoder's card."""
     for name in shipped_encoders():
-        text = card(name)
-        replace(SHIPPED / name / "README.md", lambda path, text=text: path.write_text(text))
+        write_text(SHIPPED / name / "README.md", card(name))
         print(SHIPPED / name / "README.md")
 
 

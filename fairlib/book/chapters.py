@@ -218,7 +218,7 @@ def command(chapter: str, chosen: Parameters) -> str:
 
     Example:
         >>> command("speaker-identification", SpeakerIdentification(corpus="librispeech", group="sex"))
-        'fairlib run speaker-identification --encoder pocket-hubert --corpus librispeech --group sex --seeds 5'
+        'fairlib run speaker-identification --encoder mini-hubert --corpus librispeech --group sex --seeds 5'
     """
     words = ["fairlib", "run", chapter]
     for name, value in chosen.model_dump(exclude={"force"}).items():
@@ -242,7 +242,8 @@ def allowed(field: FieldInfo) -> str:
         return f"{limits['ge']} to {limits['le']}"
     if "ge" in limits:
         return f"{limits['ge']} or more"
-    return {bool: "true or false", int: "a whole number", float: "a number"}.get(field.annotation, "text")
+    kinds: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+    return kinds.get(field.annotation, "text")
 
 
 def chapter_named(name: str) -> Chapter:

@@ -194,7 +194,8 @@ def _copies(files: Iterable[tuple[str, int]]) -> list[tuple[int, str, int]]:
     for row, (path, size) in enumerate(files):
         rows.setdefault(size, []).append(row)
         paths.append(path)
-    found, first = [], {}
+    found: list[tuple[int, str, int]] = []
+    first: dict[bytes, int] = {}
     for size, same in rows.items():
         for row in same if len(same) > 1 and size else ():
             with open(paths[row], "rb") as stream:

@@ -105,11 +105,11 @@ def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
         one, other = (table.get((task, encoder, what)) for table in prints)
         if other is not None and one != other:
             told.append(f"data: the {what} of {encoder} ({task}) is {str(one)[:12]} in A, {str(other)[:12]} in B")
-    sources = [
+    in_a, in_b = (
         {name: value for name, value in record["made_from"].items() if name != "parameters"}
         for record in (mine, theirs)
-    ]
-    told += changes(*sources, sides=(" in A", " in B"))
+    )
+    told += changes(in_a, in_b, sides=(" in A", " in B"))
     for what in ("platform", "device", "processors"):
         if mine[what] != theirs[what]:
             told.append(f"{what}: {mine[what]} in A, {theirs[what]} in B")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -54,13 +55,10 @@ def worksheet(chapter: Chapter, solved: bool = False) -> nbformat.NotebookNode:
         new_markdown_cell("The parameters of the chapter. Exercises use them by name."),
         new_code_cell(parameters),
     ]
-    answers = _answers(source)
-    text = "\n\n".join(cell.source for cell in source if cell.cell_type == "markdown")
-    for depth, label, asked in _EXERCISE.findall(text):
-        cells.append(new_markdown_cell(f"## {depth}\n\n{_plain(asked)}"))
+    for exercise in exercises(chapter).values():
+        cells.append(new_markdown_cell(f"## {exercise.depth}\n\n{exercise.asked}"))
         if solved:
-            words, code = answers[label]
-            cells += [new_markdown_cell(f"*Solution.* {words}"), new_code_cell(code)]
+            cells += [new_markdown_cell(f"*Solution.* {exercise.answer}"), new_code_cell(exercise.code)]
         else:
             cells += [new_code_cell("# your answer"), new_markdown_cell("*What does it show, in one sentence?*")]
     for number, cell in enumerate(cells):
@@ -69,16 +67,35 @@ def worksheet(chapter: Chapter, solved: bool = False) -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata=kernel)
 
 
+class Exercise(NamedTuple):
+    """An exercise of a chapter and its solution, in words and in code; the words are Markdown without MyST."""
+
+    depth: str
+    asked: str
+    answer: str
+    code: str
+
+
+def exercises(chapter: Chapter) -> dict[str, Exercise]:
+    """A chapter's exercises by their labels, in order."""
+    source = read_notebook(chapter.source).cells
+    answers = _answers(source)
+    text = "\n\n".join(cell.source for cell in source if cell.cell_type == "markdown")
+    return {
+        label: Exercise(depth, without_myst(asked), *answers[label]) for depth, label, asked in _EXERCISE.findall(text)
+    }
+
+
 def _answers(source: list[nbformat.NotebookNode]) -> dict[str, tuple[str, str]]:
     """The words and the code of each solution, by the label of its exercise."""
     found = {}
     for before, cell in zip(source, source[1:]):
         if "solution" in cell.metadata.get("tags", []):
             label, words = before.source.rpartition(":::{solution-start} ")[2].split("\n", 1)
-            found[label.strip()] = (_plain(words), cell.source)
+            found[label.strip()] = (without_myst(words), cell.source)
     return found
 
 
-def _plain(text: str) -> str:
+def without_myst(text: str) -> str:
     """MyST's roles, fences and links to pages of the book as plain words: Jupyter knows none of them."""
     return _LINK.sub(r"\1", _ROLE.sub(r"\1", _FENCE.sub("", text))).strip()

@@ -136,7 +136,8 @@ def _stop_workers() -> None:
     while workers := multiprocessing.active_children():  # one that is only just starting does not listen yet
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGINT)
+                if worker.pid:
+                    os.kill(worker.pid, signal.SIGINT)
         time.sleep(0.2)
 
 

@@ -49,7 +49,7 @@ class _Kernel(AsyncKernelManager):
     words: IO[bytes] | None = None
     busy = False
 
-    async def start_kernel(self, **settings: Any) -> None:
+    async def start_kernel(self, **settings: Any) -> None:  # type: ignore[override]  # as the class above has it
         await super().start_kernel(**settings, stderr=self.words)
 
     async def _async_interrupt_kernel(self) -> None:

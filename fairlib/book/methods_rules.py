@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 from fairlib.book.methods_tables import table
@@ -66,7 +67,7 @@ def rules_table() -> str:
         seen = "results seen" if one.get("seen") else "pilot seen" if one.get("pilot") else "results not seen"
         cells = [f"`{name}`", plain(claim_of(name, one)), f"{days}; {seen}"]
         if history.commits:
-            since = history.since(_wording(one), lambda then, name=name: _wording(then[name]) if name in then else None)
+            since = history.since(_wording(one), partial(_wording_of, name))
             cells.append(since or "not committed yet")
         rows.append(cells)
     columns = ("Rule", "Claim", "Present wording", "Commit")
@@ -95,10 +96,17 @@ def history_told() -> str:
     )
 
 
+def _wording_of(name: str, rules: dict) -> Any:
+    return _wording(rules[name]) if name in rules else None
+
+
+def _number_of(name: str, rules: dict) -> float | None:
+    return rules.get("numbers", {}).get(name)
+
+
 def numbers_since() -> dict[str, str]:
     """Of each number in the rules, the commit since which it has its value."""
     history = History()
     return {
-        name: history.since(value, lambda then, name=name: then.get("numbers", {}).get(name)) or "no commit is known"
-        for name, value in NUMBERS.items()
+        name: history.since(value, partial(_number_of, name)) or "no commit is known" for name, value in NUMBERS.items()
     }

@@ -30,7 +30,8 @@ CALLS = {
     "probe_speakers": "speaker identification", "probe_phones": "phone classification",
     "probe_characters": "speech recognition", "identify_among": "speaker identification among few",
     "verify_speakers": "speaker verification", "description_length": "description length",
-    "cross_teach": "cross-teaching", "speaker_geometry": "where speakers lie", "erase_group": "group erased",
+    "train_across_groups": "cross-group training", "speaker_geometry": "where speakers lie",
+    "erase_group": "group erased",
 }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def page(title: str, body: str, style: str = "", escaped: bool = False) -> str:
 
     vega = ""
     if "fairlib-chart" in body:
-        bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+        bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets the default
+        bundle = bundle.replace("</script", "<\\/script")
         # Wrapped, so that none of its names is global, but for vegaEmbed. Charts wait until all of the page is read.
         vega = f"<script>(function () {{\n{bundle}\n}})();</script>"
     book = (ROOT / "book" / "_static" / "book.css").read_text(encoding="utf-8")

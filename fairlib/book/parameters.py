@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from fairlib.book.refusals import nearest
 from fairlib.corpora import CORPORA, is_synthetic
+from fairlib.corpora.hub import is_on_hub, pinned
 from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
 from fairlib.encoders.names import without_random
 
@@ -48,13 +49,16 @@ def known_encoders() -> list[str]:
         >>> "pocket-hubert" in known_encoders()
         True
     """
-    return sorted({"pocket-hubert", *shipped_encoders()})
+    return sorted({LEAD, *shipped_encoders()})
 
+
+LEAD = "mini-hubert"  # the encoder that the book is about; the others are compared with it
 
 _CORPUS = (
     f"corpus: {', '.join(CORPORA)}, looked for under FAIRLIB_DATA ({' and '.join(filter(is_synthetic, CORPORA))} need"
     " no data); or one of your own: a list (.csv, .tsv, .jsonl or .parquet), a folder of audio for each speaker,"
-    " lhotse manifests or cuts, a Kaldi data folder, or a folder that datasets saved"
+    " lhotse manifests or cuts, a Kaldi data folder, a folder that datasets saved, or hf:owner/name for a dataset on"
+    " the Hugging Face hub"
 )
 
 
@@ -75,13 +79,13 @@ class MeasuringBias(Parameters):
     seed: int = Field(0, ge=0, description="of the simulated study: another number gives another study")
 
 
+_ENCODER = "encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder"
+
+
 class EncoderParameters(Parameters):
     """What a chapter about an encoder's layers can be rerun with."""
 
-    encoder: str = Field(
-        "pocket-hubert",
-        description="encoder: a shipped name, a hub id such as facebook/hubert-base-ls960, or a folder",
-    )
+    encoder: str = Field(LEAD, description=_ENCODER)
     corpus: str = Field("speechocean762", description=_CORPUS)
 
     @field_validator("corpus")
@@ -89,10 +93,12 @@ class EncoderParameters(Parameters):
     def _corpus_can_be_found(cls, corpus: str) -> str:
         if corpus in CORPORA:
             return corpus
+        if is_on_hub(corpus):
+            return pinned(corpus)  # so that the run, and its command, name what was read
         path = Path(corpus).expanduser()
         if path.exists():  # which formats there are, its reader says
             return os.path.abspath(path)  # not resolved: a link need not point to a name with an extension
-        allowed = f"one of {', '.join(CORPORA)}, or a list or a folder of your own that is there"
+        allowed = f"one of {', '.join(CORPORA)}, a list or a folder of your own that is there, or hf:owner/name"
         raise ValueError(f"it must be {allowed}, not {corpus!r}{nearest(corpus, CORPORA)}")
 
     @field_validator("encoder", "pretrained", "counterpart", check_fields=False)
@@ -150,7 +156,7 @@ class StudyParameters(EncoderParameters):
     def _main_group_of_the_corpus(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
             corpus = values["corpus"]
-            if corpus in CORPORA or Path(corpus).expanduser().exists():
+            if corpus in CORPORA or is_on_hub(corpus) or Path(corpus).expanduser().exists():
                 return {**values, "group": groups_of(corpus)[0]}
         return values
 
@@ -197,7 +203,7 @@ class FineTuning(StudyParameters):
     """Parameters of chapter 8."""
 
     encoder: str = Field(
-        "pocket-hubert-asr-librispeech",
+        f"{LEAD}-asr-librispeech",
         description="fine-tuned encoder: a shipped name, a hub id such as facebook/hubert-large-ls960-ft, or a folder",
     )
     pretrained: str = Field(
@@ -220,8 +226,9 @@ class Robustness(StudyParameters):
 
 
 class AlongPretraining(StudyParameters):
-    """Parameters of chapter 9."""
+    """Parameters of chapter 9; by default about an encoder whose weights along pretraining were probed."""
 
+    encoder: str = Field("pocket-hubert", description=_ENCODER)
     counterpart: str = Field(
         "pocket-hubert-children", min_length=1, description="the same encoder, pretrained on other speech"
     )

@@ -33,11 +33,11 @@ SHARE = 0.8
 # published log-mel outcomes took on one core. On a GPU it was not measured.
 RECURSION = 2e-3
 
-_LIBRARIES = 0.9e9  # bytes that Python and its libraries take before there is any speech
+_LIBRARIES = 1.0e9  # bytes that Python and its libraries take; 0.93e9 were measured before there was any speech
 _SOUNDING = 0.6  # of all frames; the others are silence
 _PHONES, _CHARACTERS, _EVALUATIONS = 40, 30, 1.25  # classes; evaluations of the loss in one step of L-BFGS
 _SPEAKER_STEPS = 70  # of L-BFGS, until a speaker probe has converged; 58 to 99 at seven layers on speechocean762
-_TRAININGS = {"cross_teach": 2, "erase_group": 4}  # of a seed, in those on all that trains
+_TRAININGS = {"train_across_groups": 2, "erase_group": 4}  # of a seed, in those on all that trains
 
 
 def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, Any]:
@@ -49,7 +49,8 @@ def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, A
 
     Returns:
         ``parameters``; ``widths``, of each layer; ``steps``, kernel and stride of each convolution; ``operations``, for
-        a second of speech (two for a multiplication and an addition).
+        a second of speech (two for a multiplication and an addition); ``inner``, the width of all that lives at once
+        within a block.
 
     Raises:
         EncoderError: of families without convolutions on the waveform, for which nothing is predicted.
@@ -86,7 +87,7 @@ def encoder_size(config: Mapping[str, Any], seconds: float = 4.0) -> dict[str, A
         "widths": widths,
         "steps": steps,
         "operations": operations / seconds,
-        "heads": full.num_attention_heads,
+        "inner": 2 * full.intermediate_size + 4 * full.hidden_size,
     }
 
 
@@ -118,23 +119,33 @@ def measured_speed(dtype: torch.dtype, device: str, seconds: float = 1.0) -> flo
     return 2 * size**3 / fastest
 
 
-def predict(calls: pd.DataFrame, shapes: Mapping[str, Mapping[str, Any]], device: str | None = None) -> pd.DataFrame:
+def predict(
+    calls: pd.DataFrame,
+    shapes: Mapping[str, Mapping[str, Any]],
+    device: str | None = None,
+    speed: float | None = None,
+) -> pd.DataFrame:
     """Time, memory and disk of a study's calls, for each encoder.
 
     Args:
         calls: from `fairlib.book.studies.read_study`.
         shapes: configurations of encoders that are not at hand, by name.
         device: as in `fairlib.load_encoder`.
+        speed: of a GPU that is not here, in operations a second of a product of two matrices in half precision; by
+            default the device's is measured.
 
     Returns:
         One row an encoder: ``parameters``, ``download_gb``, ``disk_gb`` (features of one encoder, removed when it is
         done), ``memory_gb`` (of the process; on a GPU, most of it there), ``hours``; those that cannot be predicted
         have ``unknown``, the reason, instead.
     """
-    device = device or best_device()
-    half = half_precision(device) or torch.float32
-    speeds = {"encoder": SHARE * measured_speed(half if device == "cuda" else torch.float32, device)}
-    speeds["probe"] = SHARE * measured_speed(half, device)
+    device = "cuda" if speed else device or best_device()
+    if speed:
+        speeds = {"encoder": SHARE * speed, "probe": SHARE * speed}
+    else:
+        half = half_precision(device) or torch.float32
+        speeds = {"encoder": SHARE * measured_speed(half if device == "cuda" else torch.float32, device)}
+        speeds["probe"] = SHARE * measured_speed(half, device)
     speech = {name: corpus_size(name) for name in _corpora(calls)}
     rows = []
     for encoder, mine in calls.groupby("encoder", sort=False):
@@ -158,8 +169,9 @@ def told(predicted: pd.DataFrame, device: str | None = None) -> str:
     hours = predicted["hours"].sum() if "hours" in predicted else 0.0
     lines.append(
         f"Total: about {hours:,.0f} hours on {device or best_device()}, one encoder after the other; the disk space is"
-        f" freed after each.\nTime: number of operations, at {SHARE:g} of the speed of a matrix product measured on"
-        " this machine just now; decoding, aligning and downloading are not included.\nMemory: the largest arrays and"
+        f" freed after each.\nTime: number of operations, at {SHARE:g} of the speed of a matrix product"
+        f"{'' if device and 'TFLOPS' in device else ' measured on this machine just now'}; decoding, aligning and"
+        " downloading are not included.\nMemory: the largest arrays and"
         " the libraries."
     )
     return "\n".join(lines)
@@ -185,9 +197,10 @@ def _corpora(calls: pd.DataFrame) -> list[str]:
 
 def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_seconds) -> dict[str, Any]:
     plain = without_random(encoder)
+    size: dict[str, Any]
     if encoder == "logmel":
         width = LOGMEL["mels"] * LOGMEL["stacked"]
-        size = {"parameters": 0, "widths": {"logmel": width}, "steps": [(320, 320)], "operations": 1e7, "heads": 0}
+        size = {"parameters": 0, "widths": {"logmel": width}, "steps": [(320, 320)], "operations": 1e7, "inner": 0}
     else:
         config = configuration(plain) or shapes.get(plain)
         if config is None:
@@ -212,11 +225,13 @@ def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_
             kept[corpus, perturbed, cut] = total * (2 * frames + 8 * len(lengths))
         work, memory, trained = _probe(row, seconds, speakers, heard, speech, size)
         probes, largest, waiting = probes + work, max(largest, memory), waiting + trained * RECURSION
-    batch_frames = batch_seconds * 50
+    longest_batch = max(min(batch_seconds, heard) for heard in passes.values())  # there may be less speech than that
+    batch_frames = longest_batch * 50
     longest = max(float(speech[name][0].max()) for name in _corpora(calls))
     encoding = (
         4 * size["parameters"]
         + 8 * batch_frames * total  # every layer of a batch, as the model made it and as it is kept
+        + 4 * batch_frames * size["inner"]  # within a block: before and behind its activation, and attention's
         + 3 * 4 * longest * SAMPLE_RATE / size["steps"][0][1] * size["widths"].get("cnn", 0)
     )
     heard_s = sum(passes.values())
@@ -234,7 +249,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
     """A probe's training: operations, three for each product (forward and two gradients), bytes of its arrays, and
     seconds of speech that CTC passes over, all passes together."""
     widths, settings = list(size["widths"].values()), row["settings"]
-    usual = 5 if row["call"] in ("identify_among", "cross_teach") else 1
+    usual = 5 if row["call"] in ("identify_among", "train_across_groups") else 1
     seeds = settings.get("seeds", settings.get("draws", usual)) * _TRAININGS.get(row["call"], 1)
     if row["call"] == "probe_characters":
         probe = CharacterProbe()
@@ -243,7 +258,7 @@ def _probe(row, seconds, speakers, heard, speech, size) -> tuple[float, float, f
         inner = probe.kernel * probe.width**2 + probe.width * _CHARACTERS
         # Narrower layers are padded to the widest.
         each = len(widths) * (probe.kernel * max(widths) * probe.width + inner)
-        batch = probe.seconds_per_batch * 50 / probe.stride
+        batch = min(probe.seconds_per_batch, trained) * 50 / probe.stride
         # The neighbouring frames side by side, and their gradient; weights with both of Adam's averages.
         memory = batch * len(widths) * probe.kernel * max(widths) * (2 + 2) + 16 * each
         return seeds * 6 * frames * each, memory, seeds * trained * probe.passes

@@ -59,7 +59,7 @@ def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str,
         return []
     encoders = [chosen.encoder]
     if isinstance(chosen, FineTuning):
-        encoders.append(chosen.pretrained or finetuned_from(chosen.encoder)[0])
+        encoders.append(chosen.pretrained or (finetuned_from(chosen.encoder) or ("",))[0])
     if about.controls:
         encoders += controls(chosen.encoder)
     return [
@@ -75,7 +75,7 @@ def _probe(chosen: EncoderParameters, task: str) -> str | None:
 
 def _seeds(about: Chapter, chosen: EncoderParameters, task: str) -> int:
     """Probe trainings of a task; the number that a chapter is given holds for its main task alone."""
-    return chosen.seeds if task == (about.task or "sid") else 1
+    return getattr(chosen, "seeds", 1) if task == (about.task or "sid") else 1
 
 
 def _require_speech(chapter: str, chosen: EncoderParameters, lacking: list[tuple[str, str]]) -> pd.DataFrame | None:

@@ -9,11 +9,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
+from fairlib.book.provenance import edition_day
 from fairlib.files import replace, write_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 STYLES = ("pygments.css", "book.css", "print.css")
 # What belongs to a screen: buttons, scripts, code that the page hides, and the charts' data, which are links.
 ON_SCREEN = "script, button, .headerlink, .fairlib-data, a.download, details.hide, .tocwrapper"
+
+
+# Where a page is to link to the PDF, once there is one: empty until then, so that no link is dead.
+PDF_PLACE = '<span class="whole-book"></span>'
 
 
 class PrintError(RuntimeError):
@@ -46,6 +50,20 @@ def print_book(html: str | Path, output: str | Path) -> Path:
     return output
 
 
+def link_pdf(html: str | Path, pdf: str | Path) -> Path:
+    """Put the printed book into the folder of the built one, and a link to it on every page; return the copy's path."""
+    html, copy = Path(html), Path(html) / "book.pdf"
+    replace(copy, lambda partial: shutil.copyfile(pdf, partial))
+    size = f"{copy.stat().st_size / 1e6:.0f}"
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if PDF_PLACE in text:
+            up = "../" * (len(page.relative_to(html).parts) - 1)
+            link = f'<a href="{up}book.pdf">The whole book as PDF</a> ({size}\N{NO-BREAK SPACE}MB)'
+            write_text(page, text.replace(PDF_PLACE, PDF_PLACE.replace("><", f">{link}<")))
+    return copy
+
+
 def _print(program: str, profile: str, page: Path, output: Path) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     flags += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={profile}"]
@@ -67,19 +85,19 @@ def merged_page(html: Path) -> str:
     soups = {path: _soup(path) for path in _in_order(html)}
     parts, contents = [], []
     for number, (path, soup) in enumerate(soups.items()):
-        article = soup.select_one("article.bd-article")
+        article = _article(soup)
         _for_print(article, path, set(soups), html.parent)
-        title = article.h1.get_text().strip()
+        title = _title(article)
         if number:  # the first page is the cover
             contents.append(f'<li><a href="#page-{path.stem}">{title}</a></li>')
         parts.append(f'<section class="page" id="page-{path.stem}">{article.decode_contents()}</section>')
     first, *others = parts
     styles = "".join(f'<link rel="stylesheet" href="{html.name}/_static/{name}">' for name in STYLES)
-    title = next(iter(soups.values())).select_one("article.bd-article").h1.get_text().strip()
+    title = _title(_article(next(iter(soups.values()))))
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>{styles}'
         f"</head><body>{first}<nav><h2>Contents</h2><ol>{''.join(contents)}</ol>"
-        f"<p>Printed on {time.strftime('%d %B %Y', time.gmtime())}.</p></nav>{''.join(others)}</body></html>"
+        f"<p>Edition of {edition_day() or 'an unknown day'}.</p></nav>{''.join(others)}</body></html>"
     )
 
 
@@ -88,7 +106,7 @@ def _in_order(html: Path) -> list[Path]:
     (there,) = re.findall(r"url=([^\"']+)", (html / "index.html").read_text(encoding="utf-8"))
     first = html / there
     links = _soup(first).select("nav.bd-docs-nav a.reference.internal")
-    pages = [(first.parent / urldefrag(link["href"])[0]).resolve() for link in links if link["href"] != "#"]
+    pages = [(first.parent / urldefrag(str(link["href"]))[0]).resolve() for link in links if link["href"] != "#"]
     return [first, *dict.fromkeys(pages)]
 
 
@@ -101,7 +119,7 @@ def _for_print(article: Tag, path: Path, pages: set[Path], beside: Path) -> None
     for named in article.select("[id]"):
         named["id"] = f"{path.stem}--{named['id']}"
     for link in article.select("a[href]"):
-        address, anchor = urldefrag(link["href"])
+        address, anchor = urldefrag(str(link["href"]))
         target = (path.parent / address).resolve() if address else path
         if target in pages:
             link["href"] = f"#{target.stem}--{anchor}" if anchor else f"#page-{target.stem}"
@@ -109,7 +127,17 @@ def _for_print(article: Tag, path: Path, pages: set[Path], beside: Path) -> None
             link.unwrap()  # a file of the book on the screen
     for picture in article.select("img[src]"):
         if ":" not in picture["src"]:
-            picture["src"] = (path.parent / picture["src"]).resolve().relative_to(beside).as_posix()
+            picture["src"] = (path.parent / str(picture["src"])).resolve().relative_to(beside).as_posix()
+
+
+def _article(soup: BeautifulSoup) -> Tag:
+    (article,) = soup.select("article.bd-article")
+    return article
+
+
+def _title(article: Tag) -> str:
+    (heading,) = article.select("h1")
+    return heading.get_text().strip()
 
 
 def _soup(path: Path) -> BeautifulSoup:

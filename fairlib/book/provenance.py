@@ -77,7 +77,7 @@ def rerun(chapter: str, parameters: Mapping[str, Any] | Parameters) -> Markdown:
     for name, field in sorted(usual.model_fields.items(), key=lambda each: each[0] == "force"):
         value, default = (html.escape(_shown(one)) for one in (getattr(chosen, name), field.default))
         otherwise = "" if value == default or name == "group" else f"; default: {default}"
-        about = f"{html.escape(field.description)} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
+        about = f"{html.escape(field.description or '')} ({html.escape(allowed(field).replace('|', ', '))}{otherwise})"
         rows.append(_row(f"<code>--{name.replace('_', '-')}</code>", f"{value}<br><small>{about}</small>"))
     table = (
         '<table class="provenance" aria-label="Parameters: the values used for this page, and those allowed">'
@@ -115,6 +115,14 @@ def commit_and_changes() -> tuple[str, bool]:
     """The project's commit, empty where there is no git, and whether code or notebooks differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD")
     return commit, bool(commit and _git("status", "--porcelain", "--", "fairlib", "notebooks"))
+
+
+def edition_day() -> str:
+    """The day of this edition: of its release, where CITATION.cff names one (``date-released``), else of the last
+    commit; empty where there is neither."""
+    released = re.search(r"^date-released: *[\"']?([\d-]+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
+    day = released[1] if released else _git("log", "-1", "--format=%cs")
+    return f"{date.fromisoformat(day).day} {date.fromisoformat(day):%B %Y}" if day else ""
 
 
 def last_commit(file: Path) -> str:
@@ -202,7 +210,7 @@ def package_versions(extra: str | None = None) -> dict[str, str]:
     wanted = [line for line in asked if "extra ==" not in line or (extra and f'"{extra}"' in line)]
     versions = {}
     for line in wanted:
-        name = re.match(r"[\w.-]+", line).group()
+        (name,) = re.findall(r"^[\w.-]+", line)
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions

@@ -38,7 +38,8 @@ def references(
         for key in keys.split(",")
     ]
     families, corpora = _used(folder, record)
-    keys, missing = ["herron2026", *cited], []
+    keys = ["herron2026", *cited]
+    missing: list[str] = []
     for name, key in [(name, CITE.get(name, "")) for name in families] + [
         (name, CORPORA[name].cite if name in CORPORA else "") for name in corpora
     ]:

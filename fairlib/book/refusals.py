@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,7 +24,7 @@ def what_is_wrong(chapter: str, model: type[BaseModel], error: ValidationError) 
         hint = nearest(name, names) or f": it has {', '.join(names)}."
         return f"{chapter} has no parameter {name!r}{hint}"
     if first["type"] == "literal_error":
-        allowed = model.model_fields[name].annotation.__args__
+        allowed = get_args(model.model_fields[name].annotation)
         hint = nearest(given, allowed)
         return f"{chapter}: {name} must be one of {', '.join(allowed)}, not {given!r}{hint or '.'}"
     message = first["msg"].removeprefix("Value error, ")

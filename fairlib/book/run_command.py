@@ -42,11 +42,11 @@ runs = typer.Typer(
 def _add_command(chapter: chapters.Chapter) -> None:
     """Make ``fairlib run CHAPTER`` from the chapter's declaration: an option for each parameter."""
 
-    def run(ctx: typer.Context, **_: object) -> None:
+    def run(ctx: typer.Context, **_: object) -> int | None:
         given = {
             name: str(value)
             for name, value in ctx.params.items()
-            if ctx.get_parameter_source(name).name == "COMMANDLINE"
+            if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"
         }
         # What no option is called: let the chapter's own check answer, it knows the nearest name.
         given |= {word.lstrip("-").split("=")[0].replace("-", "_"): "" for word in ctx.args[:1]}
@@ -58,10 +58,11 @@ def _add_command(chapter: chapters.Chapter) -> None:
         if len(jobs) > 1:
             return run_jobs(jobs, workers)
         print(runs_module.run(chapter.name, chosen[0].model_dump(), chosen[0].force))
+        return None
 
     options = _options(chapter)
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = inspect.Signature([context, *options])
+    run.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]  # typer reads it
     run.__annotations__ = {option.name: option.annotation for option in [context, *options]}
     runs.command(
         chapter.name,
@@ -92,9 +93,9 @@ def _options(chapter: chapters.Chapter) -> list[inspect.Parameter]:
                 annotation=Annotated[kind, option],
             )
         )
-    for name, kind, default, option in _RUN_OPTIONS:
+    for name, of, default, option in _RUN_OPTIONS:
         options.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[of, option])
         )
     return options
 

@@ -15,6 +15,7 @@ from fairlib.book.chapters import ROOT, chapter_named
 from fairlib.book.parameters import EncoderParameters, Parameters, StudyParameters
 from fairlib.book.provenance import package_versions
 from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
+from fairlib.corpora.hub import hub_folder, is_on_hub
 from fairlib.corpora.kaldi import is_kaldi
 from fairlib.corpora.table import find_root
 from fairlib.encoders.names import without_random
@@ -135,8 +136,8 @@ def _speech_files(corpus: str) -> list[Path]:
     """The files of a corpus, as far as it is there; none of synthetic speech, which follows from the code."""
     if is_synthetic(corpus):
         return []
-    own = Path(corpus)
     try:
+        own = hub_folder(corpus) if is_on_hub(corpus) else Path(corpus)
         if corpus in CORPORA:
             return files_below(find_root(CORPORA[corpus]))
         if not own.is_absolute():
@@ -150,7 +151,7 @@ def _speech_files(corpus: str) -> list[Path]:
         with warnings.catch_warnings(action="ignore"):  # the chapter's own look at it says them
             return [*lists, *(Path(path) for path in load_corpus(corpus, on_error="skip")["path"])]
     except CorpusError:  # the chapter says it, if it needs the speech
-        return [own] if own.is_absolute() else []
+        return [] if is_on_hub(corpus) or not Path(corpus).is_absolute() else [Path(corpus)]
 
 
 def _library_files() -> dict[str, Path]:

@@ -34,7 +34,7 @@ class Probes(BaseModel):
 
     call: Literal[
         "probe_speakers", "identify_among", "verify_speakers", "probe_characters", "probe_phones", "description_length",
-        "cross_teach", "speaker_geometry", "erase_group",
+        "train_across_groups", "speaker_geometry", "erase_group",
     ]  # fmt: skip
     encoders: list[str] = Field(min_length=1)  # names of the study's groups of encoders
     corpora: list[str] = Field(min_length=1)
@@ -74,7 +74,8 @@ class Study(BaseModel):
         for probes in self.probes:
             if probes.encoders == ["*"]:
                 probes.encoders = list(self.encoders)
-        asked = [name for part in (*self.probes, *self.chapters) for name in part.encoders]
+        parts: list[Probes | Chapters] = [*self.probes, *self.chapters]
+        asked = [name for part in parts for name in part.encoders]
         for name in (*asked, *self.shapes):
             if name not in self.encoders:
                 raise ValueError(f"unknown group of encoders {name!r}, there are: {', '.join(self.encoders)}")
@@ -122,7 +123,7 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
 
     Example:
         >>> read_study()[["encoder", "corpus", "call"]].iloc[0].to_list()
-        ['pocket-hubert', 'speechocean762', 'probe_speakers']
+        ['mini-hubert', 'speechocean762', 'probe_speakers']
     """
     return _read(path)[1]
 

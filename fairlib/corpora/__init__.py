@@ -150,7 +150,8 @@ def load_corpus(name: str, root: str | Path | None = None, on_error: str = "rais
         name: speechocean762, librispeech, commonvoice, synthetic, planted (a larger synthetic corpus, whose groups'
             disadvantages are known), or another one that `fairlib corpora` lists; or one of your own, by its place: a
             list (.csv, .tsv, .jsonl, .parquet), a folder of audio by speaker, lhotse manifests or cuts, a Kaldi folder,
-            or one that datasets saved (see `fairlib.corpora.custom.load`).
+            one that datasets saved (see `fairlib.corpora.custom.load`), or ``hf:owner/name`` for a dataset on the
+            Hugging Face hub.
         root: the corpus's folder, or the folder that holds it; None looks in the folder that FAIRLIB_DATA
             names. For the synthetic corpora: where to keep their audio; None keeps it in the user's cache.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out,

@@ -19,6 +19,7 @@ import pandas as pd
 from fairlib.corpora.audio_folder import read_audio_folder
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.handed_over import names_of
+from fairlib.corpora.hub import hub_folder, is_on_hub, pinned
 from fairlib.corpora.kaldi import is_kaldi, read_kaldi
 from fairlib.corpora.labels import not_recorded, read_ages, settle, tidy
 from fairlib.corpora.lhotse import lhotse_files, read_lhotse
@@ -42,17 +43,19 @@ _TIMES = ("start", "end")  # of an utterance in a long recording, in seconds: bo
 
 
 def is_own(corpus: str) -> bool:
-    """Whether a corpus is named by where it lies: a list in a file, or a folder.
+    """Whether a corpus is named by where it lies: a list in a file, a folder, or a dataset on the hub.
 
     Example:
-        >>> is_own("speech/list.csv"), is_own("train_cuts.jsonl.gz"), is_own("speechocean762")
-        (True, True, False)
+        >>> is_own("speech/list.csv"), is_own("train_cuts.jsonl.gz"), is_own("hf:lab/voices"), is_own("speechocean762")
+        (True, True, True, False)
     """
-    return bool(ending_of(corpus)) or Path(corpus).expanduser().exists()
+    return is_on_hub(corpus) or bool(ending_of(corpus)) or Path(corpus).expanduser().exists()
 
 
 def own_name(corpus: str | Path) -> str:
     """What a corpus of one's own is called in outcomes: ``own-`` keeps it apart from the corpora that are known here.
+
+    A dataset on the hub has the first characters of its commit in its name.
 
     Example:
         >>> own_name("speech/Our voices.csv")
@@ -60,6 +63,9 @@ def own_name(corpus: str | Path) -> str:
     """
     path = Path(corpus)
     name = path.name[: len(path.name) - len(ending_of(path))]
+    if is_on_hub(corpus):
+        place, _, commit = pinned(str(corpus)).removeprefix("hf:").partition("@")
+        name = f"{place}-{commit[:12]}"
     return "own-" + (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "corpus")
 
 
@@ -140,7 +146,8 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
     Audio files of several sampling rates are told: they are resampled when they are read.
 
     Args:
-        root: the list or the folder; it must be given.
+        root: the list or the folder, or ``hf:owner/name`` of a dataset on the hub (see `fairlib.corpora.hub`), whose
+            commit is then in ``corpus.attrs["revision"]``; it must be given.
         on_error: "raise" stops at the first utterance that cannot be used; "skip" leaves such utterances out, warns,
             and lists them in ``corpus.attrs["skipped"]``.
 
@@ -182,7 +189,9 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             except ValueError as error:
                 raise CorpusError(str(error)) from None
     known = tuple(column for column in columns if column in SPEAKER_COLUMNS)
-    table = finish_table(cut_segments(rows, problems, channels), own_name(path), known, problems)
+    table = finish_table(cut_segments(rows, problems, channels), own_name(root or path), known, problems)
+    if is_on_hub(root or ""):
+        table.attrs["revision"] = pinned(str(root))
     _check_halves(table, path)
     rates = table.attrs["sample_rates"]
     if len(rates) > 1:
@@ -245,6 +254,8 @@ def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str,
 def _place(root: str | Path | None) -> Path:
     if root is None:
         raise CorpusError("A corpus of your own has no usual place: pass its file or folder as root=.")
+    if is_on_hub(root):
+        return hub_folder(str(root))
     path = Path(root).expanduser().absolute()
     if not path.exists():
         raise CorpusError(f"{path} is not there: give a list ({', '.join(ENDINGS)}) or a folder of your own.")

@@ -121,8 +121,12 @@ ABOUT = Corpus(
     numbers=("age",),
     borrows=("librispeech",),  # two to three hours are too few for a character probe
     people="learners of English whose first language is Mandarin, about half of them children",
-    consent="Its publisher allows any use, commercial use too. How the speakers, or the children's parents, agreed to"
-    " it is not described in what the publisher gives out.",
+    consent="Its authors, of Xiaomi and SpeechOcean, allow any use, commercial use too. Each speaker is published"
+    " with a number, sex and age, and without a name. The corpus’s description, and the abstract of its paper,"
+    " do not say how the speakers were found, what they were told, whether they were paid, or whether they can"
+    " withdraw. Nor do they say whether a parent agreed for the children, of whom the youngest are six. We"
+    " know of no place where this is written, and we have not read the whole paper. So nobody should take the"
+    " licence for proof that these people agreed to being compared by sex or age.",
     described="speechocean762, {part}: Mandarin-speaking learners of English, half of them children",
     cautions=(
         Caution(

@@ -101,12 +101,8 @@ def forest(
     numbers = [name for name in ("estimate", "low", "high", "null_low", "null_high") if name in rows]
     base = drawing.base_chart(drawing.records(rows, "name", *numbers, "place", "second", "colour"))
     values = np.r_[rows[numbers].to_numpy(float).ravel(), neutral - (within or 0), neutral + (within or 0)]
-    values = values[np.isfinite(values)]
-    room = max(0.04 * np.ptp(values), 1e-6)
-    scale = alt.Scale(domain=list(span or (values.min() - room, values.max() + room)), nice=False, zero=False)
     axis = alt.Axis(title=x_title, format=format, labelExpr=drawing.ZEROLESS, tickCount=6, orient="bottom")
-
-    x = functools.partial(_horizontal, scale=scale, axis=axis)
+    x = functools.partial(_horizontal, scale=_with_room(values, span), axis=axis)
     y = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
     colour = alt.Color("colour:N", scale=None)
     if within:
@@ -132,6 +128,13 @@ def forest(
         )
     height = (38 if second.any() else 33) * rows["name"].nunique()
     return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=height)
+
+
+def _with_room(values: np.ndarray, span: tuple[float, float] | None) -> alt.Scale:
+    """A scale over these values, with some room on either side, or over ``span``."""
+    values = values[np.isfinite(values)]
+    room = max(0.04 * np.ptp(values), 1e-6)
+    return alt.Scale(domain=list(span or (values.min() - room, values.max() + room)), nice=False, zero=False)
 
 
 def _horizontal(column: str, scale: alt.Scale, axis: alt.Axis) -> alt.X:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import textwrap
 from collections.abc import Callable, Sequence
@@ -290,14 +291,16 @@ def strokes_of(rows: pd.DataFrame) -> alt.Chart:
 
 def finish(parts, title, notes, description, data: pd.DataFrame, height: int = HEIGHT) -> alt.LayerChart:
     """Title and notes, fonts and colours; as wide as the page, with its data."""
-    notes = textwrap.wrap(" ".join(notes), 88)
+    # Lines are joined again by spaces where the title is text: no line ends within a name such as pocket-hubert.
+    wrap = functools.partial(textwrap.wrap, break_on_hyphens=False)
+    notes = wrap(" ".join(notes), 88)
     chart = alt.layer(*parts, data=alt.InlineData(values=[])).properties(
         width="container",
         height=height,
         description=description,
         padding={"left": 2, "top": 4, "bottom": 2, "right": 6},
         background="transparent",
-        title=alt.TitleParams(textwrap.wrap(title, 72), subtitle=notes, anchor="start", frame="bounds", offset=14),
+        title=alt.TitleParams(wrap(title, 72), subtitle=notes, anchor="start", frame="bounds", offset=14),
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding", resize=True),
         usermeta={"csv": csv_of(data)},
     )

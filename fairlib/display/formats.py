@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from fairlib.display.tables import ReadTable
 
-PACKAGES = "booktabs, longtable"  # of LaTeX, that the tables need
+PACKAGES = "booktabs, longtable, graphicx"  # of LaTeX, that the tables need
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # a table wider than its page is shrunk
 _PARTS = ("value", "low", "high")
 _WORDY = 32  # letters, from which on a column's cells wrap
 _HEAD = 18  # letters, to a line of a head
@@ -104,8 +105,8 @@ def as_latex(table: ReadTable, label: str) -> str:
         return _long(layout, caption, head, rows)
     lines = [
         rf"% needs \usepackage{{{PACKAGES}}}", r"\begin{table}", r"\centering\footnotesize", caption,
-        rf"\begin{{tabular}}{{@{{}}{layout}@{{}}}}", r"\toprule", rf"{head} \\", r"\midrule", *rows, r"\bottomrule",
-        r"\end{tabular}", r"\end{table}",
+        rf"{_FITTED}\begin{{tabular}}{{@{{}}{layout}@{{}}}}", r"\toprule", rf"{head} \\", r"\midrule", *rows,
+        r"\bottomrule", r"\end{tabular}}", r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

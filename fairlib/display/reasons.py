@@ -9,30 +9,30 @@ import numpy as np
 import pandas as pd
 
 from fairlib.bias.contrasts import people, sides
-from fairlib.bias.teaching import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.bias.training_groups import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.display import charts, drawing
 from fairlib.display.words import short
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding
 from fairlib.findings.erased import what_foretells_errors
-from fairlib.findings.taught import points, quantity
-from fairlib.outcomes.taught import MIXED
+from fairlib.findings.training_groups import points, quantity
+from fairlib.outcomes.training_groups import MIXED
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import capital, interval, listing, number
+from fairlib.writing import interval, listing, number
 
 _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}
 
 
-def taught_chart(
+def training_group_chart(
     task: str, errors: pd.DataFrame, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
 ) -> alt.LayerChart:
     """Error of either group at one layer against the share of the first group among the training speakers.
 
     Args:
-        errors: from `fairlib.findings.taught.taught_errors`.
-        gaps: from `fairlib.taught_gaps`.
+        errors: from `fairlib.findings.training_groups.errors_by_training_group`.
+        gaps: from `fairlib.training_group_gaps`.
     """
     by = str(gaps["by"].iloc[0])
     first, second = sides(by, contrast)
@@ -160,8 +160,8 @@ def answers(found: Mapping[tuple[str, str], Finding], task: str) -> str:
     lines = []
     for rule, question in asked.items():
         finding = found[task, rule]
-        lines.append(f"{question} *{capital(finding.verdict)}*. {finding.sentence}")
-    return "\n\n".join(lines)
+        lines.append(f"- **{question}** *{finding.verdict}.* {finding.sentence}")
+    return "\n".join(lines)
 
 
 def span_sentence(gaps: pd.DataFrame, encoder: str, layer: str) -> str:

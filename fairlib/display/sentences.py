@@ -8,7 +8,8 @@ import pandas as pd
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
 from fairlib.corpora import CORPORA
-from fairlib.encoders.names import encoder_label
+from fairlib.encoders import shipped_encoders
+from fairlib.encoders.names import encoder_label, without_random
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.tasks import task_named, unit_named
 from fairlib.writing import capital, interval, layers_named, listing, number, percent
@@ -243,14 +244,33 @@ def scale_titles(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, s
     }
 
 
+def contrasts_sentence(table: pd.DataFrame) -> str:
+    """How many contrasts show a gap from the first layers on, and which.
+
+    Args:
+        table: from `fairlib.findings.all_contrasts`.
+
+    Example:
+        >>> column = "biased from the first layers on?"
+        >>> contrasts_sentence(pd.DataFrame({"contrast": ["a vs b", "c vs d"], column: ["supported", "inconclusive"]}))
+        'Of the 2 contrasts that can be made, 1 shows a gap from the first layers on: a vs b.'
+    """
+    shown = list(table.loc[table["biased from the first layers on?"] == "supported", "contrast"])
+    of = f"Of the {len(table)} contrasts that can be made" if len(table) > 1 else "Of the one contrast that can be made"
+    if not shown:
+        return f"{of}, none shows a gap from the first layers on."
+    show = "shows" if len(shown) == 1 else "show"
+    return f"{of}, {len(shown)} {show} a gap from the first layers on: {listing(shown)}."
+
+
 def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str:
     """What could be wrong with a chapter's answer, as a Markdown list: what holds for every run, and for this
     one."""
     of_corpus = CORPORA[corpus].cautions if corpus in CORPORA else ()
     points = [caution.text for caution in of_corpus if caution.task in ("", task)]
-    if "pocket" in encoder:
+    if without_random(encoder) in shipped_encoders():
         points.append(
-            "**Pocket encoders are small.** They have about three million parameters and were trained on hours of"
+            "**Our encoders are small.** They have about three million parameters and were trained on hours of"
             " speech, others on thousands of hours; what holds for them need not hold for encoders of full size."
         )
     points += task_named(task).cautions

@@ -42,8 +42,18 @@ def finetuned_from(name: str) -> tuple[str, str] | None:
 def pretraining_data(name: str) -> list[dict]:
     """What an encoder of ours was pretrained on, part by part as in its recipe; empty for others, of which it is not
     known."""
+    return pretraining_recipe(name).get("data", [])
+
+
+def pretraining_recipe(name: str) -> dict:
+    """The recipe that an encoder of ours was pretrained by, as its record keeps it; empty for others.
+
+    Example:
+        >>> pretraining_recipe("mini-hubert")["schedule"]["steps"]
+        1500
+    """
     record = encoder_folder(name) / "pretraining.json"
-    return json.loads(record.read_text())["recipe"]["data"] if record.is_file() else []
+    return json.loads(record.read_text())["recipe"] if record.is_file() else {}
 
 
 def pretraining_task(name: str) -> str | None:
@@ -68,8 +78,7 @@ def started_from(name: str) -> str | None:
         ('pocket-hubert-it1', None)
     """
     made = finetuned_from(name)
-    record = encoder_folder(made[0] if made else name) / "pretraining.json"
-    recipe = json.loads(record.read_text())["recipe"] if record.is_file() else {}
+    recipe = pretraining_recipe(made[0] if made else name)
     return recipe.get("contrast", {}).get("convolutions")
 
 

@@ -1,10 +1,11 @@
 """Findings: what outcomes say of a claim, by a dated rule; one file for each question.
 
-`finding` (the form of a finding), `gap_tables`, `encoder_gap` (where a gap begins, whose it is, what fine-tuning does),
-`layers` (what layers know), `pretraining` (when a gap opens), `views` (speaker identification asked more fairly),
-`speakers` (who is in the data), `questions` (what can be asked of a corpus), `where` (whether a gap differs between
-layers), `opposite` (claim C2), `robustness`,
-`claims` and `survey` (every encoder side by side), `calibration` (what the measures do on planted truth).
+`finding` (the form of a finding), `wording` (its words, from `assets/sentences.toml`), `gap_tables`, `encoder_gap`
+(where a gap begins, whose it is, what fine-tuning does), `layers` (what layers know), `pretraining` (when a gap opens),
+`views` (speaker identification asked more fairly), `speakers` (who is in the data), `questions` (what can be asked of a
+corpus), `where` (whether a gap differs between layers), `opposite` (claim C2), `reference` (its slopes beside others),
+`training_groups` (whom a probe is trained on), `robustness`, `claims` and `survey` (every encoder side by side),
+`calibration` (what the measures do on planted truth).
 """
 
 from fairlib.findings.encoder_gap import (
@@ -17,7 +18,6 @@ from fairlib.findings.encoder_gap import (
     WHOSE_CRITERION,
     after_fine_tuning,
     all_contrasts,
-    fares,
     where_bias_begins,
     whose_gap,
 )
@@ -59,7 +59,6 @@ __all__ = [
     "controls_in_context",
     "controls",
     "every_column",
-    "fares",
     "gaps",
     "ladder_table",
     "layer_table",

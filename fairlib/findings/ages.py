@@ -11,7 +11,8 @@ from fairlib.bias.contrasts import contrast_groups, people
 from fairlib.bias.dose import number_of
 from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.gap_tables import mean_error
-from fairlib.writing import interval, layers_named, listing
+from fairlib.findings.wording import estimate_of, say
+from fairlib.writing import listing
 
 AGE, EVERYBODY = "age", "all speakers"
 YOUNG = 10  # years: from here on a child is in the older band
@@ -87,30 +88,19 @@ def _starred(kind: str, row: Any) -> Number:
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
     """What the slopes show, and how large a slope would be detected."""
-    odds, said = slopes[slopes["scale"] == "log_odds"], []
-    of_group = dict(list(odds.groupby("group")))
-    for group, mine in sorted(
-        of_group.items(), key=lambda one: one[1]["p_familywise"].min() >= 0.05
-    ):  # shown ones first
-        layers, shown = list(mine["layer"]), mine[mine["p_familywise"] < 0.05]
-        span = f"{mine['least'].iloc[0]:g} to {mine['most'].iloc[0]:g}"
-        of = f"of {span} years" if mine["column"].iloc[0] == AGE else f"with {mine['column'].iloc[0]} from {span}"
-        who, unit = f"{_who(mine['by'].iloc[0], group)} {of}", _unit(mine["column"].iloc[0])
+    said = []
+    groups = [mine for _, mine in slopes[slopes["scale"] == "log_odds"].groupby("group")]
+    for mine in sorted(groups, key=lambda one: one["p_familywise"].min() >= 0.05):  # shown ones first
+        shown, first = mine[mine["p_familywise"] < 0.05], mine.iloc[0]
+        facts = {
+            "who": _who(first["by"], first["group"]), "unit": _unit(first["column"]), "column": first["column"],
+            "span": f"{first['least']:g} to {first['most']:g}", "layers": list(mine["layer"]),
+            "shown": list(shown["layer"]), "detectable": mine["detectable"].median(),
+        }  # fmt: skip
         if len(shown):
             most = shown.loc[shown["estimate"].abs().idxmax()]
-            way = "fall" if most["estimate"] < 0 else "rise"
-            where = layers_named(layers, list(shown["layer"]))
-            slope = interval(most["estimate"], most["low"], most["high"], digits=3)
-            at = f"most at layer {most['layer']}: " if len(shown) > 1 else ""
-            said.append(
-                f"Among {who}, the odds of an error {way} with each {unit} at {where} ({at}{slope} per {unit})."
-            )
-        else:
-            reach = f"{mine['detectable'].median():.3f}"
-            said.append(
-                f"Among {who}, no change with {mine['column'].iloc[0]} is shown; a slope of {reach} in log odds per"
-                f" {unit} would be detected with 80\N{NO-BREAK SPACE}% power."
-            )
+            facts |= {"most": most["layer"], "slope": estimate_of(most)}
+        said.append(say("ages.shown" if len(shown) else "ages.none", **facts))
     return " ".join(said)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import group_bias, layer_order
-from fairlib.bias.contrasts import sides
 from fairlib.findings.cells import with_interval
+from fairlib.findings.wording import estimate_of, say
 from fairlib.outcomes.mix import same_mix
-from fairlib.writing import interval, listing, number
 
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 _CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
@@ -56,26 +55,20 @@ def enough(kinds: pd.DataFrame, layer: str) -> bool:
 
 def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> str:
     """Which phones carry the gap at a layer, and which of them at the first layer too."""
-    by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
     found = carriers(kinds, layer)
-    whole = kinds.loc[kinds["layer"] == layer, "points"].sum()
-    most = listing(
-        [
-            f"{row.phone} as in {SOUNDS.get(row.phone, row.phone)} ({number(row.points, 2)})"
-            for row in found.itertuples()
-        ]
-    )
-    first, second = sides(by, contrast)
-    side = "higher" if whole > 0 else "lower"
-    said = (
-        f"At layer {layer} the phone error rate is {abs(whole):.1f} percentage points {side} for {first} than for"
-        f" {second}, at the same mix of phones and durations. The largest contributions, of either sign, come from"
-        f" {most}."
-    )
+    facts = {
+        "layer": layer, "whole": float(kinds.loc[kinds["layer"] == layer, "points"].sum()),
+        "phones": [{"phone": row.phone, "sound": SOUNDS.get(row.phone, row.phone), "points": row.points}
+                   for row in found.itertuples()],
+        "lowest": lowest, "same": None,
+    }  # fmt: skip
     if lowest in set(kinds["layer"]) and lowest != layer:
-        same = set(found["phone"]) & set(carriers(kinds, lowest)["phone"])
-        said += f" {len(same)} of these {len(found)} are among the largest {len(found)} at layer {lowest} too."
-    return said
+        facts["same"] = len(set(found["phone"]) & set(carriers(kinds, lowest)["phone"]))
+    return say("by_phone.carriers", **_compared(kinds), **facts)
+
+
+def _compared(kinds: pd.DataFrame) -> dict[str, str]:
+    return {name: str(kinds[name].iloc[0]) for name in ("by", "contrast")}
 
 
 def phones_shown(kinds: pd.DataFrame, layer: str, most: int = 12) -> pd.DataFrame:
@@ -95,12 +88,9 @@ def phones_shown(kinds: pd.DataFrame, layer: str, most: int = 12) -> pd.DataFram
 def between_sentence(kinds: pd.DataFrame, layer: str) -> str:
     """How much the gap varies between phones, and how many show one."""
     at = kinds[(kinds["layer"] == layer) & kinds["estimate"].notna()]
-    worse, better = (at["low"] > 0).sum(), (at["high"] < 0).sum()
-    by, contrast = str(kinds["by"].iloc[0]), str(kinds["contrast"].iloc[0])
-    first, second = sides(by, contrast)
     widest = at.loc[at["estimate"].abs().idxmax()]
-    return (
-        f"Across {len(at)} phones the estimated standard deviation of the true gaps is {at['between'].iloc[0]:.2f} in"
-        f" log odds: {first} have more errors than {second} in {worse} of them and fewer in {better}. The largest gap"
-        f" is that of {widest['phone']}, {interval(widest['estimate'], widest['low'], widest['high'])}."
-    )
+    facts = {
+        "phones": len(at), "between": at["between"].iloc[0], "worse": int((at["low"] > 0).sum()),
+        "better": int((at["high"] < 0).sum()), "widest": widest["phone"], "gap": estimate_of(widest),
+    }  # fmt: skip
+    return say("by_phone.between", **_compared(kinds), **facts)

@@ -28,8 +28,8 @@ from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import every_encoder, published
 from fairlib.findings.where import do_layers_differ
+from fairlib.findings.wording import say
 from fairlib.tasks import TASKS
-from fairlib.writing import capital, listing
 
 CLAIMS = {
     "where": "different between layers",
@@ -158,23 +158,16 @@ def told(table: pd.DataFrame) -> list[str]:
     """
     lines = []
     for claim, question in CLAIMS.items():
-        parts = []
+        parts: dict[str, list[dict[str, Any]]] = {}
         for instrument, mine in table[table["claim"] == claim].groupby("instrument", sort=False):
             verdicts = mine["finding"].map(lambda finding: finding.verdict)
-            said = [
-                f"{verdict} for {_whom(mine.loc[verdicts == verdict, 'encoder'], len(mine))}"
+            parts[str(instrument)] = [
+                {"verdict": verdict, "encoders": list(mine.loc[verdicts == verdict, "encoder"]), "of": len(mine)}
                 for verdict in verdicts.value_counts().index
             ]
-            parts.append(f"{instrument}: {', '.join(said)}")
         if parts:
-            lines.append(f"**{capital(question)}?** {capital('; '.join(parts))}.")
+            lines.append(say("claims.spread", question=question, parts=parts))
     return lines
-
-
-def _whom(encoders: pd.Series, of: int) -> str:
-    if len(encoders) == of:
-        return f"all {of}" if of > 1 else encoder_label(encoders.iloc[0])
-    return f"{len(encoders)} of {of}" if 2 * len(encoders) > of else listing([encoder_label(name) for name in encoders])
 
 
 def agreement(table: pd.DataFrame, encoder: str) -> str:
@@ -196,12 +189,8 @@ def agreement(table: pd.DataFrame, encoder: str) -> str:
     own = verdicts[verdicts["encoder"] == encoder].set_index(["instrument", "claim"])["verdict"]
     others = verdicts[verdicts["encoder"] != encoder].join(own.rename("own"), on=["instrument", "claim"], how="inner")
     if others.empty:
-        return "No outcomes of other encoders are published with which these verdicts could be compared."
+        return say("claims.alone")
     alike = others.loc[others["verdict"] == others["own"], "verdict"]
     open_both = int((alike == "inconclusive").sum())
-    count = others["encoder"].nunique()
-    said = f", {open_both} of them inconclusive" if open_both else ""
-    return (
-        f"{count} other encoder{'s' if count > 1 else ''} gave the same verdict on {len(alike)} of {len(others)} tests"
-        f"{said}; they share the same speakers."
-    )
+    facts = {"others": others["encoder"].nunique(), "alike": len(alike), "tests": len(others), "open": open_both}
+    return say("claims.agreement", **facts)

@@ -10,12 +10,11 @@ import statsmodels.api as sm
 from scipy.special import logit
 
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.bias.contrasts import people, sides
-from fairlib.encoders.names import encoder_label
 from fairlib.findings.cells import Cell, Number, with_interval
-from fairlib.findings.finding import Finding, of_people
+from fairlib.findings.finding import Finding, judged
 from fairlib.findings.gap_tables import gaps
-from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.rules import MARGIN
+from fairlib.findings.wording import estimate_of, say
 from fairlib.probes.erasure import (
     ERASED,
     GROUP,
@@ -27,7 +26,6 @@ from fairlib.probes.erasure import (
     YEARS,
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
-from fairlib.writing import interval, layers_named, listing
 
 
 def erased_changes(erased: pd.DataFrame, by: str, encoder: str, unit: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -60,12 +58,10 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     biased = list(kept.index[kept["biased"]])
     every, rows = rows, rows[rows["layer"].isin(biased)]
     columns = ["layer", "estimate", "low", "high", "p", "p_holm"]
-    first, second = sides(by, contrast)
+    facts: dict[str, Any] = {"encoder": encoder, "by": by, "contrast": contrast, "layers": list(kept.index)}
+    facts["biased"] = biased
     if rows.empty:
-        sentence = (
-            f"No layer of {encoder_label(encoder)} shows a gap between {first} and {second} that could rest on it."
-        )
-        return Finding(claim("erased"), rule("erased"), "inconclusive", sentence, every[columns].to_dict("records"))
+        return judged("erased", "inconclusive", facts, every[columns].to_dict("records"), said="no_gap")
     toward = -np.sign(rows["layer"].map(controls)).to_numpy() * rows["estimate"].to_numpy()
     shown = rows["p_holm"].to_numpy() < 0.05
     within = ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).to_numpy()
@@ -76,14 +72,10 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     else:
         verdict = "inconclusive"
     widest = rows.loc[rows["estimate"].abs().idxmax()]
-    most = interval(widest["estimate"], widest["low"], widest["high"])
-    sentence = (
-        f"Where {encoder_label(encoder)} shows a gap ({layers_named(list(kept.index), biased)}), erasing the group"
-        f" instead of random labels changes its log odds ratio by at most {most} (layer {widest['layer']}); a change is"
-        f" shown at {layers_named(list(kept.index), list(rows.loc[shown, 'layer']))}."
-    )
-    evidence = rows[columns].to_dict("records")
-    return of_people(Finding(claim("erased"), rule("erased"), verdict, sentence, evidence), rows, by, contrast)
+    facts |= {
+        "most": estimate_of(widest), "at": widest["layer"], "shown": list(rows.loc[shown, "layer"]),
+    }  # fmt: skip
+    return judged("erased", verdict, facts, rows[columns].to_dict("records"), rows, said="change")
 
 
 def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -113,12 +105,11 @@ def years_sentence(years: pd.DataFrame, by: str, encoder: str) -> str:
     best = off[YEARS, KEPT].idxmin()
     of_group = rows[rows["layer"] == best].groupby(["unit", "probe", by])[["errors", "length"]].sum()
     of_group = of_group["errors"] / of_group["length"]
-    by_group = listing([f"{value:.1f} for {people(by, group)}" for group, value in of_group[YEARS, KEPT].items()])
-    return (
-        f"Age is predicted best from layer {best} of {encoder_label(encoder)}: for new speakers, the mean absolute"
-        f" error is {off[YEARS, KEPT, best]:.1f} years ({by_group}). It is {off[RANDOM_YEARS, KEPT, best]:.1f} with"
-        f" ages shuffled among the speakers, and {off[YEARS, ERASED, best]:.1f} with age erased."
-    )
+    facts = {
+        "own": off[YEARS, KEPT, best], "shuffled": off[RANDOM_YEARS, KEPT, best], "erased": off[YEARS, ERASED, best],
+        "of_group": of_group[YEARS, KEPT].to_dict(),
+    }  # fmt: skip
+    return say("erased.years", encoder=encoder, by=by, layer=best, **facts)
 
 
 def erased_table(erased: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str) -> pd.DataFrame:

@@ -1,21 +1,23 @@
 """Findings: what a run says about a claim, by a dated criterion.
 
-A finding holds the claim, the criterion, the evidence, the verdict and the sentence that states it. The
-chapters print these sentences; they contain no result of their own. All functions here are pure: tables in,
-words out.
+A finding holds the claim, the criterion, the evidence, the verdict, the facts, and the sentence that states them. The
+chapters print these sentences; they contain no result of their own. All functions here are pure: tables in, facts out;
+`fairlib.findings.wording` has the words.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fairlib.bias.contrasts import counted
-from fairlib.findings.rules import FEWEST_JUDGED
-from fairlib.writing import listing
+from fairlib.findings.rules import FEWEST_JUDGED, claim, rule
+from fairlib.findings.wording import say
 
 VERDICTS = ("supported", "contradicted", "depends on the scale", "inconclusive")
 
@@ -38,10 +40,10 @@ def power(what: str) -> str:
         >>> power("a gap of 0.28")
         'With these speakers, a gap of 0.28 would be detected with 80\\xa0% power.'
     """
-    return f"{_THESE}, {what} would be detected with 80\N{NO-BREAK SPACE}% power."
+    return say("parts.power", what=what)
 
 
-_THESE = "With these speakers"
+_THESE = "With these speakers"  # what templates say of power begins so
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Finding:
         verdict: one of `VERDICTS`.
         sentence: the finding in words, with its numbers.
         evidence: the rows the verdict rests on (layer, estimate, low, high, ...).
+        facts: what the sentence says, as numbers and names: layers that show a gap, what would be detected, ...
     """
 
     claim: str
@@ -61,6 +64,7 @@ class Finding:
     verdict: str
     sentence: str
     evidence: list[dict] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -74,7 +78,30 @@ class Finding:
             [{'layer': 'cnn', 'low': None}]
         """
         evidence = json.loads(pd.DataFrame(self.evidence).to_json(orient="records"))
-        return {**asdict(self), "evidence": evidence}
+        facts = json.loads(pd.Series(self.facts, dtype=object).to_json())
+        return {**asdict(self), "evidence": evidence, "facts": facts}
+
+
+def judged(
+    name: str, verdict: str, facts: Mapping[str, Any], evidence: list[dict], rows: pd.DataFrame | None = None,
+    said: str = "",
+) -> Finding:  # fmt: skip
+    """A claim of the book, judged: its words are made from the facts.
+
+    Args:
+        name: of the rule, and of its table of templates.
+        verdict: one of `VERDICTS`.
+        facts: what the template names; ``by`` and ``contrast`` where groups are compared.
+        rows: with the number of people that the finding stands on, as `of_people` takes them.
+        said: the template; the one called as the verdict by default.
+
+    Example:
+        >>> judged("deepens", "inconclusive", {"layer": "cnn"}, [], said="first").sentence
+        'The lowest error is at layer cnn, the first, so no growth up to it can be measured.'
+    """
+    sentence = say(f"{name}.{said or verdict}", **facts)
+    found = Finding(claim(name), rule(name), verdict, sentence, evidence, dict(facts))
+    return found if rows is None else of_people(found, rows, facts["by"], facts["contrast"])
 
 
 def of_people(finding: Finding, rows: pd.DataFrame, by: str, contrast: str) -> Finding:
@@ -92,17 +119,14 @@ def of_people(finding: Finding, rows: pd.DataFrame, by: str, contrast: str) -> F
     if not {"n_speakers_a", "n_speakers_b"} <= set(rows) or rows.empty:
         return finding
     sizes = [int(rows[column].min()) for column in ("n_speakers_a", "n_speakers_b")]
-    people = listing(counted(by, contrast, sizes))
+    people = counted(by, contrast, sizes)
     if min(sizes) < FEWEST_JUDGED:
-        sentence = (
-            f"Not judged: {people} are too few. A verdict needs at least {FEWEST_JUDGED} speakers on either side."
-        )
-        return replace(finding, verdict="inconclusive", sentence=sentence)
+        return replace(finding, verdict="inconclusive", sentence=say("parts.few", people=people))
     if _THESE in finding.sentence:
-        return replace(finding, sentence=finding.sentence.replace(_THESE, f"With {people}"))
-    return replace(finding, sentence=f"{finding.sentence} Compared: {people}.")
+        return replace(finding, sentence=finding.sentence.replace(_THESE, say("parts.with", people=people)))
+    return replace(finding, sentence=f"{finding.sentence} {say('parts.compared', people=people)}")
 
 
 def not_asked(claim: str, criterion: str, why: str) -> Finding:
     """The finding where a corpus does not allow the question."""
-    return Finding(claim, criterion, "inconclusive", f"Not tested: {why}")
+    return Finding(claim, criterion, "inconclusive", say("parts.not_tested", why=why))

@@ -12,12 +12,26 @@ from fairlib.encoders.names import encoder_label
 from fairlib.files import ASSETS
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
+from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe
-from fairlib.writing import percent
 
 HEADS = ASSETS / "heads.csv"  # what `bench.character_heads` measured
 PASSES = (2, 4, 6, 12, 24)  # as far as they are published; 6 are usual
+
+
+def measured_with(encoder: str, corpus: str) -> str:
+    """The encoder on which stronger probes were trained on these people: this one, or else another of ours; this one,
+    too, where none was.
+
+    Example:
+        >>> measured_with("mini-hubert", "speechocean762"), measured_with("mini-hubert", "planted")
+        ('pocket-hubert', 'mini-hubert')
+    """
+    heads = pd.read_csv(HEADS)
+    measured = heads.loc[heads["corpus"] == corpus, "encoder"].unique()
+    ours = [name for name in shipped_encoders() if name in measured]
+    return encoder if encoder in measured or not ours else ours[0]
 
 
 def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
@@ -68,7 +82,7 @@ def stronger_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             rows += [_usual(name, corpus, by, contrast, layer, passes) for passes in (6, 12)]
         for row in mine.to_dict("records"):
             gap = {end: row[f"{by}_{end}"] for end in ("estimate", "low", "high")}
-            rows.append(_heads_row(name, f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
+            rows.append(_heads_row(name, row["layer"], f"{row['probe']}, {row['passes']} passes", row, row[by], gap))
     return pd.DataFrame([row for row in rows if row])
 
 
@@ -77,16 +91,15 @@ def stronger_sentence(encoder: str, corpus: str, by: str) -> str:
     table = stronger_table(encoder, corpus, by)
     mine = table[table["encoder"] == encoder_label(encoder)] if len(table) else table
     if mine.empty:
-        return "No stronger probe was trained on this encoder and these people."
+        return say("instrument.none")
     errors = mine["character error rate"].map(lambda cell: cell.value)
     best = errors.idxmin()
     gap = mine.columns[-1]
     beyond = sum(cell.low > 0 or cell.high < 0 for cell in mine[gap])
-    whether = f"excludes zero with {beyond} of {len(mine)} probes" if beyond else "includes zero with every probe"
-    return (
-        f"The character error rate falls from {percent(errors.iloc[0])} ({mine['probe'].iloc[0]}) to"
-        f" {percent(errors[best])} ({mine['probe'][best]}). The 95 % interval of the gap {whether}."
-    )
+    return say(
+        "instrument.stronger", encoder=encoder, layer=mine["layer"].iloc[0], usual=mine["probe"].iloc[0],
+        error=errors.iloc[0], best=mine["probe"][best], lowest=errors[best], probes=len(mine), beyond=beyond,
+    )  # fmt: skip
 
 
 def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes: int) -> dict:
@@ -98,12 +111,13 @@ def _usual(encoder: str, corpus: str, by: str, contrast: str, layer: str, passes
     gap = gaps(group_bias(units["char"], by=by, permutations=200), encoder, contrast).iloc[0]
     shares = {unit: one["errors"].sum() / one["length"].sum() for unit, one in units.items()}
     shares["deletions"] = units["char"]["deletions"].sum() / units["char"]["length"].sum()
-    return _heads_row(encoder, f"two convolutions, {passes} passes", shares, contrast, gap)
+    return _heads_row(encoder, layer, f"two convolutions, {passes} passes", shares, contrast, gap)
 
 
-def _heads_row(encoder: str, probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
+def _heads_row(encoder: str, layer: str, probe: str, shares: Mapping, contrast: str, gap: Mapping | pd.Series) -> dict:
     return {
         "encoder": encoder_label(encoder),
+        "layer": layer,
         "probe": probe,
         "character error rate": Number("share", shares["char"]),
         "word error rate": Number("share", shares["word"]),

@@ -11,18 +11,14 @@ from scipy.special import logit
 from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.files import ASSETS
-from fairlib.findings import Finding, not_asked
-from fairlib.findings.cells import Cell, Number, error_of
-from fairlib.findings.rules import NUMBERS, claim, rule
+from fairlib.findings.cells import ESTIMATE, Cell, Number, error_of
+from fairlib.findings.finding import Finding, judged
+from fairlib.findings.rules import NUMBERS
+from fairlib.findings.wording import say
 from fairlib.tasks import unit_named
-from fairlib.writing import capital, listing, percent
 
 ABLATIONS = ASSETS / "ablations.csv"
 BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]
-LEARNT_CLAIM = claim("learnt")
-LEARNT_CRITERION = rule("learnt")
-DEPTH_CLAIM = claim("depth")
-DEPTH_CRITERION = rule("depth")
 
 
 def layer_errors(outcomes: pd.DataFrame, resamples: int = 2000, confidence: float = 0.95) -> pd.DataFrame:
@@ -67,7 +63,7 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
     """
     phones = outcomes[outcomes["task"] == "phone"]
     if phones.empty:
-        return not_asked(LEARNT_CLAIM, LEARNT_CRITERION, "no phones are available for this corpus.")
+        return judged("learnt", "inconclusive", {}, [], said="no_phones")
     errors = layer_errors(phones, resamples=200)
     best = errors.loc[errors.groupby("encoder")["error"].idxmin()].set_index("encoder")
     against = {"logmel": BELOW_LOGMEL, untrained_twin(encoder): BELOW_TWIN}
@@ -80,19 +76,11 @@ def what_was_learnt(outcomes: pd.DataFrame, encoder: str) -> Finding:
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
-    below = " and ".join(
-        f"{100 * row['estimate']:.1f}\N{NO-BREAK SPACE}% [{100 * row['low']:.1f}, {100 * row['high']:.1f}] below "
-        + ("log-mel’s" if row["control"] == "logmel" else "that of its untrained twin’s best layer")
-        for row in rows
-    )
-    sentence = (
-        f"The phone error rate of {encoder_label(encoder)} is lowest at layer {best.loc[encoder, 'layer']}:"
-        f" {percent(best.loc[encoder, 'error'])}, which is {below} (relative)."
-    )
-    if verdict == "inconclusive":
-        least = " and ".join(percent(mark) for mark in against.values())
-        sentence += f" The rule requires reductions of at least {least} with the whole interval."
-    return Finding(LEARNT_CLAIM, LEARNT_CRITERION, verdict, sentence, rows)
+    facts = {
+        "encoder": encoder, "layer": best.loc[encoder, "layer"], "error": float(best.loc[encoder, "error"]),
+        "less": [[100 * row[name] for name in ESTIMATE] for row in rows], "marks": list(against.values()),
+    }  # fmt: skip
+    return judged("learnt", verdict, facts, rows, said="less" if verdict != "inconclusive" else "")
 
 
 def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) -> Finding:
@@ -103,11 +91,7 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
     """
     own = outcomes[outcomes["encoder"] == encoder]
     if not {"sid", "phone"} <= set(own["task"]):
-        return not_asked(
-            DEPTH_CLAIM,
-            DEPTH_CRITERION,
-            "this corpus does not allow both speaker identification and phone classification.",
-        )
+        return judged("depth", "inconclusive", {}, [], said="lacking")
     layers, drawn, whole = {}, {}, {}
     for task in ("sid", "phone"):
         layers[task], drawn[task], whole[task], _ = _drawn(own[own["task"] == task], resamples)
@@ -120,16 +104,10 @@ def which_depths(outcomes: pd.DataFrame, encoder: str, resamples: int = 2000) ->
         share = float((columns[:, 0] < columns[:, 1]).mean())
         apart.append(share >= 0.95)
         rows.append({"task": task, "best": best[task], "better_than": best[other], "share_of_resamples": share})
-    if best["sid"] == best["phone"]:
-        verdict = "contradicted"
-        sentence = f"Layer {best['sid']} is best for both speaker identification and phone classification."
-    else:
-        verdict = "supported" if all(apart) else "inconclusive"
-        sentence = (
-            f"Speakers are identified best at layer {best['sid']}, phones classified best at layer {best['phone']}"
-            + ("." if all(apart) else "; with other speakers this could be reversed.")
-        )
-    return Finding(DEPTH_CLAIM, DEPTH_CRITERION, verdict, sentence, rows)
+    one = best["sid"] == best["phone"]
+    verdict = "contradicted" if one else "supported" if all(apart) else "inconclusive"
+    facts = {**best, "apart": all(apart)}
+    return judged("depth", verdict, facts, rows, said="one" if one else "apart")
 
 
 def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -> pd.DataFrame:
@@ -153,22 +131,16 @@ def along_training(outcomes: dict[int, pd.DataFrame], hours: dict[int, float]) -
 
 def told(errors: pd.DataFrame, encoder: str) -> dict[str, str]:
     """Title and description of a chart of one unit's errors by layer, from `layer_errors`."""
-    what = capital(unit_named(errors["unit"].iloc[0]).error)
     lowest = errors.loc[errors.groupby("encoder", sort=False)["error"].idxmin()].set_index("encoder")
-    mine = lowest.loc[encoder]
-    others = lowest.drop(encoder)
-    names = {name: "its untrained twin" if is_untrained(name) else encoder_label(name) for name in others.index}
-    beside = listing([f"{percent(error)} for {names[name]}" for name, error in others["error"].items()])
-    title = f"{what} is lowest at layer {mine['layer']}: {percent(mine['error'])}"
-    title += f", against {beside}" if len(others) else ""
-    lines = [
-        f"{encoder_label(name)} from {percent(rows['error'].iloc[0])} at layer {rows['layer'].iloc[0]} to"
-        f" {percent(rows['error'].iloc[-1])} at layer {rows['layer'].iloc[-1]}"
-        if len(rows) > 1
-        else f"{encoder_label(name)} {percent(rows['error'].iloc[0])}"
-        for name, rows in errors.groupby("encoder", sort=False)
-    ]
-    return {"title": title, "description": f"Line chart of {what.lower()} by layer. {'; '.join(lines)}."}
+    others = lowest.drop(encoder)["error"]
+    facts = {
+        "what": unit_named(errors["unit"].iloc[0]).error, "layer": lowest.loc[encoder, "layer"],
+        "error": lowest.loc[encoder, "error"],
+        "others": [{"encoder": name, "twin": is_untrained(name), "error": error} for name, error in others.items()],
+        "lines": [{"encoder": name, "layers": list(rows["layer"]), "errors": list(rows["error"])}
+                  for name, rows in errors.groupby("encoder", sort=False)],
+    }  # fmt: skip
+    return {part: say(f"by_layer.{part}", **facts) for part in ("title", "description")}
 
 
 def knowledge_table(errors: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,8 @@ by more than in random layers?"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -10,11 +12,11 @@ from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
-from fairlib.findings.finding import Finding, of_people, power
+from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
+from fairlib.findings.wording import estimate_of, say
 from fairlib.tasks import TASKS
-from fairlib.writing import interval, listing, p_words
 
 MARGIN = NUMBERS["slope_margin"]
 RULE = rule("pattern")
@@ -58,60 +60,43 @@ def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
     if isinstance(row["twin"], str):
         alone = slopes[slopes["twin"].isna() & (slopes["task"] == task) & (slopes["contrast"] == contrast)]
         beside = alone[(alone["layers"] == ALL) & (alone["scale"] == "log_odds")].head(1)
-    verdict, sentence = _c2_verdict(rows, TASKS[task].c2, _measured(row, beside, other))
+    verdict, said, more = _c2_verdict(rows, TASKS[task].c2)
+    facts = {
+        "encoder": row["encoder"], "by": str(row["by"]), "contrast": contrast, "more": more,
+        "detectable": float(row["detectable"]),
+        "slope": _slope(row), "alone": _slope(beside.iloc[0]) if len(beside) else None,
+        "without_cnn": _slope(other.iloc[0]) if len(other) else None,
+        "error_span": float(other["error_span"].iloc[0]) if len(other) else None,
+    }  # fmt: skip
     evidence = pd.concat([rows.reset_index(), beside, other], ignore_index=True).to_dict("records")
-    found = Finding(TASKS[task].c2_claim, RULE, verdict, sentence, evidence)
+    found = Finding(TASKS[task].c2_claim, RULE, verdict, say(f"pattern.{said}", **facts), evidence, facts)
     return of_people(found, rows, str(row["by"]), contrast)
 
 
-def _c2_verdict(rows: pd.DataFrame, claimed: int, measured: str) -> tuple[str, str]:
-    """Verdict and sentence by `RULE`, from the primary slopes by scale; ``claimed`` is 1 where the gap is to rise with
-    the error, -1 where it is to fall."""
+def _slope(row: pd.Series) -> dict[str, Any]:
+    return {"excess": estimate_of(row, ("excess", "excess_low", "excess_high")), "p": float(row["p"])}
+
+
+def _c2_verdict(rows: pd.DataFrame, claimed: int) -> tuple[str, str, bool]:
+    """Verdict by `RULE`, what to say of it, and whether the layers of a larger gap err more, from the primary slopes by
+    scale; ``claimed`` is 1 where the gap is to rise with the error, -1 where it is to fall."""
     row = rows.loc["log_odds"]
-    name, side = encoder_label(row["encoder"]), np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
+    side = np.sign(row["gap"]) if row["gap_p"] < 0.05 else 0.0
     narrow = (row["excess_high"] - row["excess_low"]) / 2 * 1.645 / 1.96
     turned = rows["p"].get("difference", 1.0) < 0.05 and rows.loc["difference", "excess"] * row["excess"] < 0
-    more = "more" if side * row["excess"] > 0 else "less"
+    more = bool(side * row["excess"] > 0)
     if np.isnan(row["p"]):
-        return "inconclusive", (
-            f"At some layers of {name} there are as many errors as units or more, so no odds can be compared."
-        )
+        return "inconclusive", "unknown", more
     if not side:
-        return "inconclusive", (
-            f"In {name} neither group is shown to err more over all layers, so there is no gap whose size could vary"
-            f" with the error ({measured})."
-        )
+        return "inconclusive", "no_gap", more
     if row["p"] < 0.05 and turned:
-        return "depends on the scale", (
-            f"In {name} the odds ratio is farther from 1 in the layers that err {more}, but the difference between the"
-            f" error rates is smaller there; both by more than a constant odds ratio would give ({measured})."
-        )
+        return "depends on the scale", "depends on the scale", more
     if row["p"] < 0.05:
         as_claimed = side * np.sign(row["excess"]) * claimed > 0
-        return "supported" if as_claimed else "contradicted", (
-            f"In {name} the gap is larger in the layers that err {more} ({measured})."
-        )
+        return "supported" if as_claimed else "contradicted", "larger", more
     if abs(row["excess"]) + narrow < MARGIN:
-        return "contradicted", (
-            f"In {name} the gap hardly varies with the error: slopes beyond ±{MARGIN} are ruled out ({measured})."
-        )
-    return "inconclusive", (
-        f"In {name} the gap does not vary detectably with the error ({measured}). "
-        + power(f"a slope of {row['detectable']:.2f}")
-    )
-
-
-def _measured(row: pd.Series, beside: pd.DataFrame, other: pd.DataFrame) -> str:
-    """The slope in words; the encoder's own too where a twin is subtracted; and that without the convolutions."""
-    measured = f"slope {_stated(row)}"
-    if len(beside):
-        alone = beside.iloc[0]
-        twin = f"{alone['excess'] - row['excess']:+.2f}".replace("-", "−")
-        measured += f", beyond the untrained twin's; on its own {_stated(alone)}; the twin's {twin}"
-    if len(other):
-        span = f"{other['error_span'].iloc[0]:.2f} in log odds"
-        measured += f"; without layer cnn {_stated(other.iloc[0])}, over layers whose errors span {span}"
-    return measured
+        return "contradicted", "hardly", more
+    return "inconclusive", "inconclusive", more
 
 
 def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
@@ -121,10 +106,6 @@ def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
         same &= slopes[name] == row[name]
     same &= slopes["twin"].isna() if not isinstance(row["twin"], str) else slopes["twin"] == row["twin"]
     return slopes[same & (slopes["p"] < 0.05)].head(1)
-
-
-def _stated(row: pd.Series) -> str:
-    return f"{interval(row['excess'], row['excess_low'], row['excess_high'])}, {p_words(row['p'])}"
 
 
 def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:
@@ -154,16 +135,9 @@ def slope_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
     """
     rows = slopes[(slopes["task"] == task) & (slopes["contrast"] == contrast) & (slopes["layers"] == ALL)]
     rows = rows[(rows["scale"] == "log_odds") & ~rows["encoder"].map(is_untrained).astype(bool)]
-    name = encoder_label(rows["encoder"].iloc[0])
     alone, beside = (bool((rows.loc[twin, "p"] < 0.05).any()) for twin in (rows["twin"].isna(), rows["twin"].notna()))
-    if not rows["twin"].notna().any():
-        return f"over all layers {'a' if alone else 'no'} slope is shown for {name}"
-    if alone:
-        more = "also beyond its untrained twin’s" if beside else "but none beyond its untrained twin’s is shown"
-        return f"over all layers {name} has a slope, {more}"
-    if beside:
-        return f"over all layers {name} has no detectable slope, but one beyond its untrained twin’s"
-    return f"over all layers {name} has no detectable slope, nor one beyond its untrained twin’s"
+    twinned = bool(rows["twin"].notna().any())
+    return say("pattern.title", encoder=rows["encoder"].iloc[0], alone=alone, beside=beside, twinned=twinned)
 
 
 def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
@@ -175,17 +149,9 @@ def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         >>> scales_title(rows, "sid", "a vs b")
         'the difference rises with the error; no trend is shown for the ratio'
     """
-    said: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for scale, row in primary(slopes, task, contrast).iterrows():
-        what = "no trend"
-        if row["p"] < 0.05 and row["gap_p"] < 0.05:
-            what = "rises with the error" if row["excess"] * row["gap"] > 0 else "falls with the error"
-        said.setdefault(what, []).append(SCALE_WORDS[str(scale)])
-    if list(said) == ["no trend"]:
-        return "on no scale does the gap vary detectably with the error"
-    return "; ".join(
-        f"no trend is shown for the {listing(scales)}"
-        if what == "no trend"
-        else f"the {listing(scales)} {what if len(scales) == 1 else what.replace('ses ', 'se ').replace('lls ', 'll ')}"
-        for what, scales in said.items()
-    )
+        shown = row["p"] < 0.05 and row["gap_p"] < 0.05
+        trend = "none" if not shown else "rises" if row["excess"] * row["gap"] > 0 else "falls"
+        found.setdefault(trend, []).append(SCALE_WORDS[str(scale)])
+    return say("pattern.scales", found=found)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.bias.contrasts import sides
 from fairlib.corpora import CORPORA, CorpusError
 from fairlib.encoders import (
     EncoderError,
@@ -19,14 +19,16 @@ from fairlib.encoders import (
     shipped_encoders,
     started_from,
 )
-from fairlib.encoders.names import SECOND_SEED, encoder_label, parsed, untrained_twin
-from fairlib.findings import Finding, fares, gaps, mark_saturated, mean_error, of_people
+from fairlib.encoders.names import SECOND_SEED, parsed, untrained_twin
+from fairlib.findings import Finding, gaps, mark_saturated, mean_error
+from fairlib.findings.encoder_gap import side_of
+from fairlib.findings.finding import judged
 from fairlib.findings.layers import layer_errors
 from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, published_twin
+from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import ProbeError, SpeakerProbe
 from fairlib.tasks import TASKS
-from fairlib.writing import interval, layers_named, listing, number, percent
 
 # Along pretraining, speakers were identified by a probe that stops early, and most weights along the way are not there
 # any more to be probed to the optimum. So all that is compared along a training stops early alike.
@@ -159,36 +161,24 @@ def when_it_opens(
         signal: log-mel's row of `fairlib.findings.gaps`, to be stated beside the encoder's.
     """
     opening = _opening(along, changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")])
-    by = str(along["by"].iloc[0])
-
-    def finding(verdict: str, sentence: str) -> Finding:
-        rows = opening.drop(columns=["biased_at_start", "hidden_at_start", "opened", "moved"])
-        if signal is not None:
-            rows = rows.assign(**{f"logmel_{name}": signal[name] for name in ("estimate", "low", "high")})
-        evidence = rows.to_dict("records")
-        found = Finding(WHEN_CLAIM, WHEN_CRITERION, verdict, sentence, evidence)
-        return of_people(found, along, by, contrast)
-
+    steps = sorted(along["step"].unique())
     biased = opening[opening["biased_at_end"]]
-    name, (first, second) = encoder_label(encoder), sides(by, contrast)
-    if biased.empty:
-        return finding("inconclusive", f"{name} shows no gap between {first} and {second} at the end of pretraining.")
     end = biased.rename(columns={"estimate_at_end": "estimate", "biased_at_end": "biased"})
-    sentence = (
-        f"At the end of pretraining {name} shows a gap between {first} and {second} at {len(biased)} of"
-        f" {len(opening)} layers ({fares(end, first, second)}). The gap"
-        f" {_how_it_opened(opening, encoder, sorted(along['step'].unique()))}."
-    )
-    if signal is not None and signal["biased"] and np.sign(signal["estimate"]) == np.sign(end["estimate"].sum()):
-        sentence += f" Log-mel, which is not trained, shows it too ({interval(*signal[['estimate', 'low', 'high']])})."
-    if biased["hidden_at_start"].any():
-        at_first = along.loc[along["step"] == along["step"].min(), "error"].min()
-        sentence += (
-            f" Before training the error at the best layer is {percent(at_first)}, so that hardly a gap could show."
-        )
+    same_side = signal is not None and np.sign(signal["estimate"]) == np.sign(end["estimate"].sum())
+    facts = {
+        "encoder": encoder, "by": str(along["by"].iloc[0]), "contrast": contrast, "side": side_of(end),
+        "logmel": estimate_of(signal) if signal is not None and signal["biased"] and same_side else None,
+        "error_at_start": float(along.loc[along["step"] == steps[0], "error"].min()),
+        "hidden": bool(biased["hidden_at_start"].any()),
+    } | _how_it_opened(opening, encoder, steps)  # fmt: skip
+    rows = opening.drop(columns=["biased_at_start", "hidden_at_start", "opened", "moved"])
+    if signal is not None:
+        rows = rows.assign(**{f"logmel_{name}": signal[name] for name in ("estimate", "low", "high")})
     there = biased["biased_at_start"]
     verdict = "contradicted" if there.all() else "supported" if biased["opened"].any() and not there.any() else ""
-    return finding(verdict or "inconclusive", sentence)
+    if biased.empty:
+        return judged("when", "inconclusive", facts, rows.to_dict("records"), along, said="no_gap")
+    return judged("when", verdict or "inconclusive", facts, rows.to_dict("records"), along, said="opened")
 
 
 def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
@@ -224,30 +214,22 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> str:
-    """What became of the layers' gaps, in words that go on from "The gap"."""
-    layers, at = list(opening["layer"]), hours_at(encoder, steps)
+def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> dict[str, Any]:
+    """What became of the layers' gaps: in which of them it was there, opened, or is there without shown growth, since
+    when, and where it grew or shrank."""
     biased = opening[opening["biased_at_end"]]
-
-    def named(chosen: pd.DataFrame) -> str:
-        return layers_named(layers, list(chosen["layer"]))
-
-    def shows_from(chosen: pd.DataFrame) -> str:
-        when = listing([at[step] for step in steps if step in set(chosen["biased_since_step"])])
-        return f"from {when} of speech onwards" if len(hours_heard(encoder)) > 1 else "after training"
-
+    at, hours_known = hours_at(encoder, steps), len(hours_heard(encoder)) > 1
     there, opened = biased[biased["biased_at_start"]], biased[biased["opened"]]
     rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
-    said = [f"was there before any training at {named(there)}"] if len(there) else []
-    if len(opened):
-        said.append(f"opened at {named(opened)}, where it is detected {shows_from(opened)}")
-    if len(rest):
-        said.append(f"is detected at {named(rest)} {shows_from(rest)}, though growth is not established")
-    grown, shrunk = there[there["moved"] > 0], there[there["moved"] < 0]
-    more = [f"it grew at {named(grown)}"] * bool(len(grown)) + [f"it shrank at {named(shrunk)}"] * bool(len(shrunk))
-    if len(there) and not more:
-        more = ["training did not change it detectably there"]
-    return listing(said) + (f"; {' and '.join(more)}" if more else "")
+    of_layers = {
+        "layers": opening, "biased": biased, "there": there, "opened": opened, "rest": rest,
+        "grown": there[there["moved"] > 0], "shrunk": there[there["moved"] < 0],
+    }  # fmt: skip
+    since = {
+        f"{name}_since": [at[step] for step in steps if step in set(chosen["biased_since_step"])] if hours_known else []
+        for name, chosen in (("opened", opened), ("rest", rest))
+    }
+    return {name: list(chosen["layer"]) for name, chosen in of_layers.items()} | since
 
 
 # ---- the pair that differs in what it heard ----
@@ -330,32 +312,15 @@ def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contra
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
-    first, second = sides(str(before["by"].iloc[0]), contrast)
-    name = encoder_label(encoder)
-
-    def finding(verdict: str, sentence: str) -> Finding:
-        found = Finding(CAUSE_CLAIM, CAUSE_CRITERION, verdict, sentence, apart[columns].to_dict("records"))
-        return of_people(found, before, str(before["by"].iloc[0]), contrast)
-
-    if not biased:
-        return finding("inconclusive", f"{name} shows no gap between {first} and {second} that could be smaller.")
-    found = [f"smaller at {layers_named(layers, smaller)}"] * bool(smaller)
-    found += [f"larger at {layers_named(layers, larger)}"] * bool(larger)
-    both = " in both pairs" if len(speech) > 1 else ""
-    how = f"it is {' and '.join(found)}{both}" if found else f"at none of them is it detectably different{both}"
-    at_best = " and ".join(
-        interval(*rows.loc[best, ["estimate", "low", "high"]].astype(float)) for rows in speech.values()
-    )
-    sentence = (
-        f"{name} shows a gap between {first} and {second} at {len(biased)} of {len(layers)} layers"
-        f" ({fares(before.loc[biased], first, second)}). In the encoder trained on such speakers {how} (change in log"
-        f" odds ratio at layer {best}: {at_best})."
-    )
-    if seeds:
-        largest = max(rows["estimate"].abs().max() for rows in seeds.values())
-        sentence += f" Another seed alone changes a layer’s gap by up to {number(largest, 2).lstrip('+')}."
+    facts = {
+        "encoder": encoder, "by": str(before["by"].iloc[0]), "contrast": contrast, "layers": layers, "biased": biased,
+        "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
+        "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
+        "by_seed": max(float(rows["estimate"].abs().max()) for rows in seeds.values()) if seeds else None,
+    }  # fmt: skip
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"
-    return finding(verdict, sentence)
+    said = "changed" if biased else "no_gap"
+    return judged("cause", verdict, facts, apart[columns].to_dict("records"), before, said)
 
 
 def best_layer(outcomes: pd.DataFrame, encoder: str) -> str:
@@ -374,8 +339,7 @@ def at_hand(ask: Callable[[str], pd.DataFrame], name: str) -> pd.DataFrame | Non
 
 def unknown(counterpart: str) -> Finding:
     """The finding where there is nothing to judge by."""
-    sentence = f"No outcomes of {encoder_label(counterpart)} are available to judge by."
-    return Finding(CAUSE_CLAIM, CAUSE_CRITERION, "inconclusive", sentence)
+    return judged("cause", "inconclusive", {"counterpart": counterpart}, [], said="unknown")
 
 
 def what_was_exchanged(encoder: str, counterpart: str) -> str:
@@ -385,13 +349,9 @@ def what_was_exchanged(encoder: str, counterpart: str) -> str:
         >>> what_was_exchanged("pocket-hubert", "pocket-hubert-children")
         'LibriSpeech, Common Voice (4.6 h of it) and speechocean762 instead of LibriSpeech and Common Voice'
     """
-    spoken = [
-        listing(
-            [
-                CORPORA[part["corpus"]].title + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
-                for part in pretraining_data(name)
-            ]
-        )
+    heard = [
+        [CORPORA[part["corpus"]].title + (f" ({part['hours']:g} h of it)" if part.get("hours") else "")
+         for part in pretraining_data(name)]
         for name in (counterpart, encoder)
-    ]
-    return " instead of ".join(spoken) if "none" not in spoken else "what exactly is not on record here"
+    ]  # fmt: skip
+    return say("cause.exchanged", counterpart=heard[0], encoder=heard[1])

@@ -8,21 +8,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
-from fairlib.bias.contrasts import people
 from fairlib.bias.dose import bands_of, number_of
 from fairlib.corpora import CorpusError, halves, is_synthetic
 from fairlib.corpora.labels import is_number
+from fairlib.findings.wording import say
 from fairlib.outcomes import provenance, published_outcomes
 from fairlib.tasks import TASKS, task_named
-from fairlib.writing import listing
 
-VERIFIED = (
-    "Fewer than two speakers have the {} utterances that speaker identification needs. Speaker verification, which"
-    " needs two utterances of each speaker, is used instead: an error is that two utterances of one speaker are"
-    " rejected as different speakers, at the threshold of the equal error rate."
-)
 IDENTIFIES = ("encoders-and-layers",)  # chapters in which verification does not stand in for identification
-CROSSED = ("why",)  # chapters that teach probes on either group alone
+CROSSED = ("why",)  # chapters that train probes on either group alone
 DESCRIBES = ("speakers-and-groups", "your-own-model")  # chapters that say who is in a corpus, whatever can be asked
 
 
@@ -94,7 +88,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
         joined = {task: only_groups(table, by, groups) for task, table in joined.items() if task not in lacking}
         said += _left_out(sizes, groups, by, least)
         contrast = leading({group: sizes[next(iter(joined))][group] for group in groups}, by) if joined else ""
-    said += [f"{task_named(task).heading} is not run on this corpus: {why}" for task, why in refused.items()]
+    said += [say("questions.not_run", task=task_named(task).heading, why=why) for task, why in refused.items()]
     runs = [table for task in joined for table in tables[task]]
     return Asked(joined, groups, contrast, refused, said, runs)
 
@@ -143,9 +137,7 @@ def left_out(table: pd.DataFrame, by: str) -> list[str]:
     lines = _left_out({"": sizes}, [group for group, size in sizes.items() if size >= FEWEST_SHOWN], by)
     everybody = table["speaker_id"].nunique()
     if unknown := everybody - sum(sizes.values()):
-        lines.append(
-            f"For {unknown} of {everybody} speakers {by.replace('_', ' ')} is not recorded; they are in no comparison."
-        )
+        lines.append(say("questions.unknown", unknown=unknown, people=everybody, column=by))
     return lines
 
 
@@ -171,10 +163,7 @@ def fewest_compared(table: pd.DataFrame) -> int:
 
 
 def _no_groups(by: str, sizes: dict[str, int], least: int = FEWEST_SHOWN) -> str:
-    there = listing([f"{group} ({size})" for group, size in list(sizes.items())[:8]])
-    more = f", and {len(sizes) - 8} more" if len(sizes) > 8 else ""
-    about = by.replace("_", " ")
-    return f"comparing {about} needs two groups of at least {least} speakers; there are {there}{more}."
+    return say("questions.no_groups", column=by, least=least, sizes=sizes)
 
 
 def _left_out(
@@ -185,27 +174,23 @@ def _left_out(
         smallest |= {group: min(size, smallest.get(group, size)) for group, size in mine.items() if group not in kept}
     if not smallest:
         return []
-    named = [f"{people(by, group)} ({size})" for group, size in sorted(smallest.items(), key=lambda it: -it[1])]
-    shown = listing(named if len(named) <= 8 else [*named[:7], f"{len(named) - 7} groups more"])
-    return [f"Groups with fewer than {least} speakers are not compared: {shown}."]
+    largest_first = dict(sorted(smallest.items(), key=lambda it: -it[1]))
+    return [say("questions.left_out", by=by, least=least, sizes=largest_first)]
 
 
 def _about(task: str, tables: Sequence[pd.DataFrame]) -> list[str]:
     """What a page should say of a task's outcomes before it shows them."""
     from fairlib.probes.speakers import FEWEST_UTTERANCES
 
-    title, lines = task_named(task).title, []
-    if task == "sid" and (tables[0]["unit"] == "target").any():
-        lines.append(VERIFIED.format(FEWEST_UTTERANCES))
+    title, verified = task_named(task).title, task == "sid" and bool((tables[0]["unit"] == "target").any())
+    lines = [say("questions.verified", least=FEWEST_UTTERANCES)] if verified else []
     from_store = provenance(tables[0])
-    few = from_store.get("left_out")
+    few, gone = from_store.get("left_out"), from_store.get("utterances_left_out")
     if task == "sid" and few:
-        least = 2 if lines else FEWEST_UTTERANCES
-        lines.append(f"{len(few)} speakers with fewer than {least} utterances are left out of {title}.")
-    gone = from_store.get("utterances_left_out")
+        least = 2 if verified else FEWEST_UTTERANCES
+        lines.append(say("questions.few_utterances", few=len(few), least=least, task=title))
     if gone:
-        why = ", ".join(f"{count} for {reason}" for reason, count in gone["because"].items())
-        lines.append(f"{gone['utterances']} of {gone['of']} utterances are left out of {title}: {why}.")
+        lines.append(say("questions.utterances_left_out", gone=gone, task=title))
     return lines
 
 
@@ -237,25 +222,24 @@ def reasons_against(table: pd.DataFrame, by: str = "", verify: bool = True) -> d
     except CorpusError as error:
         test, tested, alone = pd.Series(False, table.index), table.iloc[:0], str(error)
     spoken = table[table["speaker_id"].isin(identified)]
-    few = f"fewer than two speakers have the {FEWEST_UTTERANCES} utterances that identification needs"
+    few = say("questions.few", least=FEWEST_UTTERANCES, verify=verify)
     if verify:
         spoken = spoken if len(identified) >= 2 else tested
-        few += ", and fewer than two test speakers the two that verification needs"
-    unknown = alone or "there are no transcripts of the test speech."
+    unknown = alone or say("questions.no_transcripts", half="test")
     whys = {}
-    for task, asked, why in (("sid", spoken, f"{few}."), ("asr", table[test & known], unknown)):
+    for task, asked, why in (("sid", spoken, few), ("asr", table[test & known], unknown)):
         whys[task] = "" if asked["speaker_id"].nunique() >= (2 if task == "sid" else 1) else why
         if by and not whys[task]:
             sizes = group_sizes(asked, by)
             if sum(size >= FEWEST_SHOWN for size in sizes.values()) < 2:
                 whys[task] = _no_groups(by, sizes)
     if not whys["asr"] and not (~test & known).any():
-        whys["asr"] = "there are no transcripts of the training speech."
+        whys["asr"] = say("questions.no_transcripts", half="training")
     return whys | {"phone": whys["asr"]}
 
 
 def _uncrossed(table: pd.DataFrame, by: str) -> str:
-    from fairlib.probes.teaching import two_groups
+    from fairlib.probes.training_groups import two_groups
 
     try:
         half = halves(table).to_numpy()

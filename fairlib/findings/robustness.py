@@ -16,23 +16,23 @@ import pandas as pd
 from fairlib import findings
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
 from fairlib.bias.adjustment import adjusted_gaps
-from fairlib.bias.contrasts import sides
 from fairlib.corpora import CorpusError
 from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.encoders.names import parsed
-from fairlib.findings import SATURATED, Finding, mean_error, of_people
+from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.findings.cells import Cell, Number, with_interval
+from fairlib.findings.finding import judged
 from fairlib.findings.gap_tables import SCALES
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
 from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
+from fairlib.findings.wording import estimate_of
 from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
 from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import interval, listing
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
@@ -182,44 +182,25 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
     """Judge by `ROBUST_CRITERION`; ``table`` is from `gaps_of`, ``what`` the task in words."""
     best = table[table["at"] == "best"]
     if BOOK not in set(best["name"]):
-        return not_asked("one group has no errors, or nothing but errors, so that no gap can be estimated.")
+        return judged("robust", "inconclusive", {"by": by, "contrast": contrast}, [], said="unknown")
     says = pd.Series(np.where(best["low"] > 0, 1, np.where(best["high"] < 0, -1, 0)), index=best["name"])
     book, others = int(says[BOOK]), says.drop(BOOK)
-    first, second = sides(by, contrast)
     same = list(others.index[others == book])
     turned = list(others.index[(others != book) & (others != 0)])
     silent = list(others.index[(others != book) & (others == 0)])
     undecided = silent or not len(others) or not book  # where nothing shows in any way, nothing has been shown to hold
     verdict = "contradicted" if turned else "inconclusive" if undecided else "supported"
-    means = {1: f"{first} have more errors than {second}", -1: f"{first} have fewer errors than {second}"}
-    found = means.get(book, f"no gap between {first} and {second} is shown")
     row = best.set_index("name").loc[BOOK]
-    at = interval(*row[["estimate", "low", "high"]].astype(float))
-    sentence = f"{what}, the book’s own analysis finds that {found} (layer {row['layer']}, log odds ratio {at})."
-    agree = f" Of {len(others)} alternatives, {len(same)} {'agrees' if len(same) == 1 else 'agree'}"
-    sentence += agree if len(others) else " There is no alternative to compare with"
-    if turned:
-        said = {1: "more errors", -1: "fewer errors"}
-        sides_found = listing(
-            [
-                f"{said[int(sign)]} with {_few([n for n in turned if others[n] == sign])}"
-                for sign in (1, -1)
-                if (others[turned] == sign).any()
-            ]
-        )
-        sentence += f"; {len(turned)} {'finds' if len(turned) == 1 else 'find'} that {first} have {sides_found}"
-    if silent:
-        sentence += f"; {len(silent)} {'is' if len(silent) == 1 else 'are'} inconclusive ({_few(silent)})"
-    finding = Finding(ROBUST_CLAIM, ROBUST_CRITERION, verdict, sentence + ".", table.to_dict("records"))
-    return of_people(finding, best[best["name"] == BOOK], by, contrast)
+    facts = {
+        "what": what, "by": by, "contrast": contrast, "found": book, "layer": row["layer"], "gap": estimate_of(row),
+        "alternatives": len(others), "same": same, "silent": silent,
+        "turned": {sign: [name for name in turned if others[name] == sign] for sign in (1, -1)},
+    }  # fmt: skip
+    return judged("robust", verdict, facts, table.to_dict("records"), best[best["name"] == BOOK], said="ways")
 
 
 def not_asked(why: str) -> Finding:
     return findings.not_asked(ROBUST_CLAIM, ROBUST_CRITERION, why)
-
-
-def _few(names: list[str]) -> str:
-    return listing(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
 
 
 def choices_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,23 +9,23 @@ import pandas as pd
 from scipy import stats
 
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
-from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
+from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups
 from fairlib.bias.power import smallest_gaps
 from fairlib.corpora import load_corpus, speaker_columns
 from fairlib.corpora.audio import audio_header
 from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders.names import encoder_label
-from fairlib.findings import Finding, mean_error, not_asked, of_people
+from fairlib.findings import Finding, mean_error
 from fairlib.findings.cells import Cell, Number
+from fairlib.findings.finding import judged
 from fairlib.findings.questions import group_sizes, leading, left_out
-from fairlib.findings.rules import NUMBERS, claim, rule
+from fairlib.findings.rules import NUMBERS
+from fairlib.findings.wording import say
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
-from fairlib.writing import capital, in_points, listing, percent
+from fairlib.writing import percent
 
 NEGLIGIBLE, LARGE = NUMBERS["negligible"], NUMBERS["large"]
-ALIKE_CLAIM = claim("alike")
-ALIKE_CRITERION = rule("alike")
 _MEASURED = {
     "seconds": ("utterance length", "{:.1f}", "s"),
     "characters": ("text length", "{:.0f}", "characters"),
@@ -146,27 +146,23 @@ def main_contrast_of(speakers: pd.DataFrame, by: str) -> str:
 
 
 def are_they_alike(apart: pd.DataFrame, by: str, contrast: str) -> Finding:
-    """Judge by `ALIKE_CRITERION`; ``apart`` is from `differences`."""
-    if not contrast:
-        why = f"no two groups by {by.replace('_', ' ')} have {FEWEST_SHOWN} speakers or more."
-        return not_asked(ALIKE_CLAIM, ALIKE_CRITERION, why)
-    first, second = sides(by, contrast)
+    """Judge by the rule "alike"; ``apart`` is from `differences`."""
     beyond = apart[(apart["low"] > NEGLIGIBLE) | (apart["high"] < -NEGLIGIBLE)]
+    facts = {
+        "by": by, "contrast": contrast, "least": FEWEST_SHOWN,
+        "apart": beyond[["name", "first", "second"]].to_dict("records"),
+    }  # fmt: skip
+    if not contrast:
+        return judged("alike", "inconclusive", facts, [], said="no_groups")
     if apart.empty:
-        verdict = "inconclusive"
-        sentence = f"Nothing else is recorded or measured by which {first} and {second} could be compared."
+        verdict, said = "inconclusive", "nothing"
     elif len(beyond):
-        verdict = "contradicted"
-        named = listing([f"{row.name} ({row.first} against {row.second})" for row in beyond.itertuples(index=False)])
-        sentence = f"{capital(first)} and {second} also differ in {named}."
-    elif (apart[["low", "high"]].abs() <= LARGE).all(axis=None):
-        verdict = "supported"
-        sentence = f"{capital(first)} and {second} are closely matched in everything else that is recorded here."
+        verdict, said = "contradicted", ""
     else:
-        verdict = "inconclusive"
-        sentence = f"There are too few speakers to say whether {first} and {second} differ in anything else on record."
-    finding = Finding(ALIKE_CLAIM, ALIKE_CRITERION, verdict, sentence, apart.to_dict("records"))
-    return of_people(finding, apart if apart.empty else apart.nlargest(1, "n_speakers_a"), by, contrast)
+        verdict = "supported" if (apart[["low", "high"]].abs() <= LARGE).all(axis=None) else "inconclusive"
+        said = ""
+    largest = apart if apart.empty else apart.nlargest(1, "n_speakers_a")
+    return judged("alike", verdict, facts, apart.to_dict("records"), largest, said)
 
 
 def recorded_table(speakers: pd.DataFrame) -> pd.DataFrame:
@@ -269,20 +265,9 @@ def smallest_sentence(smallest: pd.DataFrame, by: str, contrast: str) -> str:
     if not contrast or smallest.empty:
         return ""
     mine = smallest[smallest["contrast"] == contrast].set_index("task")["points"]
-    shown = [f"{in_points(value)} in {task}" for task, value in mine.items() if value <= 100]
-    none = [str(task) for task in mine.index[mine > 100]]
-    first, second = sides(by, contrast)
-    told = []
-    if shown:
-        told.append(
-            f"With these speakers, a gap between {first} and {second} would be detected with 80\N{NO-BREAK SPACE}%"
-            f" power if it were at least this many points: {listing(shown)}."
-        )
-    if none:
-        told.append(
-            f"In {listing(none)} there are too few speakers for any gap between {first} and {second} to be detected."
-        )
-    return " ".join(told)
+    shown = {str(task): value for task, value in mine.items() if value <= 100}
+    too_few = [str(task) for task in mine.index[mine > 100]]
+    return say("speakers.smallest", by=by, contrast=contrast, shown=shown, too_few=too_few)
 
 
 def written(smallest: pd.DataFrame) -> pd.DataFrame:
@@ -307,15 +292,8 @@ def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> li
         >>> cannot_be_told(speakers, "region", least_utterances=4)[1]
         'For 1 of 3 speakers region is not recorded; they are in no comparison.'
     """
-    told = left_out(speakers.rename_axis("speaker_id").reset_index(), by)
-    few = speakers["utterances"] < least_utterances
-    if few.any():
-        told.append(
-            f"{few.sum()} of {len(speakers)} speakers have fewer than {least_utterances} utterances and are left out of"
-            " speaker identification."
-        )
-    if "khz" in speakers:
-        told.append(
-            "The recordings have several sampling rates; lower ones cut off the high frequencies of their speakers."
-        )
-    return told
+    lines = left_out(speakers.rename_axis("speaker_id").reset_index(), by)
+    few = int((speakers["utterances"] < least_utterances).sum())
+    if few:
+        lines.append(say("speakers.few_utterances", few=few, people=len(speakers), least=least_utterances))
+    return lines + ([say("speakers.rates")] if "khz" in speakers else [])

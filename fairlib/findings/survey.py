@@ -10,11 +10,11 @@ import pandas as pd
 from fairlib.bias import layer_order
 from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
-from fairlib.findings.cells import Cell, Number
+from fairlib.findings.cells import ESTIMATE, Cell, Number
 from fairlib.findings.layers import layer_errors, reduction
+from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
 from fairlib.tasks import PERTURBED, TASKS, unit_named
-from fairlib.writing import capital, percent
 
 SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 
@@ -58,7 +58,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
 
     Example:
         >>> sorted(every_encoder("planted"))
-        ['pocket-hubert']
+        ['mini-hubert', 'pocket-hubert']
     """
 
     measured = [(task.main, task.main[1]) for task in TASKS.values()]
@@ -109,26 +109,18 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
         return None
     errors = layer_errors(pd.concat(drawn.values()))
     lowest = errors[errors["encoder"].isin(trained)].groupby("encoder")["error"].min().sort_values()
-    best, worst = (f"{percent(lowest.iloc[at])} ({encoder_label(lowest.index[at])})" for at in (0, -1))
-    error, wrong = unit_named(unit).error, unit_named(unit).wrong
-    altered = ", channel perturbed" if unit == PERTURBED else ""
-    title = f"{capital(error)}{altered}{where}, at the best layer: {best}"
+    facts: dict[str, Any] = {
+        "error": unit_named(unit).error, "wrong": unit_named(unit).wrong, "perturbed": unit == PERTURBED,
+        "where": where,
+        "lowest": [{"encoder": name, "error": error} for name, error in lowest.items()], "less": None,
+    }  # fmt: skip
     if len(lowest) > 1:
-        title = f"{capital(error)}{altered}{where}, at each encoder’s best layer: {best} to {worst}"
         ends = [drawn[name] for name in lowest.index[[0, -1]]]
         both = set(ends[0]["speaker_id"]) & set(ends[1]["speaker_id"])
         together = pd.concat([table[table["speaker_id"].isin(both)] for table in ends])
-        less = {key: 100 * value for key, value in reduction(together, *lowest.index[[0, -1]]).items()}
-        title += (
-            f"; relative reduction {less['estimate']:.1f}\N{NO-BREAK SPACE}% [{less['low']:.1f}, {less['high']:.1f}]"
-        )
-    return {
-        "errors": errors,
-        "title": title,
-        "description": f"Line chart by layer of the share {wrong}; a line for each pretrained encoder and log-mel. "
-        "The tables below give the numbers. The title compares the best and the worst encoder, chosen after the fact, "
-        "on the same people.",
-    }
+        less = reduction(together, *lowest.index[[0, -1]])
+        facts["less"] = [100 * less[name] for name in ESTIMATE]
+    return {"errors": errors} | {part: say(f"survey.{part}", **facts) for part in ("title", "description")}
 
 
 def layers_table(family: dict[str, pd.DataFrame], unit: str) -> pd.DataFrame:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from fairlib.bias import link
-from fairlib.bias.contrasts import contrast_groups, people, sides
-from fairlib.encoders.names import encoder_label
-from fairlib.writing import number, percent
+from fairlib.bias.contrasts import contrast_groups
+from fairlib.findings.wording import say
 
 
 def unaligned_table(phones: pd.DataFrame, tested: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -50,26 +49,19 @@ def unaligned_sentence(table: pd.DataFrame, by: str, contrast: str, encoder: str
         contrast: of two of its groups.
     """
     if not table["missing"].any():
-        return "Every test utterance could be aligned."
-    counts = " and ".join(
-        f"{row.missing} of {row.tested} of {people(by, row.group)} ({percent(row.missing / row.tested)})"
-        for row in table.itertuples()
-    )
-    left_out = f"Utterances that could not be aligned are excluded: {counts}."
+        return say("unaligned.none")
+    counts = table[["group", "tested", "missing"]].to_dict("records")
     if contrast_groups(contrast)[1] is None:
-        return left_out
+        return say("unaligned.some", by=by, counts=counts)
     one, other = (table[table["group"] == group].iloc[0] for group in contrast_groups(contrast))
 
     def gap(first_wrong: bool, second_wrong: bool) -> float:
         return float(_odds(one, first_wrong) - _odds(other, second_wrong))
 
     found = float(link("log_odds", one["errors"], one["frames"]) - link("log_odds", other["errors"], other["frames"]))
-    first, second = sides(by, contrast)
-    bounds = f"{number(gap(True, False), 2)} or {number(gap(False, True), 2)}"
-    return (
-        f"{left_out} If all of their frames were wrong for {first} and right for {second}, or vice versa, the gap of"
-        f" {encoder_label(encoder)} at layer {layer} would be {bounds} instead of {number(found, 2)} (log odds ratio)."
-    )
+    bounds = [gap(True, False), gap(False, True)]
+    facts = {"encoder": encoder, "layer": layer, "bounds": bounds, "gap": found}
+    return say("unaligned.bounds", by=by, contrast=contrast, counts=counts, **facts)
 
 
 def _odds(row: pd.Series, wrong: bool) -> float:

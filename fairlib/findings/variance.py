@@ -10,16 +10,16 @@ from scipy import stats
 
 from fairlib.bias import BiasError, group_bias, layer_order
 from fairlib.bias.contrasts import contrast_groups
-from fairlib.bias.teaching import GAP, taught_gaps
+from fairlib.bias.training_groups import GAP, training_group_gaps
 from fairlib.encoders import shipped_encoders
 from fairlib.findings.gap_tables import main_contrast, mean_error
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.survey import published
+from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
-from fairlib.outcomes.taught import MIXED, taught_on
+from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.probes import CharacterProbe
 from fairlib.tasks import TASKS
-from fairlib.writing import percent
 
 PEOPLE, TRAINERS, PROBE_SEED, ENCODER_SEED = "test speakers", "training speakers", "probe seed", "pretraining seed"
 _LONGER = CharacterProbe(passes=12).name
@@ -41,8 +41,8 @@ def variance_sources(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     """How much the log odds ratio of one layer's gap would vary, by what is drawn anew, as far as that is published.
 
     At the layer with the lowest error. ``test speakers`` is the standard error over speakers of `fairlib.group_bias`;
-    ``training speakers`` that over draws of them in `fairlib.taught_gaps`, with a probe of mixed speakers; ``probe
-    seed`` the standard deviation from one probe to the next that differs by its seed alone (of all layers);
+    ``training speakers`` that over draws of them in `fairlib.training_group_gaps`, with a probe of mixed speakers;
+    ``probe seed`` the standard deviation from one probe to the next that differs by its seed alone (of all layers);
     ``pretraining seed`` that between two encoders which differ by the seed of their pretraining alone (of all layers,
     and all such pairs that ship).
 
@@ -94,14 +94,14 @@ def _of_task(encoder: str, corpus: str, by: str, task: str) -> pd.DataFrame:
 
 
 def _over_draws(encoder: str, corpus: str, task: str, by: str, contrast: str) -> pd.DataFrame | None:
-    """The gap by a probe of mixed speakers, as `fairlib.taught_gaps` gives it; None where nobody drew them anew."""
+    """The gap by a probe of mixed speakers, as `fairlib.training_group_gaps` gives it; None where none was."""
     groups = contrast_groups(contrast)
-    named = [taught_on(name) for name in (MIXED, *groups) if name]
+    named = [trained_on(name) for name in (MIXED, *groups) if name]
     rows = published_outcomes(encoder, corpus, task)
-    rows = rows[(rows["unit"] == TASKS[task].main[1]) & rows["probe"].str.startswith(taught_on(""))]
+    rows = rows[(rows["unit"] == TASKS[task].main[1]) & rows["probe"].str.startswith(trained_on(""))]
     if not set(named) <= set(rows["probe"]) or set(groups) != set(rows[by].dropna()):
         return None
-    taught = taught_gaps(rows, by)
+    taught = training_group_gaps(rows, by)
     return taught[(taught["quantity"] == GAP) & (taught["group"] == MIXED) & (taught["scale"] == "log_odds")]
 
 
@@ -133,11 +133,8 @@ def variance_title(table: pd.DataFrame) -> str:
         'Which speakers are tested contributes most to the uncertainty of a gap, in every task'
     """
     largest = table.loc[table.groupby("task")["sd"].idxmax()].set_index("task")["source"]
-    if (largest == PEOPLE).all():
-        return "Which speakers are tested contributes most to the uncertainty of a gap, in every task"
-    return "Largest source of uncertainty: " + "; ".join(
-        f"{source} ({TASKS[task].title})" for task, source in largest.items()
-    )
+    sources = {TASKS[str(task)].title: source for task, source in largest.items()}
+    return say("variance.title", people=bool((largest == PEOPLE).all()), sources=sources)
 
 
 def variance_sentences(table: pd.DataFrame) -> list[str]:
@@ -150,10 +147,9 @@ def variance_sentences(table: pd.DataFrame) -> list[str]:
     """
     said = []
     for task, mine in table.groupby("task", sort=False):
-        parts = [f"{row.source} {row.sd:.2f}" for row in mine.sort_values("sd", ascending=False).itertuples()]
+        largest_first = mine.sort_values("sd", ascending=False)
         share = (mine.loc[mine["source"] == PEOPLE, "sd"] ** 2).sum() / (mine["sd"] ** 2).sum()
-        said.append(
-            f"{TASKS[task].heading}, layer {mine['layer'].iloc[0]}: {', '.join(parts)}."
-            f" Test speakers: {percent(share)} of the variance."
-        )
+        sources = dict(zip(largest_first["source"], largest_first["sd"]))
+        facts = {"task": TASKS[task].heading, "layer": mine["layer"].iloc[0], "sources": sources, "share": share}
+        said.append(say("variance.sources", **facts))
     return said

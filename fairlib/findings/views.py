@@ -22,33 +22,20 @@ from fairlib.bias import (
 from fairlib.bias.contrasts import people
 from fairlib.corpora.labels import is_number
 from fairlib.encoders.names import encoder_label
-from fairlib.findings import Finding, gaps, mean_error, of_people
+from fairlib.findings import Finding, gaps, mean_error
 from fairlib.findings.cells import Cell, Number, error_of, with_interval
+from fairlib.findings.finding import judged
 from fairlib.findings.questions import in_bands
-from fairlib.findings.rules import claim, rule
+from fairlib.findings.rules import rule
+from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
 from fairlib.probes.speakers import FEW, named_among
-from fairlib.writing import interval, listing
+from fairlib.writing import listing
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")
-VIEWS_CLAIM = claim("views")
-BEST = "the layer that identifies speakers best"
-_VIEWED = {
-    PLAIN: "as recorded, among all speakers",
-    "channel perturbed": "with the channel perturbed",
-    "equal shares": "with equal shares of each group",
-    "among a few": "among a few candidates",
-}
+_KEYS = {PLAIN: "plain", "channel perturbed": "perturbed", "equal shares": "shares", "among a few": "few"}
 VIEWS_CRITERION = rule("views")
-_EXPLAINED = {
-    PLAIN: "all speakers, all their utterances, as recorded",
-    "channel perturbed": "every utterance through a random channel of its own, at equal level",
-    "equal shares": "as many speakers of each group, utterances a speaker and seconds an utterance",
-    "among a few": "one of {size} candidates, as many of each group",
-    "verification: missed": "two utterances of one person rejected as different speakers",
-    "verification: own group": "two people of the same group accepted as one speaker",
-}
 
 
 def identify_or_verify(
@@ -144,8 +131,7 @@ def views_bias(views: list[dict[str, pd.DataFrame]], by: str) -> pd.DataFrame:
             continue  # the test half holds too few speakers of a group
         error = errors.reindex(pd.MultiIndex.from_frame(bias[["encoder", "layer"]])).to_numpy()
         size = outcomes["candidates"].iloc[0] if "candidates" in outcomes else "a few"
-        explained = _EXPLAINED[name].format(size=size)
-        tables.append(bias.assign(view=name, explained=explained, error=error))
+        tables.append(bias.assign(view=name, explained=say(f"view.{name}", size=size), error=error))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -176,20 +162,14 @@ def is_it_the_voice(bias: pd.DataFrame, encoder: str, contrast: str, layer: str 
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
-    stated = listing(
-        [f"{interval(row['estimate'], row['low'], row['high'])} {_VIEWED[view]}" for view, row in found.items()]
-    )
-    cannot = f" This corpus does not allow: {listing(lacking)}." if lacking else ""
-    which = "the layer asked for" if layer else "the one that identifies speakers best"
-    sentence = (
-        f"At layer {best} of {encoder_label(encoder)}, {which}, the log odds ratio of error ({contrast}) is"
-        f" {stated}.{cannot}"
-    )
-    chosen = f"layer {layer}, as asked for" if layer else BEST
-    criterion = VIEWS_CRITERION.replace(BEST, chosen)
+    facts = {
+        "encoder": encoder, "by": str(rows[0]["by"]), "contrast": contrast, "layer": best, "asked": bool(layer),
+        "gaps": {_KEYS[view]: estimate_of(row) for view, row in found.items()}, "lacking": lacking,
+    }  # fmt: skip
     columns = ["view", "encoder", "layer", "contrast", "error", "estimate", "low", "high", "p_familywise", "biased"]
-    finding = Finding(VIEWS_CLAIM, criterion, verdict, sentence, [{c: row.get(c) for c in columns} for row in rows])
-    return of_people(finding, pd.DataFrame(rows[:1]), str(rows[0]["by"]), contrast)
+    evidence = [{column: row.get(column) for column in columns} for row in rows]
+    finding = judged("views", verdict, facts, evidence, pd.DataFrame(rows[:1]), said="gaps")
+    return replace(finding, criterion=say("views.of_layer", rule=VIEWS_CRITERION, layer=layer)) if layer else finding
 
 
 def views_table(bias: pd.DataFrame, encoder: str, contrast: str, layer: str = "") -> pd.DataFrame:

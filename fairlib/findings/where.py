@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from fairlib.bias import gap_profile
-from fairlib.bias.contrasts import sides
 from fairlib.bias.profile import OTHERS
-from fairlib.encoders.names import encoder_label
-from fairlib.findings.finding import Finding, not_asked, of_people, power
+from fairlib.findings.finding import Finding, judged
 from fairlib.findings.rules import MARGIN, claim, rule
-from fairlib.writing import interval, layers_named, p_words
+from fairlib.findings.wording import estimate_of, say
 
 WHERE_CLAIM = claim("where")
 WHERE_CRITERION = rule("where")
@@ -32,41 +32,35 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
         ('supported', '2')
     """
     own = outcomes[outcomes["encoder"] == encoder]
+    facts: dict[str, Any] = {"encoder": encoder, "by": by, "contrast": contrast}
     if own["layer"].nunique() < 2:
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{encoder_label(encoder)} has only one layer.")
+        return judged("where", "inconclusive", facts, [], said="one_layer")
     profile = gap_profile(own, by=by)
     chosen = {"contrast": contrast, "scale": "log_odds", "against": OTHERS}
     rows = profile[np.logical_and.reduce([profile[name] == value for name, value in chosen.items()])]
     if contrast not in set(profile["contrast"]):
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{contrast} does not compare two groups.")
+        return judged("where", "inconclusive", facts, [], said="no_pair")
     if rows["p"].isna().all():
-        why = "at some layer there are as many errors as units or more, or all speakers err alike, so that gaps"
-        return not_asked(WHERE_CLAIM, WHERE_CRITERION, f"{why} cannot be compared.")
-    layers, apart = list(rows["layer"]), rows[rows["p"] < 0.05]
-    within = (rows["low"] > -MARGIN).all() and (rows["high"] < MARGIN).all()
-    joint = f"joint test over layers: {p_words(rows['p_joint'].iloc[0])}"
-    name = encoder_label(encoder)
+        return judged("where", "inconclusive", facts, [], said="unknown")
+    apart, within = rows[rows["p"] < 0.05], bool((rows["low"] > -MARGIN).all() and (rows["high"] < MARGIN).all())
+    facts |= {
+        "layers": list(rows["layer"]), "detected": list(apart["layer"]), "within": within,
+        "p_joint": float(rows["p_joint"].iloc[0]), "detectable": float(rows["detectable"].median()),
+    }  # fmt: skip
     if len(apart):
         most = apart.loc[apart["estimate"].abs().idxmax()]
-        first, _ = sides(str(rows["by"].iloc[0]), contrast)
-        side = "disadvantage" if most["estimate"] > 0 else "advantage"
-        every = f" Detectable differences: {layers_named(layers, list(apart['layer']))}." if len(apart) > 1 else ""
-        small = f" At every layer a difference of more than {MARGIN} is ruled out." if within else ""
-        verdict, sentence = "supported", (
-            f"The gap of {name} at {layers_named(layers, [most['layer']])} differs from the mean of its other layers by"
-            f" {interval(most['estimate'], most['low'], most['high'])} in log odds, to the {side} of {first}"
-            f" ({joint}).{every}{small}"
-        )  # fmt: skip
-    elif within:
-        verdict, sentence = "contradicted", (
-            f"In {name}, a difference of more than {MARGIN} in log odds between any layer's gap and the other layers'"
-            f" is ruled out ({joint})."
-        )  # fmt: skip
-    else:
-        verdict, sentence = "inconclusive", (
-            f"No layer's gap differs detectably from the others' in {name} ({joint}). "
-            + power(f"a difference of {rows['detectable'].median():.2f} in log odds")
-        )  # fmt: skip
+        facts |= {"most": most["layer"], "apart": estimate_of(most)}
+    verdict = "supported" if len(apart) else "contradicted" if within else "inconclusive"
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
-    found = Finding(WHERE_CLAIM, WHERE_CRITERION, verdict, sentence, rows[columns].to_dict("records"))
-    return of_people(found, rows, str(rows["by"].iloc[0]), contrast)
+    return judged("where", verdict, facts, rows[columns].to_dict("records"), rows)
+
+
+def where_verdict(finding: Finding) -> str:
+    """The verdict of `do_layers_differ`; where a difference is shown and all are shown to be small, that, too.
+
+    Example:
+        >>> where_verdict(Finding("The gap differs.", "", "supported", "", facts={"within": True}))
+        'supported, but by less than 0.2 at every layer'
+    """
+    small = finding.verdict == "supported" and finding.facts["within"]
+    return say("where.small") if small else finding.verdict

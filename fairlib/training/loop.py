@@ -115,9 +115,7 @@ def train(
     with stage(f"training {name}", schedule.steps, "steps") as went_on:
         went_on(done)
         for step in range(done + 1, schedule.steps + 1):
-            torch.manual_seed(seed * 1_000_003 + step)
-            _set_rate(optimizer, schedule.rate(step))
-            optimizer.zero_grad()
+            _begin_step(optimizer, schedule.rate(step), seed * 1_000_003 + step)
             due = step % LOG_EVERY == 0 or step % CHECKPOINT_EVERY == 0 or step == schedule.steps
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
                 with torch.autocast(device.type, half, enabled=half is not None):
@@ -184,9 +182,11 @@ def _save(
     replace(checkpoint, lambda path: torch.save(state, path))
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def _begin_step(optimizer: torch.optim.Optimizer, rate: float, seed: int) -> None:
+    torch.manual_seed(seed)
     for group in optimizer.param_groups:
         group["lr"] = rate
+    optimizer.zero_grad()
 
 
 def _write_log(log: list[dict], output: Path) -> str:

@@ -16,7 +16,7 @@ STUDY = """
 title = "My study"
 [[chapters]]
 chapter = "speaker-identification"
-encoder = ["pocket-hubert", "pocket-wav2vec2"]
+encoder = ["mini-hubert", "pocket-wav2vec2"]
 """
 
 

@@ -11,6 +11,7 @@ from browser import Browser, find_chromium
 from test_notebooks import NOT_PROSE, SOURCES, literal_results
 
 from fairlib.book import chapters, pairs
+from fairlib.book.picture import CARD, CARD_SIZE
 
 BOOK = chapters.ROOT / "_build" / "html"
 AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
@@ -226,3 +227,30 @@ def test_every_page_says_what_it_is_its_edition_its_licence_and_how_to_cite_it()
 def test_a_page_weighs_at_most_a_megabyte_beside_what_all_share():
     heavy = {page.name: page.stat().st_size for page in PAGES if page.stat().st_size > 1e6}
     assert not heavy
+
+
+# ---- what messengers show, and the edition ----
+
+
+@built
+def test_every_page_has_a_card_with_words_for_it():
+    for page in PAGES:
+        tags = dict(re.findall(r'<meta property="(og:[^"]+)" content="([^"]*)"', page.read_text(encoding="utf-8")))
+        assert (tags["og:image:width"], tags["og:image:height"]) == tuple(map(str, CARD_SIZE))
+        assert len(tags["og:image:alt"]) > 60 and tags["og:title"]
+        if "://" not in tags["og:image"]:
+            assert (page.parent / tags["og:image"]).resolve() == BOOK / "_static" / CARD.name
+
+
+@built
+def test_the_foot_of_a_page_says_which_edition_and_nothing_of_the_build():
+    for page in PAGES:
+        foot = page.read_text(encoding="utf-8").rpartition("Cite this book")[0][-900:]
+        assert "edition" in foot and not re.search(r"built on|printed on", foot, re.IGNORECASE)
+
+
+@built
+def test_a_pdf_is_linked_where_there_is_one():
+    there = (BOOK / "book.pdf").exists()
+    for page in PAGES:
+        assert ("The whole book as PDF" in page.read_text(encoding="utf-8")) == there

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 
 import altair as alt
 import jsonschema
@@ -170,6 +172,19 @@ def test_latex_is_balanced_and_escaped(exported):
     assert r"\includegraphics[width=\linewidth]{{figure-5.2}.pdf}" in (folder / "figures.tex").read_text()
 
 
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here (apt-get install texlive-latex-base)")
+def test_latex_compiles_and_keeps_to_its_page(exported, tmp_path):
+    _, folder = exported
+    shutil.copytree(folder, tmp_path / "tex")
+    inputs = [rf"\input{{{path.name}}}" for path in sorted(folder.glob("*.tex"))]
+    lines = [r"\documentclass{article}", r"\usepackage{booktabs,longtable,graphicx}", r"\begin{document}", *inputs]
+    (tmp_path / "tex/all.tex").write_text("\n".join([*lines, r"\end{document}"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    said = subprocess.run(command, cwd=tmp_path / "tex", capture_output=True, text=True, errors="replace")
+    assert said.returncode == 0, said.stdout[-2000:]
+    assert "Overfull" not in said.stdout and (tmp_path / "tex/all.pdf").stat().st_size > 10_000
+
+
 def test_pictures_are_what_their_names_say(exported):
     _, folder = exported
     assert (folder / "figure-5.1.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -195,7 +210,7 @@ def test_the_json_is_as_its_schema_says(exported, run):
 
 def test_references_are_those_of_what_was_used(exported):
     said, folder = exported
-    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "hsu2021", "chen2022"]
+    keys = ["fairlib", "herron2026", "liu2019", "lum2022", "chen2022", "hsu2021"]
     keys += ["zhang2021", "timit1993", "ardila2020", "panayotov2015"]
     text = (folder / "references.bib").read_text()
     assert said["references"] == keys == re.findall(r"(?m)^@\w+\{(\w+),$", text)

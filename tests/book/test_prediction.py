@@ -1,8 +1,6 @@
 """What a study will take: counted numbers are exact, for models that are really made; the rest is of the right size."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
+from bench import full_width
 from fairlib.book import prediction
 from fairlib.book.prediction import encoder_size, frames_of, measured_speed, predict, told
 from fairlib.book.studies import load_study, read_study, study_file
@@ -72,33 +71,28 @@ def test_the_disk_that_is_predicted_is_what_the_features_take(tmp_path, monkeypa
     assert row["disk_gb"] * 1e9 == pytest.approx(sum(array.nbytes for array in kept))
 
 
-@pytest.mark.slow
-def test_a_base_shaped_model_takes_the_memory_and_disk_that_were_predicted(tmp_path):
-    """Randomly initialised, in a process of its own: 0.4 to 1.5 times the memory, and the very disk."""
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert"}))
-    table = corpus(tmp_path, [2.0] * 12)
-    table.to_parquet(tmp_path / "corpus.parquet")
-    code = f"""
-import pandas as pd
-from fairlib import load_encoder
-from fairlib.encoders.extraction import extract
-table = pd.read_parquet({str(tmp_path / "corpus.parquet")!r})
-extract(load_encoder("random:{tmp_path}", device="cpu"), table, {str(tmp_path / "features")!r}, frames=True)
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
-"""
-    # What the kernel says of all children would be the largest of those that other tests started, too.
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    peak = int(said.split()[-1]) * 1024
-    kept = sum(path.stat().st_size for path in (tmp_path / "features").rglob("*.npy"))
-    calls = pd.DataFrame(
-        [{"encoder": f"random:{tmp_path}", "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}]
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, "load_corpus", lambda name: table)
-        patch.setattr(prediction, "BATCH_SECONDS", {"cpu": 24.0})  # all there is
-        [row] = predict(calls, {}, device="cpu").to_dict("records")
-    assert row["disk_gb"] * 1e9 == pytest.approx(kept, rel=0.01)
-    assert 0.4 * row["memory_gb"] * 1e9 < peak < 1.5 * row["memory_gb"] * 1e9
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param({"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 6, "intermediate_size": 1536}),
+        pytest.param({"do_stable_layer_norm": True, "feat_extract_norm": "layer"}, marks=pytest.mark.slow),
+    ],
+    ids=["small", "base width, stable layer norm"],
+)
+def test_from_audio_to_outcomes_it_takes_the_memory_that_was_predicted(tmp_path, shape):
+    """Randomly initialised, in a process of its own, through probes of speakers and characters of all layers."""
+    corpus_of = full_width.speech(tmp_path, utterances=4)
+    name = full_width.encoder(tmp_path / "encoder", {"model_type": "hubert", **shape})
+    foretold = full_width.predicted(name, corpus_of)
+    went = full_width.alone("whole path", name, str(corpus_of), str(tmp_path))
+    assert went["layers"] == [sorted(map(str, ["cnn", *range(foretold["layers"] - 1)]))] * 2
+    assert 0.8 < went["memory_gb"] / foretold["memory_gb"] < 1.2
+
+
+def test_half_precision_is_compared_with_single_at_every_layer(tmp_path):
+    name = full_width.encoder(tmp_path / "encoder", {"model_type": "hubert", **TINY})
+    apart = full_width.in_half_precision(name, full_width.speech(tmp_path, utterances=1))
+    assert list(apart.index) == ["cnn", "0", "1", "2", "3"] and (apart > 0).all() and (apart < 0.1).all()
 
 
 def test_the_full_size_study_is_predicted_without_a_network_or_corpora(monkeypatch):

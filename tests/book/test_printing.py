@@ -1,5 +1,6 @@
 """The printed book: its pages in order, linked to each other, without what belongs to a screen."""
 
+import re
 import shutil
 
 import pytest
@@ -58,3 +59,17 @@ def test_without_a_browser_it_says_what_to_install(built, tmp_path, monkeypatch)
     with pytest.raises(printing.PrintError, match="install Chromium"):
         printing.print_book(built, tmp_path / "book.pdf")
     assert not (tmp_path / "book.pdf").exists()
+
+
+def test_a_printed_book_is_linked_from_every_page_that_has_a_place_for_it(tmp_path):
+    html, pdf = tmp_path / "html", tmp_path / "book.pdf"
+    (html / "book").mkdir(parents=True)
+    pdf.write_bytes(b"%PDF" + bytes(3_000_000))
+    (html / "search.html").write_text(f"<footer>{printing.PDF_PLACE}</footer>")
+    (html / "book" / "course.html").write_text(f"<footer>{printing.PDF_PLACE}</footer>")
+    (html / "plain.html").write_text("<p>nothing</p>")
+    assert printing.link_pdf(html, pdf).read_bytes() == pdf.read_bytes()
+    for page in (html / "search.html", html / "book" / "course.html"):
+        link = re.search(r'href="([^"]+)">The whole book as PDF</a> \(3\N{NO-BREAK SPACE}MB\)', page.read_text())
+        assert (page.parent / link[1]).resolve() == (html / "book.pdf").resolve()
+    assert (html / "plain.html").read_text() == "<p>nothing</p>"

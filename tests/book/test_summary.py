@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from fairlib.book import chapters, summary
+from fairlib.book import chapters, provenance, summary
 from fairlib.findings import Finding
 
 FINDING = Finding(
@@ -74,3 +74,21 @@ def test_the_status_names_each_table_of_outcomes_once_with_the_chapters_that_use
     told = ["pocket-hubert", "speechocean762", "speakers", "published", "cpu, 3\N{NO-BREAK SPACE}min"]
     assert cells == [*told, "`aaaaaaaaaaaa`", "`bbbbbbbbbbbb`", names]
     assert "| jupyter-book |" in page and "12\N{NO-BREAK SPACE}s" in page
+
+
+@pytest.mark.parametrize(
+    "line, day", [("date-released: 2026-03-01", "1 March 2026"), ('date-released: "2026-12-24"', "24 December 2026")]
+)
+def test_the_day_of_an_edition_is_the_one_that_it_was_released_on(monkeypatch, tmp_path, line, day):
+    (tmp_path / "CITATION.cff").write_text(f"version: 0.1.0\n{line}\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.edition_day() == day
+
+
+def test_an_edition_that_was_not_released_is_of_its_last_commits_day(monkeypatch, tmp_path):
+    (tmp_path / "CITATION.cff").write_text("version: 0.1.0\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "_git", lambda *_: "2026-11-29")
+    assert provenance.edition_day() == "29 November 2026"
+    monkeypatch.setattr(provenance, "_git", lambda *_: "")
+    assert provenance.edition_day() == ""

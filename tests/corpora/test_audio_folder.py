@@ -10,18 +10,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+from own_speech import complaint, in_folders_of_their_own  # noqa: F401 (a fixture)
 
 import fairlib
-from fairlib.corpora import CorpusError, load_corpus, own_groups
+from fairlib.corpora import load_corpus, own_groups
 
 PEOPLE = {"anna": "north", "ben": "north", "cleo": "south", "dan": "south"}
 RULE = "the first folder level names the speaker (below folders such as train and test, the next one), unless metadata"
-
-
-@pytest.fixture(autouse=True)
-def in_folders_of_their_own(tmp_path: Path, monkeypatch) -> None:
-    for name in ("FAIRLIB_CACHE", "FAIRLIB_STORE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
 
 
 def sound(file: Path, pitch: int) -> None:
@@ -58,13 +53,6 @@ def write(path: Path, rows: list[dict]) -> Path:
         table.writerows(rows)
         path.write_text(text.getvalue())
     return path
-
-
-def complaint(path: Path) -> str:
-    with pytest.raises(CorpusError) as caught:
-        load_corpus(str(path))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def same_as(table, folder: Path, rows: list[dict]) -> bool:

@@ -10,19 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from own_speech import complaint, in_folders_of_their_own  # noqa: F401 (a fixture)
 
 import fairlib
 from fairlib.book import chapters, runs
-from fairlib.corpora import CorpusError, load_corpus, own_groups
+from fairlib.corpora import load_corpus, own_groups
 from fairlib.corpora.audio import read_audio
 
 PEOPLE = {"anna": ("F", "north", 31), "ben": ("M", "north", 40), "cleo": ("F", "south", 52), "dan": ("M", "south", 67)}
-
-
-@pytest.fixture(autouse=True)
-def in_folders_of_their_own(tmp_path: Path, monkeypatch) -> None:
-    for name in ("FAIRLIB_CACHE", "FAIRLIB_STORE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
 
 
 def sound(file: Path, pitches: list[int], seconds: float = 1.0) -> None:
@@ -69,13 +64,6 @@ def manifests(folder: Path, recordings: list, supervisions: list) -> Path:
     write(folder / "mini_recordings_train-clean-5.jsonl.gz", recordings)
     write(folder / "mini_supervisions_train-clean-5.jsonl.gz", supervisions)
     return folder
-
-
-def complaint(path: Path) -> str:
-    with pytest.raises(CorpusError) as caught:
-        load_corpus(str(path))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 CSV = """path,speaker_id,text,language,utterance_id,start,end,sex,region,age

@@ -275,7 +275,10 @@ def test_a_chapter_takes_a_csv_and_compares_by_its_columns(voices: Path, monkeyp
     [
         ({"group": "regoin"}, "only by region: did you mean 'region'?"),
         ({"group": "microphone"}, "no groups by 'microphone', only by region"),
-        ({"corpus": "nowhere.csv"}, "or a list or a folder of your own that is there, not 'nowhere.csv'"),
+        (
+            {"corpus": "nowhere.csv"},
+            "a list or a folder of your own that is there, or hf:owner/name, not 'nowhere.csv'",
+        ),
         ({"corpus": "alike.csv"}, "(region is north throughout): add one"),
         ({"encoder": "bert"}, "is a bert model, not a supported speech encoder"),
         ({"encoder": "audio"}, "holds no config.json"),

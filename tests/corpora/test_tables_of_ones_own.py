@@ -11,18 +11,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+from own_speech import complaint, in_folders_of_their_own  # noqa: F401 (a fixture)
 
 import fairlib
 from fairlib.book import chapters
-from fairlib.corpora import CorpusError, is_own, load_corpus, own_groups, own_name
+from fairlib.corpora import is_own, load_corpus, own_groups, own_name
 
 PEOPLE = {"anna": ("north", 31), "ben": ("north", 40), "cleo": ("south", 52), "dan": ("south", 67)}
-
-
-@pytest.fixture(autouse=True)
-def in_folders_of_their_own(tmp_path: Path, monkeypatch) -> None:
-    for name in ("FAIRLIB_CACHE", "FAIRLIB_STORE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
 
 
 @pytest.fixture
@@ -52,13 +47,6 @@ WRITERS = {
 def written(table: pd.DataFrame, path: Path) -> Path:
     WRITERS[path.name.split(".", 1)[1]](table, path)
     return path
-
-
-def complaint(path: Path) -> str:
-    with pytest.raises(CorpusError) as caught:
-        load_corpus(str(path))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("ending", WRITERS)

@@ -108,12 +108,12 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
         assert words in readme and all(gap > 0 if "worse" in words else gap < 0 for gap in gaps)
 
 
-def test_the_readme_says_what_teaching_does_to_the_gap_in_phones():
+def test_the_readme_says_what_the_training_group_does_to_the_gap_in_phones():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert "trained on adults, it shrinks by more than half; trained on children, it grows to about twice" in readme
     for encoder in ("pocket-hubert", "logmel"):
-        crossed = fairlib.cross_teach(encoder, "speechocean762", "age_group").query("unit == 'phone'")
-        table = fairlib.taught_gaps(crossed, "age_group").query("quantity == 'gap' and scale == 'log_odds'")
+        crossed = fairlib.train_across_groups(encoder, "speechocean762", "age_group").query("unit == 'phone'")
+        table = fairlib.training_group_gaps(crossed, "age_group").query("quantity == 'gap' and scale == 'log_odds'")
         gap = table.pivot(index="layer", columns="group", values="estimate")
         assert (gap["adult"] / gap["mixed speakers"] < 0.4).all()
         assert ((gap["child"] / gap["mixed speakers"]).between(1.5, 2.2)).all()

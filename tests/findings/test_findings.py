@@ -321,10 +321,10 @@ def test_scales_that_disagree_are_said_to():
 
 def test_cautions_fit_the_run():
     real = sentences.cautions("sid", "pocket-hubert", "speechocean762", "age_group")
-    assert "recording session" in real and "Mandarin" in real and "Pocket encoders" in real and "Synthetic" not in real
+    assert "recording session" in real and "Mandarin" in real and "Our encoders" in real and "Synthetic" not in real
     made = sentences.cautions("asr", "facebook/hubert-base-ls960", "synthetic", "group")
     assert "says nothing about people" in made and "Saturation" in made
-    assert "Mandarin" not in made and "Pocket" not in made and "session" not in made
+    assert "Mandarin" not in made and "Our encoders" not in made and "session" not in made
 
 
 # ---- after fine-tuning

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from fairlib.findings.layers import along_training, layer_errors, reduction, what_was_learnt, which_depths
+from fairlib.findings.marks import marks_table
+from fairlib.outcomes import published_outcomes
 
 LAYERS = ["cnn", "0", "1", "2"]
 
@@ -89,3 +91,18 @@ def test_along_training_takes_the_layer_that_is_best_then():
     path = along_training(tables, {0: 0.0, 100: 0.5, 200: 1.0})
     assert path["x"].tolist() == [0.0, 1.0] and path["layer"].tolist() == ["cnn", "2"]
     assert path["value"].iloc[1] < path["value"].iloc[0] and (path["low"] < path["high"]).all()
+
+
+def test_the_marks_of_a_shipped_encoder_are_those_of_its_published_outcomes():
+    def error(encoder: str, layer: str) -> float:
+        rows = published_outcomes(encoder, "speechocean762", "phone", "linear")
+        rows = rows[rows["layer"] == layer]
+        return rows["errors"].sum() / rows["length"].sum()
+
+    row = marks_table().set_index("encoder").loc["mini-hubert"]
+    points, at = row["phones, speechocean762: below layer 0 (points)"].parts
+    best = at.strip(" ()")
+    assert points.value == pytest.approx(100 * (error("mini-hubert", "0") - error("mini-hubert", best)))
+    # Its layer 0 hears a single frame, and so does this log-mel.
+    less = 1 - error("mini-hubert", best) / error("logmel-25ms", "logmel")
+    assert row["phones, speechocean762: below log-mel"].value == pytest.approx(less)

@@ -3,11 +3,12 @@
 import io
 import json
 import os
+import struct
 
 import pandas as pd
 import pytest
 
-from fairlib.book.picture import PICTURE, picture
+from fairlib.book.picture import CARD, CARD_SIZE, PICTURE, card, card_png, card_words, picture
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.encoders import encoder_fingerprint
 from fairlib.outcomes import METHOD, check_outcomes, entry_name, find_entry, provenance, published_names
@@ -78,3 +79,12 @@ def test_the_picture_of_the_readme_shows_what_is_published():
     today = pd.read_csv(io.StringIO(picture().usermeta["csv"]))
     pd.testing.assert_frame_equal(shown, today, atol=1e-6)
     assert PICTURE.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_social_card_shows_what_is_published_in_the_size_that_is_asked_for():
+    chart = card()
+    shown = pd.read_csv(CARD.with_suffix(".csv"))
+    pd.testing.assert_frame_equal(shown, pd.read_csv(io.StringIO(chart.usermeta["csv"])), atol=1e-6)
+    assert CARD.with_suffix(".txt").read_text(encoding="utf-8").strip() == card_words(chart)
+    for png in (CARD.read_bytes(), card_png(chart)):
+        assert png.startswith(b"\x89PNG") and struct.unpack(">II", png[16:24]) == CARD_SIZE

@@ -4,18 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairlib.bias.teaching import DEEPENING, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
+from fairlib.bias.training_groups import DEEPENING, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.findings.by_phone import carriers_sentence, phones_shown
 from fairlib.findings.erased import does_it_rest_on_the_group, readable, what_foretells_errors
-from fairlib.findings.taught import (
-    best_taught_layer,
+from fairlib.findings.training_groups import (
+    best_mixed_layer,
     does_it_deepen,
+    errors_by_training_group,
     is_it_systematic,
     points,
-    taught_errors,
     what_remains,
 )
-from fairlib.outcomes.taught import MIXED, taught_on
+from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.probes.erasure import ERASED, GROUP, KEPT, RANDOM_LABELS
 
 LAYERS = ("cnn", "0", "1")
@@ -33,12 +33,12 @@ def rows(quantity, estimates, group="", reach=0.05, p=0.001, scale="log_odds", s
 
 
 def crossed():
-    """Outcomes in which children err less when taught on children; layer 0 has the lowest error."""
+    """Outcomes in which children err less when trained on children; layer 0 has the lowest error."""
     table = []
     for layer, level in zip(LAYERS, (600, 500, 550)):
-        for teaching, child, adult in (("child", 0, 40), (MIXED, 20, 20), ("adult", 40, 0)):
+        for training, child, adult in (("child", 0, 40), (MIXED, 20, 20), ("adult", 40, 0)):
             for group, more in (("child", child), ("adult", adult)):
-                about = {"layer": layer, "probe": taught_on(teaching), "age_group": group, "length": 1000, "seed": 0}
+                about = {"layer": layer, "probe": trained_on(training), "age_group": group, "length": 1000, "seed": 0}
                 for name, apart in (("1", -10), ("2", 0), ("3", 10)):  # people
                     table.append(about | {"speaker_id": group + name, "errors": level + more + apart})
     table = pd.DataFrame(table).assign(encoder="e", task="phone", unit="phone")
@@ -48,7 +48,7 @@ def crossed():
 def judged(children, adults, **kinds):
     random = [rows(RANDOM_PENALTY, [0.0, 0.01, -0.01], group) for group in ("child", "adult")]
     table = pd.concat([rows(PENALTY, children, "child", **kinds), rows(PENALTY, adults, "adult", **kinds), *random])
-    errors = taught_errors(crossed(), "age_group", ("child", "adult"))
+    errors = errors_by_training_group(crossed(), "age_group", ("child", "adult"))
     return is_it_systematic(table, errors, "e", "0")
 
 
@@ -56,7 +56,7 @@ def test_a_shift_needs_a_penalty_of_both_groups_at_every_layer():
     assert judged([0.2, 0.2, 0.2], [0.1, 0.1, 0.1]).verdict == "supported"
     assert (
         judged([0.2, 0.2, 0.2], [0.1, -0.1, 0.1]).verdict == "inconclusive"
-    )  # whoever is tested, children teach better
+    )  # whoever is tested, a probe trained on children is better
     assert judged([0.3, 0.3, 0.3], [0.1, 0.1, 0.1], p=0.06).verdict == "inconclusive"
     assert judged([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], p=0.06).verdict == "contradicted"  # shown to be below the margin
     assert judged([0.2, 0.2, 0.2], [0.1, 0.1, 0.1], sizes=(9, 60)).verdict == "inconclusive"  # too few people
@@ -93,12 +93,12 @@ def test_a_penalty_deepens_only_where_it_grows():
     assert first.verdict == "inconclusive" and "the first" in first.sentence
 
 
-def test_errors_stand_by_the_share_of_the_first_group_among_the_teachers():
-    errors = taught_errors(crossed(), "age_group", ("child", "adult"))
+def test_errors_stand_by_the_share_of_the_first_group_among_the_training_speakers():
+    errors = errors_by_training_group(crossed(), "age_group", ("child", "adult"))
     at = errors[errors["layer"] == "0"].set_index(["group", "share"])["error"]
     assert at["child", 0] == 0.54 and at["child", 50] == 0.52 and at["child", 100] == 0.5
     assert (errors["low"] < errors["error"]).all() and (errors["high"] > errors["error"]).all()
-    assert best_taught_layer(crossed(), "e") == "0"
+    assert best_mixed_layer(crossed(), "e") == "0"
     assert points(-0.02) == "2.0 points lower"
 
 

@@ -1,6 +1,6 @@
-"""Cross-teaching: probes taught on one speaker group alone, on another, and on mixed speakers, tested on everybody.
+"""Cross-group training: probes trained on one speaker group alone, on another and on both, tested on everybody.
 
-What a probe taught on the own group does better than one taught on the other is what a shift between the groups costs
+What a probe trained on the own group does better than one trained on the other is what a shift between the groups costs
 (systematic error); what the groups still differ by, each under its own probe, is not a shift.
 """
 
@@ -15,7 +15,7 @@ from fairlib.corpora import halves
 from fairlib.encoders import Encoder
 from fairlib.encoders.features import Features
 from fairlib.outcomes.mix import same_mix
-from fairlib.outcomes.taught import MIXED, OTHER_HALF, OWN_HALF, taught_on
+from fairlib.outcomes.training_groups import MIXED, OTHER_HALF, OWN_HALF, trained_on
 from fairlib.probes.classifiers import fit
 from fairlib.probes.phones import PhoneFrames, PhoneProbe
 from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, listed
@@ -23,21 +23,21 @@ from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
 from fairlib.tasks import SAME_MIX
 
-FEWEST_TEACHERS = 4  # training speakers of either group
+FEWEST_TRAINING_SPEAKERS = 4  # training speakers of either group
 DRAWS = 5  # of the training speakers
 FOLDS = 4  # of each test speaker's utterances: each is asked about while the others are enrolled
 
 
-def cross_teach(
+def train_across_groups(
     encoder: str | Encoder | Features, corpus: str | pd.DataFrame | None = None,
     by: str | Sequence[str] = ("age_group",), groups: Sequence[str] = (), task: str = "phone", draws: int = DRAWS,
     force: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
-    """Errors on all test speakers of two groups, by probes taught on either group alone and on both.
+    """Errors on all test speakers of two groups, by probes trained on either group alone and on both.
 
-    In each draw, half of the train half's speakers of the smaller group, and as many of the other, teach: so many that
-    the draws scatter about as studies with all of them would (the variance of a mean of half of n things is that of
-    n). All probes of a draw are taught on as many frames, or utterances.
+    In each draw, half of the train half's speakers of the smaller group, and as many of the other, are trained on: so
+    many that the draws scatter about as studies with all of them would (the variance of a mean of half of n things is
+    that of n). All probes of a draw are trained on as many frames, or utterances.
 
     Args:
         encoder, corpus, force: as `fairlib.probe`'s ``what`` and ``corpus``.
@@ -45,7 +45,7 @@ def cross_teach(
         groups: two of them; left out, the two with most training speakers.
         task: ``phone``: linear `PhoneProbe`. ``sid``: the test half's speakers are enrolled with three quarters of
             their utterances and identified in the others, each quarter in turn, by cosine after linear discriminants
-            taught on the train half's speakers.
+            trained on the train half's speakers.
         draws: of the training speakers; the outcomes' seeds.
 
     Returns:
@@ -58,10 +58,10 @@ def cross_teach(
         ProbeError: an unknown column, group or task, or too few training speakers of a group.
 
     Example:
-        >>> taught = cross_teach("pocket-hubert", "speechocean762", by="age_group")  # doctest: +SKIP
-        >>> taught.groupby(["probe", "age_group"])[["errors", "length"]].sum()  # doctest: +SKIP
+        >>> crossed = train_across_groups("pocket-hubert", "speechocean762", by="age_group")  # doctest: +SKIP
+        >>> crossed.groupby(["probe", "age_group"])[["errors", "length"]].sum()  # doctest: +SKIP
     """
-    by, known = columns_of(by), {"phone": _teach_phones, "sid": _teach_speakers}
+    by, known = columns_of(by), {"phone": _cross_phones, "sid": _cross_speakers}
     if task not in known:
         raise ProbeError(f"Unknown task {task!r}: choose {' or '.join(known)}.")
     settings = {"by": by, "groups": sorted(groups), "folds": FOLDS} if task == "sid" else {
@@ -79,21 +79,21 @@ def cross_teach(
     return stored(task, f"cross-taught by {between}", encoder, corpus, (), settings, draws, force, compute)
 
 
-def _teach_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
+def _cross_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
     frames = PhoneFrames(work)
     people = _People(frames.table, frames.half, by, groups, seed)
     of_frame = people.of_row[frames.owner]  # place among people, -1 for others
     tested = np.flatnonzero(np.isin(of_frame, people.tested))
-    sets = people.teaching(lambda who: np.flatnonzero(np.isin(of_frame, who)))
+    sets = people.training(lambda who: np.flatnonzero(np.isin(of_frame, who)))
     spoken = pd.DataFrame({"phone": frames.phones[frames.codes[tested]], "duration": frames.durations[tested]})
     tables = []
     for layer in frames.features.layers:
         matrix = frames.matrix(layer)
 
-        def wrong(taught: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
-            rows = np.concatenate([taught, tested])
-            train = np.arange(len(rows)) < len(taught)
-            scores = fit(PhoneProbe(), matrix[rows], frames.codes[rows], train, seed, work.device)[len(taught) :]
+        def wrong(chosen: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
+            rows = np.concatenate([chosen, tested])
+            train = np.arange(len(rows)) < len(chosen)
+            scores = fit(PhoneProbe(), matrix[rows], frames.codes[rows], train, seed, work.device)[len(chosen) :]
             return (scores.argmax(axis=1) != frames.codes[tested]).astype(int)
 
         for name, errors in people.crossed(sets, wrong, of_frame[tested]):
@@ -103,26 +103,26 @@ def _teach_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -
             mixed = same_mix(cells, "group", ["phone", "duration"])
             for unit, counts, times in (("phone", cells, 1), (SAME_MIX, mixed, 1000)):
                 sums = counts.groupby("place")[["errors", "length"]].sum()
-                tables.append(_of_people(people, sums, times).assign(layer=layer, probe=taught_on(name), unit=unit))
+                tables.append(_of_people(people, sums, times).assign(layer=layer, probe=trained_on(name), unit=unit))
     return with_left_out(pd.concat(tables).assign(predicted=""), utterances=frames.left_out)
 
 
-def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
+def _cross_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
     table, features = work.table, work.features(work.table)
     counts = table.groupby("speaker_id")["utterance_id"].transform("size").to_numpy()
     table = table[counts >= 2].reset_index(drop=True)
     people = _People(table, halves(work.table).to_numpy()[counts >= 2], by, groups, seed)
     tested = np.flatnonzero(np.isin(people.of_row, people.tested))
     fold = _folds(people.of_row[tested], seed)
-    sets = people.teaching(lambda who: np.flatnonzero(np.isin(people.of_row, who)))
+    sets = people.training(lambda who: np.flatnonzero(np.isin(people.of_row, who)))
     tables = []
     for layer in features.layers:
         matrix = features.pooled(layer)[counts >= 2].astype(float)
 
-        def wrong(taught: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
-            mean, deviation = matrix[taught].mean(axis=0), np.maximum(matrix[taught].std(axis=0), 1e-6)
+        def wrong(chosen: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
+            mean, deviation = matrix[chosen].mean(axis=0), np.maximum(matrix[chosen].std(axis=0), 1e-6)
             standard = (matrix - mean) / deviation
-            directions = lda_directions(standard[taught], people.of_row[taught])
+            directions = lda_directions(standard[chosen], people.of_row[chosen])
             seen, speaker = standard[tested] @ directions, people.of_row[tested]
             errors = np.zeros(len(tested), int)
             for number in range(FOLDS):
@@ -135,7 +135,7 @@ def _teach_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int)
         for name, errors in people.crossed(sets, wrong, people.of_row[tested]):
             rows = pd.DataFrame({"place": people.of_row[tested], "errors": errors, "length": 1})
             sums = rows.groupby("place")[["errors", "length"]].sum()
-            tables.append(_of_people(people, sums).assign(layer=layer, probe=taught_on(name), unit="speaker"))
+            tables.append(_of_people(people, sums).assign(layer=layer, probe=trained_on(name), unit="speaker"))
     few = sorted(work.table["speaker_id"][counts < 2].unique())
     return with_left_out(pd.concat(tables).assign(predicted=""), few)
 
@@ -151,7 +151,7 @@ def _folds(speaker: np.ndarray, seed: int) -> np.ndarray:
 def two_groups(
     table: pd.DataFrame, half: np.ndarray, by: Sequence[str], groups: Sequence[str] = (), tested: int = 2
 ) -> tuple[list[str], str]:
-    """The two groups that teach each other, and why they cannot; without it, they can.
+    """The two groups to train on, and why they cannot; without it, they can.
 
     Args:
         half: of each row, ``train`` or ``test``.
@@ -161,7 +161,7 @@ def two_groups(
     Example:
         >>> table = pd.DataFrame({"speaker_id": list("aabbccdd"), "sex": list("ffmmffmm"), "corpus": "mine"})
         >>> two_groups(table, np.array(["train"] * 4 + ["test"] * 4), ["sex"])[1].partition(";")[0]
-        'Cross-teaching by sex needs 4 training speakers and 2 test speakers of each group'
+        'Cross-group training by sex needs 4 training speakers and 2 test speakers of each group'
     """
     known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
     sizes = {}
@@ -174,15 +174,16 @@ def two_groups(
     if lacking or (groups and len(names) != 2):
         what = f"there is no {lacking[0]!r}" if lacking else f"{len(names)} were given"
         return names, (
-            f"Cross-teaching compares two groups by {listed(by)}; {what}: name two of {', '.join(there) or 'none'}."
+            f"Cross-group training compares two groups by {listed(by)}; {what}: name two of"
+            f" {', '.join(there) or 'none'}."
         )
     least = [min((int(sizes[part].get(name, 0)) for name in names), default=0) for part in ("train", "test")]
-    if len(names) == 2 and least[0] >= FEWEST_TEACHERS and least[1] >= tested:
+    if len(names) == 2 and least[0] >= FEWEST_TRAINING_SPEAKERS and least[1] >= tested:
         return names, ""
     counts = " and ".join(f"{sizes['train'].get(name, 0)} and {sizes['test'].get(name, 0)} of {name}" for name in names)
     return names, (
-        f"Cross-teaching by {listed(by)} needs {FEWEST_TEACHERS} training speakers and {tested} test speakers of each"
-        f" group; {corpus_name(table)} has {counts or 'none'}."
+        f"Cross-group training by {listed(by)} needs {FEWEST_TRAINING_SPEAKERS} training speakers and {tested} test"
+        f" speakers of each group; {corpus_name(table)} has {counts or 'none'}."
     )
 
 
@@ -191,7 +192,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 
 class _People:
-    """The speakers of the two groups: who is tested, and who teaches in this draw.
+    """The speakers of the two groups: who is tested, and who is trained on in this draw.
 
     Attributes:
         group: of each speaker, by place.
@@ -223,8 +224,8 @@ class _People:
             self._in_first[mine[::2]] = True
         self._rng = rng
 
-    def teaching(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-        """Rows that teach, as many in each: of either group alone, in the order of ``names``, and two mixed sets."""
+    def training(self, rows_of: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+        """Rows to train on, as many in each: of either group alone, in the order of ``names``, and two mixed sets."""
         half = len(self._sides[0]) // 2
         parts = [
             (self._rng.permutation(rows_of(side[:half])), self._rng.permutation(rows_of(side[half:])))
@@ -237,7 +238,7 @@ class _People:
     def crossed(
         self, sets: Sequence[np.ndarray], wrong: Callable[[np.ndarray], np.ndarray], place: np.ndarray
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Errors under each set of `teaching`, by who taught; ``place`` is that of each tested row's speaker."""
+        """Errors under each set of `training`, by whom it holds; ``place`` is that of each tested row's speaker."""
         *alone, mixed, other = (wrong(rows) for rows in sets)
         yield from zip(self.names, alone)
         yield MIXED, mixed

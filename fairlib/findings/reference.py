@@ -6,12 +6,10 @@ import pandas as pd
 
 from fairlib.bias import BiasError, bias_differences
 from fairlib.bias.association import ALL, FEWEST_LAYERS, error_slopes
-from fairlib.encoders.names import encoder_label
-from fairlib.findings.finding import power
 from fairlib.findings.instrument import PASSES
+from fairlib.findings.wording import estimate_of, say
 from fairlib.outcomes import published_outcomes
 from fairlib.probes import CharacterProbe, ProbeError, identify_among
-from fairlib.writing import interval, layers_named, number, p_words, percent
 
 MOVED_BY = {
     "sid": "the same layers, with more or fewer candidates",
@@ -19,7 +17,7 @@ MOVED_BY = {
 }
 
 
-def ruler(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
+def reference_steps(task: str, encoder: str, corpus: str, by: str, seeds: int = 5) -> pd.DataFrame:
     """Outcomes in which the steps of a reference stand for layers, and what changed the error stands for the encoder.
 
     Speaker identification: the encoder's own features, all layers together, among more and fewer candidates. Speech
@@ -59,13 +57,15 @@ def _at_every_step(table: pd.DataFrame) -> list[int]:
     return steps.index[steps == table["step"].nunique()].tolist()
 
 
-def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str) -> pd.DataFrame:
+def against_reference(
+    outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by: str, contrast: str
+) -> pd.DataFrame:
     """Slopes of the log odds ratio on the error's log odds: of the encoder's layers, of the reference's steps, and the
     one less the other, the same speakers resampled in both; over all layers.
 
     Args:
         outcomes: of the encoder's layers, one task, unit and probe.
-        steps: from `ruler`.
+        steps: from `reference_steps`.
     """
     mine = outcomes[outcomes["encoder"] == encoder]
     people = set(mine["speaker_id"]) & set(steps["speaker_id"])
@@ -78,23 +78,17 @@ def against_ruler(outcomes: pd.DataFrame, steps: pd.DataFrame, encoder: str, by:
     return table[(table["contrast"] == contrast) & (table["scale"] == "log_odds") & (table["layers"] == ALL)]
 
 
-def ruler_sentence(slopes: pd.DataFrame, encoder: str) -> str:
+def reference_sentence(slopes: pd.DataFrame, encoder: str) -> str:
     """What the reference's slope is, and what is left of the layers' beside it."""
     alone, twinned = slopes[slopes["twin"].isna()].set_index("encoder"), slopes[slopes["twin"].notna()].iloc[0]
     moved = next(name for name in alone.index if name != encoder)
-
-    def stated(row: pd.Series, name: str = "excess") -> str:
-        return interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-    reach = f"{twinned['detectable']:.2f}"
-
-    alone = alone.assign(slope_low=alone["low"], slope_high=alone["high"])
-    return (
-        f"From layer to layer of {encoder_label(encoder)} the gap changes by {stated(alone.loc[encoder], 'slope')} per"
-        f" unit of the error’s log odds. When the error is changed by other means ({moved}), the gap changes by"
-        f" {stated(alone.loc[moved], 'slope')}. The layers’ slope exceeds this, beyond a constant odds ratio, by"
-        f" {stated(twinned)} ({p_words(twinned['p'])}). {power(f'a difference of {reach}')}"
-    )
+    slope = ("slope", "low", "high")
+    return say(
+        "reference.slopes", encoder=encoder, moved=moved,
+        own=estimate_of(alone.loc[encoder], slope), other=estimate_of(alone.loc[moved], slope),
+        beyond=estimate_of(twinned, ("excess", "excess_low", "excess_high")), p=twinned["p"],
+        detectable=twinned["detectable"],
+    )  # fmt: skip
 
 
 def at_equal_error(encoder: str, corpus: str, by: str, contrast: str, seeds: int = 5) -> pd.DataFrame:
@@ -139,13 +133,11 @@ def equal_error_sentence(matched: pd.DataFrame) -> str:
     """How far the layers' gaps lie from the convolutions' at about the same error, and whether any difference is
     detected."""
     if matched.empty:
-        return "These data do not allow a comparison at equal error."
-    row, low, high = matched.iloc[0], matched["estimate"].min(), matched["estimate"].max()
-    detected = matched.loc[matched["p_holm"] < 0.05, "layer"].tolist()
-    which = f"detected at {layers_named(matched['layer'].tolist(), detected)}" if detected else "none is detected"
-    return (
-        f"At about the same error (layer cnn among {row['candidates_cnn']} candidates, {percent(row['error_cnn'])}; the"
-        f" other layers among {row['candidates']}, {percent(matched['error'].min())} to"
-        f" {percent(matched['error'].max())}), their gaps differ from that of layer cnn by {number(low, 2)} to"
-        f" {number(high, 2)} in log odds; {which} (Holm's p below 0.05)."
-    )
+        return say("reference.no_match")
+    row, detected = matched.iloc[0], matched["p_holm"] < 0.05
+    return say(
+        "reference.equal_error", candidates=row["candidates"], candidates_cnn=row["candidates_cnn"],
+        error_cnn=row["error_cnn"], errors=[matched["error"].min(), matched["error"].max()],
+        gaps=[matched["estimate"].min(), matched["estimate"].max()], layers=list(matched["layer"]),
+        detected=list(matched.loc[detected, "layer"]),
+    )  # fmt: skip

@@ -1,10 +1,10 @@
-"""Cross-teaching, erasure and geometry on features in which the truth was planted."""
+"""Cross-group training, erasure and geometry on features in which the truth was planted."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fairlib.bias.teaching import OWN_GAP, PENALTY, RANDOM_PENALTY, taught_gaps
+from fairlib.bias.training_groups import OWN_GAP, PENALTY, RANDOM_PENALTY, training_group_gaps
 from fairlib.encoders.features import Features
 from fairlib.encoders.simulated import simulate_voices
 from fairlib.probes import ProbeError, alignment
@@ -21,7 +21,7 @@ from fairlib.probes.erasure import (
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
 from fairlib.probes.stored import Work
-from fairlib.probes.teaching import cross_teach
+from fairlib.probes.training_groups import train_across_groups
 from fairlib.tasks import SAME_MIX
 
 PHONES, WIDTH, FRAMES = 6, 12, 60
@@ -59,15 +59,15 @@ def spoken(monkeypatch, corpus, rng, shift=0.0, noise=1.0):
     return Features.of_arrays({"0": arrays}, corpus)
 
 
-def estimates(taught, scale="log_odds"):
-    table = taught_gaps(taught, by="age_group").query("scale == @scale")
+def estimates(crossed, scale="log_odds"):
+    table = training_group_gaps(crossed, by="age_group").query("scale == @scale")
     return table.set_index(["unit", "quantity", "group"])[["estimate", "low", "high", "p"]]
 
 
 def test_a_shift_is_told_from_noise_in_phones(monkeypatch):
     rng, corpus = np.random.default_rng(0), people()
-    shifted = estimates(cross_teach(spoken(monkeypatch, corpus, rng, shift=0.06), task="phone", draws=3))
-    noisy = estimates(cross_teach(spoken(monkeypatch, corpus, rng, noise=1.5), task="phone", draws=3))
+    shifted = estimates(train_across_groups(spoken(monkeypatch, corpus, rng, shift=0.06), task="phone", draws=3))
+    noisy = estimates(train_across_groups(spoken(monkeypatch, corpus, rng, noise=1.5), task="phone", draws=3))
     for unit in ("phone", SAME_MIX):
         for group in ("child", "adult"):
             assert shifted.loc[(unit, PENALTY, group), "low"] > 0.2
@@ -79,8 +79,8 @@ def test_a_shift_is_told_from_noise_in_phones(monkeypatch):
 
 def test_a_shift_is_told_from_noise_in_voices():
     def crossed(**planted):
-        taught = cross_teach(simulate_voices(60, **planted), by="group", task="sid", draws=3)
-        table = taught_gaps(taught, by="group").query("scale == 'difference'")
+        crossed = train_across_groups(simulate_voices(60, **planted), by="group", task="sid", draws=3)
+        table = training_group_gaps(crossed, by="group").query("scale == 'difference'")
         return table.set_index(["quantity", "group"])[["estimate", "low", "high"]]
 
     alike, shifted, noisy = crossed(), crossed(shift=0.5), crossed(noise=2.0)
@@ -88,23 +88,23 @@ def test_a_shift_is_told_from_noise_in_voices():
         assert shifted.loc[(PENALTY, group), "low"] > 0.03
         assert shifted.loc[(RANDOM_PENALTY, group), "low"] < 0 < shifted.loc[(RANDOM_PENALTY, group), "high"]
         assert abs(alike.loc[(PENALTY, group), "estimate"]) < 0.05
-    # Clearer speech teaches better, whoever is tested: one group's penalty is then the other's gain.
+    # A probe trained on clearer speech is better, whoever is tested: one group's penalty is then the other's gain.
     assert abs(noisy.loc[PENALTY, "estimate"].mean()) < 0.05
     assert abs(shifted.loc[(OWN_GAP, ""), "estimate"]) < 0.1 and abs(alike.loc[(OWN_GAP, ""), "estimate"]) < 0.1
     assert noisy.loc[(OWN_GAP, ""), "high"] < -0.05
 
 
-def test_only_two_groups_can_teach_each_other(monkeypatch):
+def test_only_two_groups_are_compared(monkeypatch):
     corpus = people().assign(age_group=lambda table: table["speaker_id"].str[-1])
     features = Features.of_arrays({"0": np.random.default_rng(0).normal(0, 1, (len(corpus), 8))}, corpus)
     with pytest.raises(ProbeError, match="3 were given: name two of 0, 1, 2"):
-        cross_teach(features, groups=["1", "2", "3"], task="sid", draws=1)
+        train_across_groups(features, groups=["1", "2", "3"], task="sid", draws=1)
     # Refused before anything is encoded or read.
     monkeypatch.setattr(Work, "features", lambda *_, **__: pytest.fail("features were asked for"))
     with pytest.raises(ProbeError, match="there is no 'z'"):
-        cross_teach(features, groups=["1", "z"], task="sid", draws=1)
+        train_across_groups(features, groups=["1", "z"], task="sid", draws=1)
     with pytest.raises(ProbeError, match="needs 4 training speakers and 2 test speakers of each group; made has "):
-        cross_teach(features, groups=["1", "2"], task="sid", draws=1)
+        train_across_groups(features, groups=["1", "2"], task="sid", draws=1)
 
 
 def test_an_erased_group_is_read_no_more_and_the_speakers_still_are():

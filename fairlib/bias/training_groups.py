@@ -1,4 +1,4 @@
-"""What it costs a speaker group that a probe was taught on others, and how groups differ each under its own probe."""
+"""What it costs a speaker group that a probe was trained on others, and how groups differ each under its own probe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fairlib.bias.sums import (
     slope,
     speaker_sums,
 )
-from fairlib.outcomes.taught import MIXED, OTHER_HALF, OWN_HALF, taught_on
+from fairlib.outcomes.training_groups import MIXED, OTHER_HALF, OWN_HALF, trained_on
 
 PENALTY, RANDOM_PENALTY, MEAN_PENALTY, DEEPENING = (
     "penalty",
@@ -32,16 +32,16 @@ GAP, OWN_GAP = "gap", "own-taught gap"
 _SCALES = ("difference", "log_odds")
 
 
-def taught_gaps(outcomes: pd.DataFrame, by: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Penalties of being served by a probe that was taught on others, and gaps under each teaching, layer by layer.
+def training_group_gaps(outcomes: pd.DataFrame, by: str, confidence: float = CONFIDENCE) -> pd.DataFrame:
+    """Penalties of being served by a probe that was trained on others, and gaps by each probe, layer by layer.
 
-    With a group's error under a probe taught on itself and on the other group, on the scale of `fairlib.group_bias`:
+    With a group's error under a probe trained on itself and on the other group, on the scale of `fairlib.group_bias`:
 
-    - ``penalty``: of a group, taught on the other less taught on itself, the same people. Zero where the groups do not
-      differ by a shift that a probe of one's own undoes.
+    - ``penalty``: of a group, trained on the other less trained on itself, the same people. Zero where the groups do
+      not differ by a shift that a probe of one's own undoes.
     - ``random penalty``: the same of halves of the people that were drawn at random: what there is without any groups.
-    - ``gap``: first group less second, under a probe taught on the one named in ``group``, or on mixed speakers. The
-      gap taught on the second less that taught on the first is the sum of both penalties.
+    - ``gap``: first group less second, under a probe trained on the one named in ``group``, or on mixed speakers. The
+      gap trained on the second less that trained on the first is the sum of both penalties.
     - ``own-taught gap``: first group less second, each under its own probe.
     - ``mean penalty``, and ``mean penalty less cnn's``: of both groups, and how far it is from the first layer's.
 
@@ -52,7 +52,7 @@ def taught_gaps(outcomes: pd.DataFrame, by: str, confidence: float = CONFIDENCE)
     Degrees of freedom are Satterthwaite's.
 
     Args:
-        outcomes: from `fairlib.cross_teach`; several encoders, tasks and units may be concatenated.
+        outcomes: from `fairlib.train_across_groups`; several encoders, tasks and units may be concatenated.
         by: the column whose two groups were compared.
         confidence: of the intervals; 0.95.
 
@@ -65,19 +65,19 @@ def taught_gaps(outcomes: pd.DataFrame, by: str, confidence: float = CONFIDENCE)
         BiasError: as `fairlib.group_bias`, or outcomes of no such probes, or not of two groups.
 
     Example:
-        >>> taught = taught_gaps(outcomes, by="age_group")  # doctest: +SKIP
-        >>> taught.query("quantity == 'penalty' and scale == 'log_odds'")  # doctest: +SKIP
+        >>> gaps = training_group_gaps(outcomes, by="age_group")  # doctest: +SKIP
+        >>> gaps.query("quantity == 'penalty' and scale == 'log_odds'")  # doctest: +SKIP
     """
     tables = []
     for kind, mine in outcomes.groupby(["encoder", "task", "unit"], sort=False):
         probes = {sums.cells["probe"].iloc[0]: sums for sums in speaker_sums(mine, by)}
         first = next(iter(probes.values()))
         contrast, group, others = contrasts_of(first)[0]
-        wanted = [taught_on(name) for name in (group, *others, MIXED, OWN_HALF, OTHER_HALF)]
+        wanted = [trained_on(name) for name in (group, *others, MIXED, OWN_HALF, OTHER_HALF)]
         if len(first.groups) != 2 or set(wanted) - set(probes):
             raise BiasError(
-                f"{kind[0]} ({kind[1]}, {kind[2]}) has no outcomes of probes taught on two groups of {by} and on mixed "
-                "speakers, as fairlib.cross_teach gives them."
+                f"{kind[0]} ({kind[1]}, {kind[2]}) has no outcomes of probes trained on two groups of {by} and on "
+                "mixed speakers, as fairlib.train_across_groups gives them."
             )
         about = dict(zip(CELL, kind)) | {"by": by, "contrast": contrast, "scale": ""}
         for scale in _SCALES:
@@ -106,8 +106,8 @@ class _Estimate:
 def _rows(probes: Mapping[str, SpeakerSums], group: str, other: str, scale: str, confidence: float) -> Iterator[dict]:
     """Rows of one encoder, task, unit and scale."""
 
-    def error(of: str, taught: str) -> _Estimate:
-        return _error(probes[taught_on(taught)], (group, other), of, scale)
+    def error(of: str, training: str) -> _Estimate:
+        return _error(probes[trained_on(training)], (group, other), of, scale)
 
     penalties: dict[str, list[tuple[str, _Estimate]]] = {PENALTY: [], RANDOM_PENALTY: []}
     for name, opposite in ((group, other), (other, group)):
@@ -119,7 +119,8 @@ def _rows(probes: Mapping[str, SpeakerSums], group: str, other: str, scale: str,
     families = list(penalties.items())
     families += [(MEAN_PENALTY, [("", mean)]), (DEEPENING, [("", mean.less_first())])]
     families += [
-        (GAP, [(taught, error(group, taught).plus(error(other, taught), -1))]) for taught in (group, other, MIXED)
+        (GAP, [(training, error(group, training).plus(error(other, training), -1))])
+        for training in (group, other, MIXED)
     ]
     families += [(OWN_GAP, [("", error(group, group).plus(error(other, other), -1))])]
     sums = next(iter(probes.values()))

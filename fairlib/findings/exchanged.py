@@ -1,0 +1,67 @@
+"""Pairs of encoders that were pretrained alike but for a part of the speech: the experiment on cause, once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fairlib.bias import BiasError, group_bias, only_groups
+from fairlib.encoders import heard, shipped_encoders
+from fairlib.encoders.catalogue import pretraining_recipe
+from fairlib.findings.finding import Finding
+from fairlib.findings.gap_tables import mark_saturated
+from fairlib.findings.pretraining import best_layer, changes_by_speech, does_it_help, pairs_of
+from fairlib.findings.survey import published, strangers
+from fairlib.tasks import TASKS
+
+
+def exchanged_pairs(corpus: str) -> list[tuple[str, str]]:
+    """Encoders of ours and, of each, one that heard speech of this corpus in place of other speech, all else alike.
+
+    Example:
+        >>> exchanged_pairs("speechocean762")
+        [('mini-hubert', 'mini-hubert-learners'), ('pocket-hubert', 'pocket-hubert-children')]
+    """
+    alike: dict[str, list[str]] = {}
+    for name in shipped_encoders():
+        recipe = pretraining_recipe(name)
+        if recipe:
+            rest = {part: value for part, value in recipe.items() if part not in ("name", "data")}
+            alike.setdefault(repr(sorted(rest.items())), []).append(name)
+    pairs = []
+    for names in alike.values():
+        with_it = [name for name in names if corpus in heard(name)]
+        pairs += [(name, other) for name in names for other in with_it if name not in with_it]
+    return pairs
+
+
+def published_effect(
+    encoder: str, counterpart: str, task: str, corpus: str, by: str, contrast: str, groups: Sequence[str]
+) -> Finding | None:
+    """Whether the gap is smaller in the counterpart, judged by the rule "cause" on what is published of both.
+
+    Whom the counterpart heard in pretraining are left out. None where nothing is published of one of them, or too few
+    people of a group are left.
+
+    Args:
+        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken.
+
+    Example:
+        >>> pair = ("pocket-hubert", "pocket-hubert-children")
+        >>> contrast, groups = "child vs adult", ["child", "adult"]
+        >>> published_effect(*pair, "sid", "speechocean762", "age_group", contrast, groups).verdict
+        'inconclusive'
+    """
+    tables = [published(name, corpus, *TASKS[task].main) for name in (encoder, counterpart)]
+    if any(table.empty or by not in table for table in tables):
+        return None
+    kept = pd.concat(tables, ignore_index=True)
+    kept = only_groups(kept[kept["speaker_id"].isin(strangers(corpus))], by, groups)
+    try:
+        bias = mark_saturated(group_bias(kept, by=by), kept)
+    except BiasError:
+        return None
+    pair = {what: pair for what, pair in pairs_of(encoder, counterpart).items() if pair.other == encoder}
+    effects = changes_by_speech(kept, by, {what: one for what, one in pair.items() if one.one == counterpart})
+    return does_it_help(bias, effects, encoder, contrast, best_layer(kept, encoder))

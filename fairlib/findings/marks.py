@@ -1,0 +1,60 @@
+"""How far the layers of an encoder lie apart, by the marks that were set before the second encoders were trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from fairlib.encoders import finetuned_from, logmel_as_wide
+from fairlib.encoders.names import encoder_label
+from fairlib.findings.cells import Cell, Number
+from fairlib.findings.gap_tables import mean_error
+from fairlib.findings.layers import GATE
+from fairlib.findings.survey import every_encoder
+
+
+def marks_table(corpora: tuple[str, ...] = ("librispeech", "speechocean762")) -> pd.DataFrame:
+    """Each pretrained encoder of ours on people whom it has not heard, a row each, from the published outcomes.
+
+    In phones: points of error between layer 0 and the best block; how far, as a share, that block is below log-mel with
+    the context of layer 0; and the span over all layers in log odds, which is given for speakers, too. The last column
+    counts the marks of `fairlib.findings.layers.GATE` that are met: two for each corpus, and a span of each kind.
+
+    Example:
+        >>> marks_table().set_index("encoder").loc["mini-hubert", "marks met"]
+        '5 of 6'
+    """
+    families = {corpus: every_encoder(corpus) for corpus in corpora}
+    rows = []
+    for name in dict.fromkeys(name for family in families.values() for name in family):
+        if finetuned_from(name) or any(name not in family for family in families.values()):
+            continue
+        row: dict[str, Any] = {"encoder": encoder_label(name)}
+        met = []
+        for corpus, family in families.items():
+            phones = _errors(family[name], name, "phone")
+            best = phones.drop(["cnn", "0"]).idxmin()
+            below = 100 * (phones["0"] - phones[best])
+            control = logmel_as_wide(name, "0")
+            less = 1 - phones[best] / _errors(family[name], control, "phone").iloc[0]
+            row[f"phones, {corpus}: below layer 0 (points)"] = Cell(Number("size", below), f" ({best})")
+            row[f"phones, {corpus}: below log-mel"] = Number("share", less)
+            met += [below >= GATE["below layer 0"], 100 * less >= GATE["below log-mel"]]
+        # The span is measured where most people are: all of the last corpus identify, those of its test half speak.
+        spans = [
+            float(np.ptp(logit(_errors(family[name], name, unit).to_numpy(float)))) for unit in ("phone", "speaker")
+        ]
+        row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
+        met += [span >= GATE["span"] for span in spans]
+        row["marks met"] = f"{sum(met)} of {len(met)}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _errors(outcomes: pd.DataFrame, encoder: str, unit: str) -> pd.Series:
+    """Error over all speakers by layer, of one encoder and unit."""
+    own = outcomes[(outcomes["encoder"] == encoder) & (outcomes["unit"] == unit)]
+    return mean_error(own).set_index("layer")["error"]
