@@ -68,7 +68,9 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     verdicts = table.assign(verdict=table["finding"].map(lambda finding: finding.verdict))
     found = verdicts.groupby(["claim", "instrument"])["verdict"].agg(set)
     unequal = ["speaker identification", "phone classification"]
-    some = {"depends on the scale", "contradicted"}
+    some = {"depends on the scale", "contradicted", "inconclusive"}  # the last of one that heard half of the people
+    of_speakers = verdicts[(verdicts["claim"] == "whose") & (verdicts["instrument"] == unequal[0])]["verdict"]
+    assert (of_speakers == "depends on the scale").mean() > 2 / 3 and (of_speakers == "inconclusive").sum() == 1
     for words, claim, instruments, verdicts_found in [
         ("served unequally from the first layers on", "begins", unequal, {"supported"}),
         ("The plain spectrogram shows these gaps too", "whose", ["phone classification"], {"contradicted"}),
@@ -93,8 +95,12 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     assert "two encoders whose errors fall by half from the first layer to the last" in readme
     assert "Children are not one group: the older they are, the fewer the errors" in readme
     for outcomes in (
-        fairlib.probe_speakers("pocket-hubert", "speechocean762"),
-        fairlib.probe_characters("pocket-hubert", "speechocean762").query("unit == 'char'"),
+        ask(name)
+        for name in ("mini-hubert", "pocket-hubert")
+        for ask in (
+            lambda name: fairlib.probe_speakers(name, "speechocean762"),
+            lambda name: fairlib.probe_characters(name, "speechocean762").query("unit == 'char'"),
+        )
     ):
         slopes = age_slopes(outcomes, "age_group").query("group == 'child' and scale == 'log_odds'")
         assert (slopes["estimate"] < 0).all() and (slopes["p_familywise"] < 0.05).any()
@@ -111,11 +117,11 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
 def test_the_readme_says_what_the_training_group_does_to_the_gap_in_phones():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert "trained on adults, it shrinks by more than half; trained on children, it grows to about twice" in readme
-    for encoder in ("pocket-hubert", "logmel"):
+    for encoder in ("mini-hubert", "pocket-hubert", "logmel"):
         crossed = fairlib.train_across_groups(encoder, "speechocean762", "age_group").query("unit == 'phone'")
         table = fairlib.training_group_gaps(crossed, "age_group").query("quantity == 'gap' and scale == 'log_odds'")
         gap = table.pivot(index="layer", columns="group", values="estimate")
-        assert (gap["adult"] / gap["mixed speakers"] < 0.4).all()
+        assert (gap["adult"] / gap["mixed speakers"] < 0.5).all()
         assert ((gap["child"] / gap["mixed speakers"]).between(1.5, 2.2)).all()
 
 
