@@ -11,7 +11,7 @@ from fairlib.encoders import heard, shipped_encoders
 from fairlib.encoders.catalogue import pretraining_recipe
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import mark_saturated
-from fairlib.findings.pretraining import best_layer, changes_by_speech, does_it_help, pairs_of
+from fairlib.findings.pretraining import EARLY, best_layer, changes_by_speech, does_it_help, pairs_of
 from fairlib.findings.survey import published, strangers
 from fairlib.tasks import TASKS
 
@@ -39,13 +39,15 @@ def exchanged_pairs(corpus: str) -> list[tuple[str, str]]:
 def published_effect(
     encoder: str, counterpart: str, task: str, corpus: str, by: str, contrast: str, groups: Sequence[str]
 ) -> Finding | None:
-    """Whether the gap is smaller in the counterpart, judged by the rule "cause" on what is published of both.
+    """Whether the gap is smaller in the counterpart, judged by the rule "cause" on what is published of both, and of
+    the same pair from another seed.
 
     Whom the counterpart heard in pretraining are left out. None where nothing is published of one of them, or too few
     people of a group are left.
 
     Args:
-        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken.
+        task: a key of `fairlib.tasks.TASKS`, whose main unit and probe are taken; of speakers the one that stops early
+            (`EARLY`), where that is published of both.
 
     Example:
         >>> pair = ("pocket-hubert", "pocket-hubert-children")
@@ -53,15 +55,21 @@ def published_effect(
         >>> published_effect(*pair, "sid", "speechocean762", "age_group", contrast, groups).verdict
         'inconclusive'
     """
-    tables = [published(name, corpus, *TASKS[task].main) for name in (encoder, counterpart)]
-    if any(table.empty or by not in table for table in tables):
+    pairs = pairs_of(encoder, counterpart)
+    names = dict.fromkeys(name for pair in pairs.values() for name in (pair.one, pair.other))
+    for probe in dict.fromkeys([EARLY.name if task == "sid" else TASKS[task].main[2], TASKS[task].main[2]]):
+        tables = {name: published(name, corpus, *TASKS[task].main[:2], probe) for name in names}
+        tables = {name: table for name, table in tables.items() if len(table) and by in table}
+        if {encoder, counterpart} <= set(tables):
+            break
+    else:
         return None
-    kept = pd.concat(tables, ignore_index=True)
+    kept = pd.concat(tables.values(), ignore_index=True)
     kept = only_groups(kept[kept["speaker_id"].isin(strangers(corpus))], by, groups)
     try:
         bias = mark_saturated(group_bias(kept, by=by), kept)
     except BiasError:
         return None
-    pair = {what: pair for what, pair in pairs_of(encoder, counterpart).items() if pair.other == encoder}
-    effects = changes_by_speech(kept, by, {what: one for what, one in pair.items() if one.one == counterpart})
+    paired = {what: pair for what, pair in pairs.items() if {pair.one, pair.other} <= set(tables)}
+    effects = changes_by_speech(kept, by, paired)
     return does_it_help(bias, effects, encoder, contrast, best_layer(kept, encoder))

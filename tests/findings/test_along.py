@@ -1,5 +1,8 @@
 """Along pretraining: what is planted to open, to be there or to become smaller is found to, and nothing else."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.encoders import EncoderError, heard
 from fairlib.findings import pretraining
+from fairlib.findings.exchanged import published_effect
 from fairlib.findings.pretraining import Pair
 
 CONTRAST = "child vs adult"
@@ -119,3 +123,13 @@ def test_every_family_was_watched_from_before_its_first_step_to_its_end():
 
 def test_nothing_is_published_along_pretraining_on_other_speech():
     assert pretraining.published_along("synthetic", "phone") == {}
+
+
+def test_a_published_pair_is_judged_as_its_chapter_judges_it():
+    """With both seeds: of the first pair alone the gap in phones would count as changed."""
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "findings.json").read_text())
+    chapter = [one["verdict"] for one in golden["09_along_pretraining"]]
+    about = ("speechocean762", "age_group", "child vs adult", ["child", "adult"])
+    for task, verdict in zip(("sid", "phone"), chapter[2:4]):
+        effect = published_effect("pocket-hubert", "pocket-hubert-children", task, *about)
+        assert effect.verdict == verdict and "in both pairs" in effect.sentence
