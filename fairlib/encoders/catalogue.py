@@ -64,10 +64,7 @@ def pretraining_task(name: str) -> str | None:
         >>> pretraining_task("mini-hubert"), pretraining_task("mini-wavlm")
         ('hubert', 'wavlm')
     """
-    record = encoder_folder(name) / "pretraining.json"
-    if record.is_file():
-        return json.loads(record.read_text())["recipe"]["family"]
-    return (configuration(name) or {}).get("model_type")
+    return pretraining_recipe(name).get("family") or (configuration(name) or {}).get("model_type")
 
 
 def started_from(name: str) -> str | None:

@@ -24,7 +24,7 @@ from fairlib.findings.jointly import JOINT_RULE
 from fairlib.findings.rules import NUMBERS
 from fairlib.probes import ctc
 
-AS_REGISTERED = "0d3b932a6ab74e72a8d040ea7dd6bc142eba025af29614830a02068b817f6f4b"
+AS_REGISTERED = "35c323a2a46a06125d6feba7fdb199f947e62d68e6955c012e329c2fda22db60"
 
 STATEMENT = """
 [[{kind}]]
