@@ -7,9 +7,10 @@ the whole report again from what is there. An encoder that cannot be computed is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -34,7 +35,16 @@ from fairlib.outcomes import provenance
 from fairlib.probes import kept_features
 
 Outcomes = dict[tuple[str, str, str], pd.DataFrame]  # by encoder, task and corpus
-Failures = dict[tuple[str, str, str], str]  # why there are none
+
+
+class Lost(NamedTuple):
+    """Why there are no outcomes, and whether the file's rules of exclusion foresee it."""
+
+    why: str
+    foreseen: bool
+
+
+Failures = dict[tuple[str, str, str], Lost]
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ def run_registered(
                 found[place].append(Judged(_subject(statement, pair), None, excluded="not run yet"))
             continue
         outcomes, failures = _computed(pair.encoders, calls, compute, tell)
-        _check_layers(pair, outcomes, failures, result.excluded)
+        _check_layers(pair, outcomes, failures)
         result.used += [_facts(name, task, table) for (name, task, _), table in outcomes.items()]
         for place, statement in enumerate(statements):
             found[place].append(_judge(statement, pair, shared[0] | outcomes, shared[1] | failures))
@@ -151,28 +161,30 @@ def _computed(
                 except CorpusError:  # it is everybody's
                     raise
                 except EncoderError as error:
-                    failures[key] = f"cannot be fetched or loaded: {error}"
+                    failures[key] = Lost(f"cannot be fetched or loaded: {error}", True)
                 except Exception as error:  # whatever it is, the others go on, and the report tells
-                    failures[key] = f"could not be computed: {told_error(error)}"
-        lost = next((why for (encoder, *_), why in failures.items() if encoder == name), "")
-        tell(f"{name}: {lost or 'done'}")
+                    failures[key] = Lost(f"could not be computed: {told_error(error)}", False)
+        lost = next((each.why for (encoder, *_), each in failures.items() if encoder == name), "done")
+        tell(f"{name}: {lost}")
     return outcomes, failures
 
 
-def _check_layers(pair: Pair, outcomes: Outcomes, failures: Failures, excluded: dict[str, str]) -> None:
+def _check_layers(pair: Pair, outcomes: Outcomes, failures: Failures) -> None:
     """Take out encoders of another shape than was registered."""
     for key in list(outcomes):
         layers = [layer for layer in layer_order(outcomes[key]["layer"].unique()) if layer != "cnn"]
         if len(layers) != pair.layers:
-            failures[key] = excluded[key[0]] = f"has {len(layers)} layers, not the {pair.layers} registered"
+            failures[key] = Lost(f"has {len(layers)} layers, not the {pair.layers} registered", True)
             del outcomes[key]
 
 
-def _sort_out(failures: Mapping[tuple[str, str, str], str], result: Result) -> None:
-    """What the file's rules foresee is an exclusion, all else a failure."""
-    for (name, *_), why in failures.items():
-        foreseen = why.startswith("cannot be fetched") or name in result.excluded
-        (result.excluded if foreseen else result.failures)[name] = why
+def _sort_out(failures: Failures, result: Result) -> None:
+    """What the file's rules foresee is an exclusion, all else a failure; an encoder that is out has no failures."""
+    for (name, *_), lost in sorted(failures.items(), key=lambda each: not each[1].foreseen):
+        if lost.foreseen:
+            result.excluded[name] = lost.why
+        elif name not in result.excluded:
+            result.failures[name] = lost.why
 
 
 def _subject(statement: Statement, pair: Pair) -> str:
@@ -192,7 +204,9 @@ def _judge(statement: Statement, pair: Pair, outcomes: Outcomes, failures: Failu
     for name in needed:
         key = (name, statement.task, statement.corpus)
         if key in failures:
-            return Judged(encoder, None, excluded=failures[key] if name == encoder else f"{name} {failures[key]}")
+            return Judged(
+                encoder, None, excluded=failures[key].why if name == encoder else f"{name} {failures[key].why}"
+            )
         table = outcomes[key]
         tables.append(table.assign(encoder=untrained_twin(encoder)) if name == twin else table)
     together = pd.concat(tables, ignore_index=True)
@@ -201,7 +215,7 @@ def _judge(statement: Statement, pair: Pair, outcomes: Outcomes, failures: Failu
             statement.rule, encoder, together, statement.task, statement.by, statement.contrast, pair.pretrained
         )
     except BiasError as error:
-        return Judged(encoder, None, excluded=f"cannot be judged: {error}")
+        return Judged(encoder, None, excluded=f"cannot be judged: {error}", here_alone=True)
 
 
 def _facts(name: str, task: str, table: pd.DataFrame) -> dict:

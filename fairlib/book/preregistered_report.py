@@ -163,7 +163,7 @@ def _deviations(result: Result, changed: Sequence[str]) -> list[str]:
         f"{one.encoder}, {TASKS[tested.statement.task].title}: {one.excluded} (foreseen: excluded from that test)."
         for tested in (*result.confirmatory, *result.exploratory)
         for one in tested.each
-        if one.excluded.startswith(("saturated", "no contrast", "cannot be judged"))
+        if one.here_alone
     }
     said += sorted(saturated)
     if result.not_run:

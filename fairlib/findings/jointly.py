@@ -47,6 +47,7 @@ class Judged:
         estimate: what the verdict rests on, in words, with intervals.
         error: of the layer with the lowest, over all speakers.
         excluded: why it was not judged; else empty.
+        here_alone: whether that is for what its outcomes are in this test, and not for want of any.
         holm: p over all encoders named, once `jointly` has seen them.
     """
 
@@ -56,6 +57,7 @@ class Judged:
     estimate: str = ""
     error: float = float("nan")
     excluded: str = ""
+    here_alone: bool = False
     holm: float = 1.0
 
     @property
@@ -91,12 +93,12 @@ def judged(
     error = float(mean_error(outcomes[outcomes["encoder"] == encoder])["error"].min())
     if unit_named(unit).saturates and error > NUMBERS["saturated"]:
         why = say("jointly.saturated", error=error, many=unit_named(unit).many)
-        return Judged(encoder, None, error=error, excluded=why)
+        return Judged(encoder, None, error=error, excluded=why, here_alone=True)
     bias = mark_saturated(group_bias(outcomes, by=by), outcomes)
     if contrast not in set(bias["contrast"]):
         there = list(dict.fromkeys(bias["contrast"]))
         why = say("jointly.no_contrast", contrast=repr(contrast), by=by, there=there)
-        return Judged(encoder, None, error=error, excluded=why)
+        return Judged(encoder, None, error=error, excluded=why, here_alone=True)
     if rule == "begins":
         one = _begins(bias, encoder, contrast)
     elif rule == "pattern":
