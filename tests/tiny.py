@@ -11,19 +11,24 @@ from transformers import HubertConfig, HubertModel
 from fairlib.encoders import Encoder, load_encoder
 
 
-def tiny_encoder(folder: Path) -> Encoder:
-    torch.manual_seed(0)
+def save_tiny(folder: Path, layers: int = 2, seed: int = 0) -> None:
+    """A HuBERT of this many blocks, with random weights."""
+    torch.manual_seed(seed)
     HubertModel(
         HubertConfig(
             hidden_size=16,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=2,
             intermediate_size=16,
             conv_dim=(8,) * 7,
             num_conv_pos_embeddings=8,
             num_conv_pos_embedding_groups=2,
-        )  # fmt: skip
+        )
     ).save_pretrained(folder)
+
+
+def tiny_encoder(folder: Path) -> Encoder:
+    save_tiny(folder)
     return load_encoder(str(folder), device="cpu")
 
 

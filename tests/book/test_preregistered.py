@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
-from transformers import HubertConfig, HubertModel
+from tiny import save_tiny
 
 from fairlib.book import prediction, registration
 from fairlib.book.export import SCHEMA
@@ -196,18 +195,7 @@ def test_tiny_encoders_go_from_audio_to_the_report_and_a_stopped_test_goes_on(tm
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ctc, "LEAST_STEPS", 4)
     for seed, name in enumerate(("before", "after")):
-        torch.manual_seed(seed)
-        HubertModel(
-            HubertConfig(
-                hidden_size=16,
-                num_hidden_layers=4,
-                num_attention_heads=2,
-                intermediate_size=16,
-                conv_dim=(8,) * 7,
-                num_conv_pos_embeddings=8,
-                num_conv_pos_embedding_groups=2,
-            )  # fmt: skip
-        ).save_pretrained(tmp_path / name)
+        save_tiny(tmp_path / name, layers=4, seed=seed)
     rng, rows = np.random.default_rng(0), []
     for speaker in range(8):
         for take in range(4):

@@ -1,17 +1,15 @@
 """A dataset from a hub on this machine: what is fetched, what never is, which commit it was, and what failure says."""
 
-import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import soundfile
+from hub_server import serve
 
 from fairlib.corpora import CorpusError
 from fairlib.corpora.hub import _chosen, hub_folder
@@ -54,48 +52,8 @@ def hub():
         "README.md": b"about",
         "data/extra.zip": b"an archive that nobody should fetch",
     }
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            parts = self.path.split("?")[0].strip("/").split("/")
-            if parts[:4] == ["api", "datasets", "lab", "voices"] and "tree" in parts:
-                told = [
-                    {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                    for name, content in files.items()
-                ]
-                self.answer(json.dumps(told).encode())
-            elif parts[:4] == ["api", "datasets", "lab", "voices"]:
-                commit = COMMITS.get(parts[5] if len(parts) > 5 else "main", parts[-1])
-                told = {"id": "lab/voices", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
-                self.answer(json.dumps(told).encode())
-            elif parts[:4] == ["datasets", "lab", "voices", "resolve"] and "/".join(parts[5:]) in files:
-                self.answer(files["/".join(parts[5:])], parts[4])
-            else:
-                self.send_response(404)
-                self.send_header("X-Error-Code", "RepoNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        do_HEAD = do_GET
-
-        def answer(self, body, revision="main"):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMITS.get(revision, revision))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", files, asked
-    server.shutdown()
+    with serve("datasets", "lab/voices", lambda: files, COMMITS) as (address, asked):
+        yield address, files, asked
 
 
 def run(address: str, tmp_path, code: str) -> subprocess.CompletedProcess:

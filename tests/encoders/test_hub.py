@@ -1,16 +1,14 @@
 """Downloading an encoder from a hub on this machine: what is fetched, what never is, and what failure says."""
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from transformers import HubertConfig, HubertModel
+from hub_server import serve
+from tiny import save_tiny
+from transformers import HubertModel
 
 COMMIT = "0123456789012345678901234567890123456789"
 
@@ -19,62 +17,18 @@ COMMIT = "0123456789012345678901234567890123456789"
 def hub(tmp_path):
     """Serves ``lab/tiny-hubert`` in the hub's own protocol; yields its address and the list of paths asked for."""
     folder = tmp_path / "repository"
-    torch.manual_seed(0)
-    HubertModel(
-        HubertConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            conv_dim=(8,) * 7,
-            num_conv_pos_embeddings=8,
-            num_conv_pos_embedding_groups=2,
-        )  # fmt: skip
-    ).save_pretrained(folder)
+    save_tiny(folder, layers=1)
     (folder / "modeling_tiny.py").write_text("raise SystemExit('code from a model repository was run')")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle that nobody should fetch")
     for other in ("adapter.fra.safetensors", "model.fp16.safetensors", "generation_config.json", "tf_model.h5"):
         (folder / other).write_bytes(b"what transformers would not load")
     (folder / "processor_config.json").write_text('{"feature_extractor": {"do_normalize": true}}')
-    asked = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            parts = self.path.split("?")[0].strip("/").split("/")
-            if parts[:5] == ["api", "models", "lab", "tiny-hubert", "tree"]:
-                sizes = [(file.name, file.stat().st_size) for file in folder.iterdir()]
-                files = [{"type": "file", "path": name, "size": size, "oid": "0" * 40} for name, size in sizes]
-                self.answer(json.dumps(files).encode())
-            elif parts[:4] == ["api", "models", "lab", "tiny-hubert"]:
-                files = [{"rfilename": file.name} for file in folder.iterdir()]
-                self.answer(json.dumps({"id": "lab/tiny-hubert", "sha": COMMIT, "siblings": files}).encode())
-            elif parts[:3] == ["lab", "tiny-hubert", "resolve"] and (folder / parts[-1]).is_file():
-                self.answer((folder / parts[-1]).read_bytes())
-            else:
-                self.send_response(404)
-                self.send_header("X-Error-Code", "RepoNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+    def files() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
 
-        do_HEAD = do_GET
-
-        def answer(self, body):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
+    with serve("models", "lab/tiny-hubert", files, {"main": COMMIT}) as served:
+        yield served
 
 
 def load(address: str, name: str, tmp_path) -> subprocess.CompletedProcess:
