@@ -16,6 +16,7 @@ import pandas as pd
 
 from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
+from fairlib.book.parameters import LEAD
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
 from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
@@ -36,16 +37,16 @@ def explorer_data() -> dict:
     """Every published encoder's sums over speakers, by corpus and task, as plain values.
 
     Returns:
-        ``tasks`` (what they are called) and ``corpora``: of each the ``columns`` recorded of its speakers, the seeds of
-        their random numbers, and its ``sets``: one for each encoder and task, with ``errors``
-        ``[speakers, seeds, layers]`` and ``units`` ``[speakers, seeds]``, in base 64.
+        ``tasks`` (what they are called), ``lead`` (the encoder shown first) and ``corpora``: of each the ``columns``
+        recorded of its speakers, the seeds of their random numbers, and its ``sets``: one for each encoder and task,
+        with ``errors`` ``[speakers, seeds, layers]`` and ``units`` ``[speakers, seeds]``, in base 64.
     """
     tasks = {}
     for task in TASKS.values():
         unit = unit_named(task.main[1])
         tasks[task.name] = {"title": task.heading, "axis": unit.on_axis, "bounded": task.name != "asr"}
     corpora = {name: _corpus(name) for name in CORPORA if not is_synthetic(name)}
-    return {"tasks": tasks, "corpora": {name: one for name, one in corpora.items() if one["sets"]}}
+    return {"tasks": tasks, "lead": LEAD, "corpora": {name: one for name, one in corpora.items() if one["sets"]}}
 
 
 def _corpus(corpus: str) -> dict:

@@ -9,7 +9,7 @@
     ratio: { title: "ratio of error rates", neutral: 1, show: (v) => v.toFixed(2) },
   };
   const DEFAULT = {
-    corpus: "speechocean762", task: "sid", encoder: "mini-hubert", scale: "log_odds", layer: "", controls: "1",
+    corpus: "speechocean762", task: "sid", encoder: DATA?.lead, scale: "log_odds", layer: "", controls: "1",
     "a.age_group": "child", "b.age_group": "adult",
   };
   const COLOURS = { a: "var(--explorer-a)", b: "var(--explorer-b)", gap: "var(--explorer-ink)" };
