@@ -298,12 +298,15 @@ else:
 #
 # Two of the last five, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
 # meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`.
-# So mini-hubert leads the following chapters. Only chapter 9 is about pocket-hubert, because its weights were kept along its
-# training.
+# So mini-hubert leads the following chapters. By then its gaps had been seen, too;
+# [chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
+# Only chapter 9 is about pocket-hubert, because its weights were kept along its training.
 #
 # <details class="more"><summary>Every shipped encoder by these marks</summary>
 #
-# On people whom the encoder has not heard. Log-mel has as much context as layer `0`. Best blocks stand in brackets.
+# The first two marks count once for each corpus, the third once for phones and once for speakers.
+# On people whom the encoder has not heard. Best blocks stand in brackets.
+# Log-mel has as much context as layer `0`. A block hears the whole utterance, so part of what it gains on log-mel is context.
 
 # %% tags=["remove-input"]
 marks = marks_table()
