@@ -15,7 +15,6 @@ from fairlib.findings.gap_tables import mean_error
 from fairlib.findings.layers import GATE
 from fairlib.findings.survey import every_encoder
 
-
 CORPORA = ("librispeech", "speechocean762")  # the last has most people: spans are of it
 
 
