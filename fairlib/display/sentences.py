@@ -255,6 +255,8 @@ def contrasts_sentence(table: pd.DataFrame) -> str:
         >>> contrasts_sentence(pd.DataFrame({"contrast": ["a vs b", "c vs d"], column: ["supported", "inconclusive"]}))
         'Of the 2 contrasts that can be made, 1 shows a gap from the first layers on: a vs b.'
     """
+    if table.empty:
+        return "No other comparison can be made: of no recorded group were enough people tested."
     shown = list(table.loc[table["biased from the first layers on?"] == "supported", "contrast"])
     of = f"Of the {len(table)} contrasts that can be made" if len(table) > 1 else "Of the one contrast that can be made"
     if not shown:

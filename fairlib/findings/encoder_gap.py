@@ -219,7 +219,7 @@ def _erring(bias: pd.DataFrame, encoder: str, contrast: str) -> dict[str, float]
 
 
 def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame:
-    """Verdict of C1 and the biased layers for each contrast of each group column."""
+    """Verdict of C1 and the biased layers for each contrast of each group column; without rows where there is none."""
     rows = []
     for by, bias in tables.items():
         for contrast in contrasts(bias):
@@ -238,4 +238,5 @@ def all_contrasts(tables: dict[str, pd.DataFrame], encoder: str) -> pd.DataFrame
                     ),
                 }
             )
-    return pd.DataFrame(rows)
+    columns = ("recorded", "contrast", "speakers", "biased from the first layers on?", "biased layers")
+    return pd.DataFrame(rows, columns=[*columns, "log odds ratio, all layers"])

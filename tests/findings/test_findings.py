@@ -312,6 +312,10 @@ def test_every_sentence_holds_for_any_pattern_of_gaps(gaps):
     assert list(findings.all_contrasts({"age_group": bias}, "pocket")["recorded"]) == ["age group"]
 
 
+def test_where_no_recorded_group_is_large_enough_the_chapter_says_so():
+    assert "No other comparison" in sentences.contrasts_sentence(findings.all_contrasts({}, "pocket"))
+
+
 def test_scales_that_disagree_are_said_to():
     bias = s3m(SHOWN, LARGE, NONE, NONE)
     assert "agree: the gap is largest at layer 0" in sentences.scales_sentence(bias, "pocket", "child vs adult")
