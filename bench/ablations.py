@@ -18,7 +18,7 @@ import pandas as pd
 
 from bench.yardstick import yardstick
 from fairlib import load_encoder
-from fairlib.files import replace, write_text
+from fairlib.base.files import replace, write_text
 from fairlib.training.pretraining import train_encoder
 from fairlib.training.recipe import RECIPES, Recipe
 from fairlib.training.speech import prepare_speech

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BETWEEN, SCALES, WORST, bias_differences, group_bias, group_errors, link, slope
 from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.bias.association import ALL, error_slopes
@@ -44,7 +45,6 @@ from fairlib.bias.training_groups import OWN_GAP, PENALTY, RANDOM_PENALTY, train
 from fairlib.encoders.simulated import simulate_voices
 from fairlib.probes import probe_characters, probe_speakers
 from fairlib.probes.training_groups import train_across_groups
-from fairlib.tasks import TASKS
 
 SPEAKERS = (5, 10, 30, 100)
 LEVELS = (0.05, 0.15, 0.30, 0.45)

@@ -23,13 +23,13 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 import fairlib
+from fairlib.base.files import replace
+from fairlib.base.progress import steps
 from fairlib.corpora import borrowed, halves, load_corpus
 from fairlib.encoders.extraction import length_batches
-from fairlib.files import replace
 from fairlib.probes.ctc import ctc_loss
 from fairlib.probes.text import count_errors, greedy_text, letters
 from fairlib.probes.transcripts import transcripts
-from fairlib.progress import steps
 
 CORPUS, GROUPS = "speechocean762", ("age_group", "sex")
 PASSES, RATE, WARM_UP, CLIP, SECONDS, STRIDE = 12, 3e-3, 0.05, 5.0, 64, 2

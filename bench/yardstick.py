@@ -23,11 +23,11 @@ import torch
 from scipy.special import logit
 
 from fairlib import load_corpus, load_encoder
+from fairlib.base.files import write_text
 from fairlib.corpora import halves
 from fairlib.encoders.checkpoints import LOGMEL_AROUND
 from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import BATCH_SECONDS, length_batches, reader
-from fairlib.files import write_text
 from fairlib.probes.alignment import align
 from fairlib.probes.phones import phone_labels
 from fairlib.probes.softmax import fit_softmax

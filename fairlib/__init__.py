@@ -23,7 +23,7 @@ Example:
 from importlib import import_module
 from typing import Any
 
-from fairlib.moved import find_moved_modules, name_now
+from fairlib.base.moved import find_moved_modules, name_now
 
 find_moved_modules()
 

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fairlib import files, progress
+from fairlib.base import files, progress
+from fairlib.base.tasks import TASKS
 from fairlib.book import chapters, grids
 from fairlib.book.preregistered_command import preregistered
 from fairlib.book.run_command import STOPPED, complain, run_jobs, runs, tell_plans
-from fairlib.tasks import TASKS
 
 app = typer.Typer(
     name="fairlib",

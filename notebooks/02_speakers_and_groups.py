@@ -32,6 +32,7 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
+from fairlib.base.tasks import TASKS
 from fairlib.bias import group_columns
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
@@ -49,7 +50,6 @@ from fairlib.findings.speakers import (
     written,
 )
 from fairlib.findings.views import identify_or_verify
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

@@ -34,6 +34,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import corpora, findings
+from fairlib.base.tasks import unit_named
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.encoders import pretraining_log
@@ -50,7 +51,6 @@ from fairlib.findings.layers import (
 )
 from fairlib.findings.marks import marks_table
 from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
-from fairlib.tasks import unit_named
 
 charts.use_book_renderer()
 

@@ -39,6 +39,8 @@ from myst_nb import glue
 from scipy import stats
 
 import fairlib
+from fairlib.base.tasks import TASKS
+from fairlib.base.writing import listing
 from fairlib.bias import group_bias, group_errors
 from fairlib.bias.power import smallest_gaps
 from fairlib.bias.simulation import constant_odds, simulate_outcomes
@@ -48,8 +50,6 @@ from fairlib.corpora.synthetic import examples
 from fairlib.display import charts, sounds
 from fairlib.display.words import number, percent
 from fairlib.findings.calibration import calibration, lines, value
-from fairlib.tasks import TASKS
-from fairlib.writing import listing
 
 charts.use_book_renderer()
 everything = calibration()

@@ -36,6 +36,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias
 from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
@@ -52,7 +53,6 @@ from fairlib.findings.opposite import (
     slope_title,
 )
 from fairlib.findings.views import identify_or_verify
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

@@ -37,6 +37,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
+from fairlib.base.tasks import TASKS
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
@@ -46,7 +47,6 @@ from fairlib.findings import questions
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.layers import layer_errors, told
 from fairlib.findings.views import identify_or_verify
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

@@ -38,6 +38,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import encoders, findings
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
@@ -46,7 +47,6 @@ from fairlib.findings.cells import Cell, Number
 from fairlib.findings.exchanged import exchanged_pairs, published_effect
 from fairlib.findings.survey import strangers
 from fairlib.findings.views import identify_or_verify
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

@@ -41,13 +41,13 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
+from fairlib.base.tasks import TASKS
 from fairlib.bias import only_groups
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, reasons, words
 from fairlib.findings import by_phone, erased, questions, training_groups
 from fairlib.probes.erasure import GROUP, KEPT
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

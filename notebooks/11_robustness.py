@@ -33,11 +33,11 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.findings import claims, questions, robustness, variance
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

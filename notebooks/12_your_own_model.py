@@ -35,6 +35,7 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
+from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora import is_synthetic
@@ -52,7 +53,6 @@ from fairlib.findings.speakers import (
     written,
 )
 from fairlib.findings.views import identify_or_verify
-from fairlib.tasks import TASKS
 
 charts.use_book_renderer()
 

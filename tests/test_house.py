@@ -52,7 +52,7 @@ def test_nothing_private_is_used_from_outside(path):
 
 
 def test_what_is_private_would_be_found():
-    assert private(ast.parse("from fairlib.bias import sums\nfrom fairlib.files import _FULL\nsums._drawn(1)")) == [
+    assert private(ast.parse("from fairlib.bias import sums\nfrom fairlib.base import _FULL\nsums._drawn(1)")) == [
         "_FULL",
         "_drawn",
     ]
@@ -66,3 +66,8 @@ def test_tests_mirror_the_rooms():
 
 def test_every_room_and_module_says_what_it_is_for():
     assert not [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+def test_who_opens_the_house_sees_a_dozen_entries():
+    entries = {path.name for path in HOUSE.iterdir()} - {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    assert len(entries) <= 12, sorted(entries)

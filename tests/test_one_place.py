@@ -5,7 +5,9 @@ import pandas as pd
 import soundfile
 
 import fairlib
-from fairlib import cli, corpora, tasks
+from fairlib import cli, corpora
+from fairlib.base import tasks
+from fairlib.base.tasks import Task, Unit
 from fairlib.bias import group_bias
 from fairlib.book import chapters, comparison
 from fairlib.book.prediction import corpus_size
@@ -14,7 +16,6 @@ from fairlib.corpora.table import Problems, find_root, finish_table
 from fairlib.display import charts, sentences, words
 from fairlib.findings import mark_saturated
 from fairlib.findings.layers import knowledge_table, layer_errors, told
-from fairlib.tasks import Task, Unit
 
 
 def load_toy(root=None, on_error="raise"):

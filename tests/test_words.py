@@ -33,8 +33,8 @@ NOT_USED = {
 # Rooms whose strings become sentences, titles and tables.
 WRITERS = [
     *(path for room in ("findings", "display", "book") for path in sorted((ROOT / "fairlib" / room).glob("*.py"))),
-    ROOT / "fairlib" / "tasks.py",
-    ROOT / "fairlib" / "writing.py",
+    ROOT / "fairlib" / "base" / "tasks.py",
+    ROOT / "fairlib" / "base" / "writing.py",
     ROOT / "fairlib" / "bias" / "contrasts.py",
 ]
 WRITTEN_ELSEWHERE = {"methods.py"}

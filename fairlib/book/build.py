@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fairlib.base.files import write_text
 from fairlib.book.chapters import ROOT, Chapter, chapters, check
 from fairlib.book.course import write_worksheets
 from fairlib.book.explorer import write_explorer
@@ -22,7 +23,6 @@ from fairlib.book.run_keys import differing, key
 from fairlib.book.runs import execute, facts_in, find_run, read_run
 from fairlib.book.slides import write_slides
 from fairlib.book.summary import plain, write_status, write_summary
-from fairlib.files import write_text
 
 BUILD = ROOT / "_build"
 _MOST_AT_ONCE = 4  # chapters; each takes up to two gigabytes of memory

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairlib.base.files import write_text
+from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
 from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
 from fairlib.encoders.names import parsed
-from fairlib.files import write_text
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
 from fairlib.outcomes import entries_of, entry_name, published_outcomes
-from fairlib.tasks import TASKS, unit_named
 
 _METHODS = {
     "hubert": "HuBERT (Hsu et al. 2021): masked prediction of clusters",

@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from fairlib.base.files import cache_folder, write_text
+from fairlib.base.tasks import TASKS
 from fairlib.corpora.audio import audio_faults
 from fairlib.corpora.handed_over import as_corpus
 from fairlib.corpora.splits import halves
 from fairlib.corpora.table import CorpusError, CorpusWarning, speaker_columns
-from fairlib.files import cache_folder, write_text
-from fairlib.tasks import TASKS
 
 LEAST_UTTERANCES = 4  # of a speaker, for identification
 LEAST_PEOPLE = 5  # in a group; fewer are described and not judged

@@ -10,6 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.files import write_text
+from fairlib.base.tasks import TASKS
+from fairlib.base.writing import interval, p_value, percent
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.book import runs
 from fairlib.book.pages import page
@@ -17,11 +20,8 @@ from fairlib.book.runs import RunError, changes, find_run, read_run, run_outcome
 from fairlib.display import charts
 from fairlib.display.rendering import mimebundle
 from fairlib.encoders.names import encoder_label
-from fairlib.files import write_text
 from fairlib.findings import main_contrast
 from fairlib.findings.layers import layer_errors
-from fairlib.tasks import TASKS
-from fairlib.writing import interval, p_value, percent
 
 _ROW = ["encoder", "layer", "task", "unit", "probe", "seed", "corpus", "utterance_id"]
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from fairlib.base.files import write_text
 from fairlib.book.chapters import Chapter, chapters
 from fairlib.book.pairs import SETUP, read_notebook
-from fairlib.files import write_text
 
 _EXERCISE = re.compile(r"^:::\{exercise\} ([^\n]+)\n:label: ([^\n]+)\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
 _ROLE = re.compile(r"\{[\w:]+\}`([^`<]+?)(?: ?<[^>]*>)?`")

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fairlib.base.files import write_text
+from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
 from fairlib.book.parameters import LEAD
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
 from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
-from fairlib.files import write_text
 from fairlib.findings.survey import published, published_twin, strangers
-from fairlib.tasks import TASKS, unit_named
 
 
 def write_explorer(folder: Path) -> None:

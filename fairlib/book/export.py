@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fairlib.base.files import ASSETS, require_room, writing
+from fairlib.base.writing import listing
 from fairlib.book.chapters import chapters
 from fairlib.book.references import references
 from fairlib.book.refusals import nearest
 from fairlib.book.run_keys import files_below, sha256_of
 from fairlib.book.runs import find_run, read_run
-from fairlib.files import ASSETS, require_room, writing
-from fairlib.writing import listing
 
 TABLES = ("csv", "tex", "md")
 CHARTS = ("svg", "pdf", "png")
@@ -52,7 +52,7 @@ def export(
     Raises:
         RunError: the run is not there or damaged.
         ExportError: an unknown format, or a folder that holds something else.
-        fairlib.files.FolderError: the folder cannot be written.
+        fairlib.base.files.FolderError: the folder cannot be written.
 
     Example:
         >>> export("speaker-identification__5e26", "supplement", charts=["pdf"])["run"]  # doctest: +SKIP

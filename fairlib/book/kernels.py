@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 
-from fairlib import progress
+from fairlib.base import progress
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairlib.base.files import write_text
 from fairlib.book.methods_tables import shown
-from fairlib.files import write_text
 
 PAGE = "methods.md"
 PLACE = re.compile(r"\{\{([\w.-]+)(?::([^{}]+))?\}\}")

@@ -8,11 +8,11 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+from fairlib.base.tasks import TASKS
 from fairlib.book.methods_tables import table
 from fairlib.book.provenance import file_history
 from fairlib.display.words import plain
 from fairlib.findings.rules import NUMBERS, RULES, rule
-from fairlib.tasks import TASKS
 
 
 def day_named(day: date) -> str:

@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fairlib.base.tasks import TASKS
+from fairlib.base.writing import capital, listing
 from fairlib.bias import FEWEST_SHOWN
 from fairlib.book.chapters import ROOT
 from fairlib.book.studies import PUBLISHED_STUDY, read_study
@@ -20,10 +22,8 @@ from fairlib.encoders.checkpoints import LOGMEL_AROUND, SHIPPED, shipped_encoder
 from fairlib.outcomes import PUBLISHED, published_outcomes
 from fairlib.outcomes.shipped import listed
 from fairlib.probes import alignment, characters
-from fairlib.tasks import TASKS
 from fairlib.training import finetuning, speech
 from fairlib.training.recipe import read_recipe
-from fairlib.writing import capital, listing
 
 FAMILIES = {"hubert": "HuBERT", "wavlm": "WavLM", "wav2vec2": "wav2vec 2.0"}
 CALLS = {

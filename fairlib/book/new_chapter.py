@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
+from fairlib.base.files import ASSETS, require_room, writing
 from fairlib.book.added_chapters import added_chapters
 from fairlib.book.chapters import ROOT, ChapterError
 from fairlib.book.pairs import paired_notebook, read_notebook
-from fairlib.files import ASSETS, require_room, writing
 
 TEMPLATE = ASSETS / "new_chapter"
 _CLONE = ("_toc.yml", "notebooks", "tests/book", "fairlib/book/chapters.py")  # what a clone of the project holds
@@ -38,7 +38,7 @@ def new_chapter(name: str, title: str = "", folder: str | Path = ROOT) -> list[P
 
     Raises:
         ChapterError: the name or title is not allowed or taken, or the folder is no clone; nothing was written.
-        fairlib.files.FolderError: the folder cannot be written, or its disk is full.
+        fairlib.base.files.FolderError: the folder cannot be written, or its disk is full.
     """
     folder = Path(folder).expanduser().absolute()
     missing = [part for part in _CLONE if not (folder / part).exists()]

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlib.base.files import write_text
 from fairlib.book.chapters import NOTEBOOKS
-from fairlib.files import write_text
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

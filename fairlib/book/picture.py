@@ -16,13 +16,13 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from fairlib.base.files import replace, write_text
 from fairlib.bias import group_bias, group_errors
 from fairlib.book.chapters import ROOT
 from fairlib.book.parameters import LEAD
 from fairlib.display.charts import bias_by_layer, error_by_layer
 from fairlib.display.rendering import write_png
 from fairlib.display.sentences import describe_errors, describe_gaps, gap_title, in_one_sentence
-from fairlib.files import replace, write_text
 from fairlib.findings import controls, main_contrast
 from fairlib.findings.where import do_layers_differ
 from fairlib.probes import probe_speakers

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fairlib.base.files import cache_folder, require_room
+from fairlib.base.tasks import TASKS
 from fairlib.book.chapters import Chapter, ChapterError, chapter_named
 from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
 from fairlib.encoders.names import without_random
-from fairlib.files import cache_folder, require_room
-from fairlib.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ def require(chapter: str, chosen: Parameters) -> None:
 
     Raises:
         ChapterError: one sentence on the first thing that is wrong.
-        fairlib.files.FolderError: a folder that is to be written cannot be, or its disk is full.
+        fairlib.base.files.FolderError: a folder that is to be written cannot be, or its disk is full.
     """
     from fairlib.outcomes import store_folder
 

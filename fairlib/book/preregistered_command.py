@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fairlib import files
+from fairlib.base import files
 
 
 def preregistered(

@@ -11,17 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.files import require_room, write_text, writing
+from fairlib.base.tasks import TASKS
+from fairlib.base.writing import listing, p_value, percent
 from fairlib.book.export import SCHEMA
 from fairlib.book.preregistered import Result, Tested
 from fairlib.book.provenance import code_version, commit_and_changes, last_commit, package_versions
 from fairlib.book.run_keys import sha256_of
 from fairlib.encoders.names import encoder_label
-from fairlib.files import require_room, write_text, writing
 from fairlib.findings import Finding
 from fairlib.findings.jointly import JOINT_RULE, whole_claim
 from fairlib.findings.rules import rule
-from fairlib.tasks import TASKS
-from fairlib.writing import listing, p_value, percent
 
 REPORT, FINDINGS, VERDICTS, COPY = "report.md", "findings.json", "verdicts.csv", "preregistration.toml"
 
@@ -38,7 +38,7 @@ def write_report(result: Result, folder: Path, command: str, started: float) -> 
         The page.
 
     Raises:
-        fairlib.files.FolderError: the folder cannot be written.
+        fairlib.base.files.FolderError: the folder cannot be written.
     """
     folder = folder.expanduser().absolute()
     require_room(folder)

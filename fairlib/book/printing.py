@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
+from fairlib.base.files import replace, write_text
 from fairlib.book.provenance import edition_day
-from fairlib.files import replace, write_text
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag

@@ -12,12 +12,12 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fairlib.base.files import ASSETS
+from fairlib.base.tasks import TASKS
 from fairlib.encoders.names import untrained_twin
-from fairlib.files import ASSETS
 from fairlib.findings.jointly import JOINT_RULE, JUDGES
 from fairlib.findings.rules import NUMBERS, RULES
 from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe
-from fairlib.tasks import TASKS
 
 REGISTERED = ASSETS / "preregistration.toml"
 PROBES = {"sid": SpeakerProbe, "asr": CharacterProbe, "phone": PhoneProbe}

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from fairlib import files
+from fairlib.base import files
 from fairlib.book import chapters, grids
 from fairlib.book import runs as runs_module
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairlib.base.files import require_room, write_text, writing
+from fairlib.base.progress import listening
 from fairlib.book.chapters import ROOT, ChapterError, chapter_named, check, command
 from fairlib.book.pages import chapter_page
 from fairlib.book.pairs import number_cells, read_notebook, write_notebook
@@ -22,8 +24,6 @@ from fairlib.book.parameters import Parameters
 from fairlib.book.preflight import require
 from fairlib.book.provenance import code_version, commit_and_changes, package_versions
 from fairlib.book.run_keys import changes, files_below, key, made_from, run_name, sha256_of
-from fairlib.files import require_room, write_text, writing
-from fairlib.progress import listening
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def run(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fal
 
     Raises:
         ChapterError, ChapterStopped: as `execute`.
-        fairlib.files.FolderError: a folder cannot be written, or its disk is full.
+        fairlib.base.files.FolderError: a folder cannot be written, or its disk is full.
     """
     chosen = _chosen(chapter, values, force)
     sources = made_from(chapter, chosen)
@@ -153,7 +153,7 @@ def plan(chapter: str, values: Mapping[str, Any] | None = None, force: bool = Fa
 
     Raises:
         ChapterError: an unknown chapter, parameters that are not allowed, or something that it needs is not there.
-        fairlib.files.FolderError: as `run`.
+        fairlib.base.files.FolderError: as `run`.
     """
     chosen = _chosen(chapter, values, force)
     sources = made_from(chapter, chosen)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairlib.base.tasks import task_named
+from fairlib.base.writing import capital, listing
 from fairlib.book.chapters import chapters
 from fairlib.book.runs import find_run, read_run
-from fairlib.tasks import task_named
-from fairlib.writing import capital, listing
 
 _WIDTH = 100
 _PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas")  # that could change a number

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import nbformat
 
+from fairlib.base.files import write_text
 from fairlib.book.chapters import ROOT, Chapter
 from fairlib.book.course import exercises, without_myst
-from fairlib.files import write_text
 
 TEMPLATE = ROOT / "fairlib" / "assets" / "slides.html"
 COURSE = ROOT / "book" / "course.md"

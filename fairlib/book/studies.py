@@ -12,11 +12,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import fairlib
+from fairlib.base.files import ASSETS, replace
 from fairlib.book.chapters import ChapterError, check
 from fairlib.book.grids import Job, told_error
 from fairlib.corpora.identity import publish_corpora
 from fairlib.encoders import CHECKPOINTS, encoder_fingerprint
-from fairlib.files import ASSETS, replace
 from fairlib.outcomes import is_published, publish_entries, without_published
 from fairlib.probes import kept_features
 

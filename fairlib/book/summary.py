@@ -13,15 +13,15 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.files import write_text
+from fairlib.base.tasks import task_named
+from fairlib.base.writing import capital, listing
 from fairlib.book.chapters import Chapter
 from fairlib.book.provenance import code_version, edition_day, last_commit, package_versions
 from fairlib.corpora import is_synthetic
 from fairlib.display.words import plain
-from fairlib.files import write_text
 from fairlib.findings.finding import VERDICTS
 from fairlib.findings.rules import RULES
-from fairlib.tasks import task_named
-from fairlib.writing import capital, listing
 
 
 def write_summary(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]]) -> None:

@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from fairlib.base.files import write_text
 from fairlib.corpora import CORPORA
 from fairlib.corpora.corpus import Archive
-from fairlib.files import write_text
 
 OPENSLR = "https://www.openslr.org/resources"
 TRIES = 5  # for a connection that breaks; each goes on where the last one stopped

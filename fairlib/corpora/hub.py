@@ -15,8 +15,8 @@ import re
 import shutil
 from pathlib import Path, PurePosixPath
 
+from fairlib.base.files import cache_folder, write_text
 from fairlib.corpora.table import CorpusError
-from fairlib.files import cache_folder, write_text
 
 _NAMED = re.compile(r"hf:(?P<name>[\w.-]+/[\w.-]+)(?P<part>(/[\w.-]+)*)(@(?P<revision>[\w./-]+))?")
 _SHARD = re.compile(r".+-\d{5}-of-\d{5}\.parquet", re.IGNORECASE)
@@ -128,7 +128,7 @@ def _chosen(name: str, part: str, files: list[str]) -> list[str]:
         fairlib.corpora.table.CorpusError: The Parquet files of lab/voices on the hub lie in folders: give one of \
         them, hf:lab/voices/en or hf:lab/voices/fr.
     """
-    from fairlib.writing import listing  # brings numpy, which whoever only asks for a name's kind does without
+    from fairlib.base.writing import listing  # brings numpy, which whoever only asks for a name's kind does without
 
     parquet = [file for file in files if file.lower().endswith(".parquet") and PurePosixPath(file).name not in _LISTS]
     for folder in (part or ".", f"{part}/data".lstrip("/")):

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairlib.base.files import cache_folder, replace, write_text
 from fairlib.corpora import CORPORA, load_corpus
 from fairlib.corpora.table import CorpusError, corpus_fingerprint, find_root, table_fingerprint
-from fairlib.files import cache_folder, replace, write_text
 
 PUBLISHED = Path(__file__).parents[1] / "assets" / "corpora.json"
 _CODE = Path(__file__).parents[1]

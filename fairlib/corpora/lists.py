@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from fairlib.base.files import cache_folder, replace
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.labels import as_text, tidy
 from fairlib.corpora.table import RESERVED_COLUMNS, UTTERANCE_COLUMNS, CorpusError
-from fairlib.files import cache_folder, replace
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
 NEEDED = ("path", "speaker_id")

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
+from fairlib.base.files import ASSETS, cache_folder, replace
+from fairlib.base.progress import steps
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, read_audio
 from fairlib.corpora.identity import OTHER, published_for
-from fairlib.files import ASSETS, cache_folder, replace
-from fairlib.progress import steps
 
 PUBLISHED = ASSETS / "recordings"
 

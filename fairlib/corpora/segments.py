@@ -8,10 +8,10 @@ from pathlib import Path
 
 import soundfile
 
+from fairlib.base.files import cache_folder, replace
+from fairlib.base.progress import steps
 from fairlib.corpora.audio import SAMPLE_RATE, read_audio, to_int16
 from fairlib.corpora.table import CorpusError, Problems
-from fairlib.files import cache_folder, replace
-from fairlib.progress import steps
 
 _SLACK_S = 0.1  # by which a segment may end after its recording: ends are rounded
 

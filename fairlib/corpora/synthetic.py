@@ -34,11 +34,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlib.base.files import cache_folder
+from fairlib.base.progress import steps
 from fairlib.corpora.corpus import Caution, Corpus, Groups
 from fairlib.corpora.table import CorpusError, Problems, finish_table
 from fairlib.corpora.voices import Disadvantage, plan_speakers, record, speak
-from fairlib.files import cache_folder
-from fairlib.progress import steps
 
 if TYPE_CHECKING:
     import pandas as pd

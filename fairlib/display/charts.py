@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import unit_named
 from fairlib.bias.contrasts import sides
 from fairlib.display import drawing
 from fairlib.display.comparisons import forest as forest
@@ -23,7 +24,6 @@ from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.tables import table as table
 from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
-from fairlib.tasks import unit_named
 
 NULL = "null"  # line of `lines_by_layer` that becomes a grey band
 

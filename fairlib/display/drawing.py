@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import isotonic_regression
 
+from fairlib.base.writing import percent
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
 from fairlib.encoders.names import is_untrained
 from fairlib.findings import SATURATED
-from fairlib.writing import percent
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.

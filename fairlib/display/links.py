@@ -6,11 +6,11 @@ import html
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
+from fairlib.base.tasks import TASKS
+from fairlib.base.writing import listing
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.corpora import is_synthetic
 from fairlib.findings.survey import published
-from fairlib.tasks import TASKS
-from fairlib.writing import listing
 
 
 def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
     Args:
         corpus, encoder: by name.
         by, contrast: the speaker column and the two groups, as `fairlib.bias.group_bias` names them.
-        tasks: names of `fairlib.tasks.TASKS`.
+        tasks: names of `fairlib.base.tasks.TASKS`.
 
     Example:
         >>> explorer_link("my.csv", "pocket-hubert", "age_group", "child vs adult", ["sid"])

@@ -8,6 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import TASKS, unit_named
+from fairlib.base.writing import interval, listing, number
 from fairlib.bias.contrasts import people, sides
 from fairlib.bias.training_groups import GAP, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.display import charts, drawing
@@ -18,8 +20,6 @@ from fairlib.findings.erased import what_foretells_errors
 from fairlib.findings.training_groups import points, quantity
 from fairlib.outcomes.training_groups import MIXED
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN
-from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import interval, listing, number
 
 _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}

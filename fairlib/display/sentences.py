@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import task_named, unit_named
+from fairlib.base.writing import capital, interval, layers_named, listing, number, percent
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups, sides
 from fairlib.corpora import CORPORA
 from fairlib.encoders import shipped_encoders
 from fairlib.encoders.names import encoder_label, without_random
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.tasks import task_named, unit_named
-from fairlib.writing import capital, interval, layers_named, listing, number, percent
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import HTML
 
+from fairlib.base.writing import in_points, number, p_value, percent
 from fairlib.findings.cells import Cell, Number
-from fairlib.writing import in_points, number, p_value, percent
 
 
 def table(frame: pd.DataFrame, caption: str, folded: bool = False) -> HTML:

@@ -8,18 +8,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import layer_order
 from fairlib.display import charts, words
 from fairlib.findings.cells import ESTIMATE, Number, with_interval
 from fairlib.findings.pretraining import hours_heard
-from fairlib.tasks import TASKS
 
 
 def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: str, signal: pd.Series) -> alt.Chart:
     """The gap of every layer at every step, signed.
 
     Args:
-        task: a key of `fairlib.tasks.TASKS`.
+        task: a key of `fairlib.base.tasks.TASKS`.
         along: from `fairlib.findings.pretraining.map_along`.
         hours: what to call each step.
         signal: log-mel's row of `fairlib.findings.gaps`.

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from fairlib.base.writing import capital, interval, layers_named, listing, number, p_value, percent, spans
 from fairlib.bias.contrasts import SCALE_WORDS, people, sides
 from fairlib.encoders.names import encoder_label
-from fairlib.writing import capital, interval, layers_named, listing, number, p_value, percent, spans
 
 __all__ = [
     "SCALE_WORDS", "bullets", "capital", "encoder_label", "interval", "layers_named", "listing", "number", "p_value",

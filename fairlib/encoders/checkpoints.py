@@ -10,9 +10,9 @@ import os
 import re
 from pathlib import Path
 
+from fairlib.base.files import ASSETS, cache_folder
 from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders.names import is_untrained, without_random
-from fairlib.files import ASSETS, cache_folder
 
 SHIPPED = ASSETS / "encoders"
 CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders along pretraining

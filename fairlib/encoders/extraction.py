@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fairlib.base.files import cache_folder
+from fairlib.base.progress import stage
 from fairlib.corpora import as_corpus, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.encoders.features import Features, check_space, damaged_file, new_shard, read_manifest
 from fairlib.encoders.workers import run_calls
-from fairlib.files import cache_folder
-from fairlib.progress import stage
 
 SHARD_UTTERANCES = 256
 BATCH_SECONDS = {"cpu": 60.0, "mps": 60.0, "cuda": 480.0}  # of speech in one transformer batch

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fairlib.base.files import write_text
 from fairlib.corpora import as_corpus, load_corpus
-from fairlib.files import write_text
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
-from fairlib.progress import stage
+from fairlib.base.progress import stage
 
 TRIES = 3
 

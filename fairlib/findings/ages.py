@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.writing import listing
 from fairlib.bias import FEWEST_SHOWN, BiasError, dose_slopes, group_bias, group_columns, group_errors, layer_order
 from fairlib.bias.contrasts import contrast_groups, people
 from fairlib.bias.dose import number_of
 from fairlib.findings.cells import Cell, Number, error_of
 from fairlib.findings.gap_tables import mean_error
 from fairlib.findings.wording import estimate_of, say
-from fairlib.writing import listing
 
 AGE, EVERYBODY = "age", "all speakers"
 YOUNG = 10  # years: from here on a child is in the older band

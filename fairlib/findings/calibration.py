@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fairlib.files import ASSETS
+from fairlib.base.files import ASSETS
 
 CALIBRATION = ASSETS / "calibration.parquet"
 

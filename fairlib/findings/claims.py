@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, bias_differences, group_bias, layer_order
 from fairlib.bias.association import error_slopes
 from fairlib.corpora import CORPORA, is_synthetic
@@ -29,7 +30,6 @@ from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import every_encoder, published
 from fairlib.findings.where import do_layers_differ
 from fairlib.findings.wording import say
-from fairlib.tasks import TASKS
 
 CLAIMS = {
     "where": "different between layers",

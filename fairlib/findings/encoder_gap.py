@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairlib.base.writing import spans
 from fairlib.encoders.names import is_logmel, parsed, untrained_twin
 from fairlib.findings.cells import Cell, Number
 from fairlib.findings.finding import Finding, detectable, judged
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.wording import estimate_of
-from fairlib.writing import spans
 
 FIRST_LAYERS = ("cnn", "0")
 BEGINS_CLAIM = claim("begins")

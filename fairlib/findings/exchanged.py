@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import heard, shipped_encoders
 from fairlib.encoders.catalogue import pretraining_recipe
@@ -13,7 +14,6 @@ from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import mark_saturated
 from fairlib.findings.pretraining import EARLY, best_layer, changes_by_speech, does_it_help, pairs_of
 from fairlib.findings.survey import published, strangers
-from fairlib.tasks import TASKS
 
 
 def exchanged_pairs(corpus: str) -> list[tuple[str, str]]:
@@ -46,8 +46,8 @@ def published_effect(
     people of a group are left.
 
     Args:
-        task: a key of `fairlib.tasks.TASKS`, whose main unit and probe are taken; of speakers the one that stops early
-            (`EARLY`), where that is published of both.
+        task: a key of `fairlib.base.tasks.TASKS`, whose main unit and probe are taken; of speakers the one that stops
+            early (`EARLY`), where that is published of both.
 
     Example:
         >>> pair = ("pocket-hubert", "pocket-hubert-children")

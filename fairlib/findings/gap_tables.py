@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from fairlib.base.tasks import unit_named
+from fairlib.base.writing import listing
 from fairlib.bias import (
     FEWEST_SHOWN,
     bias_differences,
@@ -20,8 +22,6 @@ from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.findings.cells import Number, error_of, with_interval
 from fairlib.findings.rules import NUMBERS
-from fairlib.tasks import unit_named
-from fairlib.writing import listing
 
 SATURATED = NUMBERS["saturated"]
 SCALES = {  # by scale, what a table's column is called and what its numbers are

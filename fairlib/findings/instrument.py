@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from fairlib.base.files import ASSETS
 from fairlib.bias import BiasError, group_bias
 from fairlib.encoders import finetuned_from, shipped_encoders
 from fairlib.encoders.names import encoder_label
-from fairlib.files import ASSETS
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
 from fairlib.findings.wording import say

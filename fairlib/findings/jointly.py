@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.base.tasks import TASKS, unit_named
+from fairlib.base.writing import interval
 from fairlib.bias import bias_differences, group_bias, holm, layer_order
 from fairlib.bias.association import error_slopes
 from fairlib.encoders.names import untrained_twin
@@ -23,8 +25,6 @@ from fairlib.findings.opposite import MARGIN as SLOPE_MARGIN
 from fairlib.findings.opposite import c2_finding, primary
 from fairlib.findings.rules import MARGIN, NUMBERS
 from fairlib.findings.wording import estimate_of, say
-from fairlib.tasks import TASKS, unit_named
-from fairlib.writing import interval
 
 JUDGES = ("begins", "pattern", "tuned", "whose")  # rules that `judged` knows
 JOINT_RULE = (

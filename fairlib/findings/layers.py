@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from fairlib.base.files import ASSETS
+from fairlib.base.tasks import unit_named
 from fairlib.bias import everybody, group_errors, layer_order, stretched_interval
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
-from fairlib.files import ASSETS
 from fairlib.findings.cells import ESTIMATE, Cell, Number, error_of
 from fairlib.findings.finding import Finding, judged
 from fairlib.findings.rules import NUMBERS
 from fairlib.findings.wording import say
-from fairlib.tasks import unit_named
 
 ABLATIONS = ASSETS / "ablations.csv"
 BELOW_LOGMEL, BELOW_TWIN = NUMBERS["below_logmel"], NUMBERS["below_twin"]

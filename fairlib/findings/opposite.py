@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
@@ -16,7 +17,6 @@ from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.findings.wording import estimate_of, say
-from fairlib.tasks import TASKS
 
 MARGIN = NUMBERS["slope_margin"]
 RULE = rule("pattern")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.corpora import CORPORA, CorpusError
 from fairlib.encoders import (
@@ -28,7 +29,6 @@ from fairlib.findings.rules import claim, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import ProbeError, SpeakerProbe
-from fairlib.tasks import TASKS
 
 # Along pretraining, speakers were identified by a probe that stops early, and most weights along the way are not there
 # any more to be probed to the optimum. So all that is compared along a training stops early alike.
@@ -68,7 +68,7 @@ def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]
     the convolutions began trained (`started_from`), the untrained twin stands before the first step.
 
     Args:
-        task: a key of `fairlib.tasks.TASKS`, whose main probe and unit are taken (speakers' stops early: `EARLY`).
+        task: a key of `fairlib.base.tasks.TASKS`, whose main probe and unit are taken (speakers' stops early: `EARLY`).
 
     Example:
         >>> list(published_along("speechocean762", "phone")["pocket-hubert"])

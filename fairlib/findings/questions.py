@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fairlib.base.tasks import TASKS, task_named
 from fairlib.bias import FEWEST_SHOWN, BiasError, contrasts_between, groups_of_speakers, only_groups
 from fairlib.bias.dose import bands_of, number_of
 from fairlib.corpora import CorpusError, halves, is_synthetic
 from fairlib.corpora.labels import is_number
 from fairlib.findings.wording import say
 from fairlib.outcomes import provenance, published_outcomes
-from fairlib.tasks import TASKS, task_named
 
 IDENTIFIES = ("encoders-and-layers",)  # chapters in which verification does not stand in for identification
 CROSSED = ("why",)  # chapters that train probes on either group alone
@@ -59,7 +59,7 @@ def ask(asks: Mapping[str, Callable[[], Sequence[pd.DataFrame]]], by: str = "") 
     """Ask each task in turn, and keep the groups with enough people in all of them.
 
     Args:
-        asks: by a key of `fairlib.tasks.TASKS`, what gives the outcomes of its encoders.
+        asks: by a key of `fairlib.base.tasks.TASKS`, what gives the outcomes of its encoders.
         by: the speaker column whose groups are compared; without it everybody is kept.
 
     Example:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fairlib import findings
+from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
 from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.corpora import CorpusError
@@ -32,7 +33,6 @@ from fairlib.findings.views import PLAIN, speaker_views
 from fairlib.findings.wording import estimate_of
 from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
-from fairlib.tasks import TASKS, unit_named
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"

@@ -9,7 +9,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from fairlib.files import ASSETS
+from fairlib.base.files import ASSETS
 
 RULES = ASSETS / "rules.toml"
 _WRITTEN = tomllib.loads(RULES.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.base.writing import percent
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups
 from fairlib.bias.power import smallest_gaps
@@ -23,7 +24,6 @@ from fairlib.findings.rules import NUMBERS
 from fairlib.findings.wording import say
 from fairlib.outcomes import anything_published
 from fairlib.probes import description_length, probe_characters
-from fairlib.writing import percent
 
 NEGLIGIBLE, LARGE = NUMBERS["negligible"], NUMBERS["large"]
 _MEASURED = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.tasks import PERTURBED, TASKS, unit_named
 from fairlib.bias import layer_order
 from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
@@ -14,7 +15,6 @@ from fairlib.findings.cells import ESTIMATE, Cell, Number
 from fairlib.findings.layers import layer_errors, reduction
 from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
-from fairlib.tasks import PERTURBED, TASKS, unit_named
 
 SHOWN = ("phone", "char", "speaker", PERTURBED)  # units, in the order of the charts
 

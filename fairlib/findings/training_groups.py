@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.tasks import unit_named
 from fairlib.bias import group_errors, layer_order
 from fairlib.bias.contrasts import people
 from fairlib.bias.training_groups import (
@@ -26,7 +27,6 @@ from fairlib.findings.survey import published
 from fairlib.findings.wording import estimate_of, say
 from fairlib.outcomes import entries_of
 from fairlib.outcomes.training_groups import MIXED, trained_on
-from fairlib.tasks import unit_named
 
 
 def errors_by_training_group(outcomes: pd.DataFrame, by: str, groups: tuple[str, str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, layer_order
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.bias.training_groups import GAP, training_group_gaps
@@ -19,7 +20,6 @@ from fairlib.findings.wording import say
 from fairlib.outcomes import published_outcomes
 from fairlib.outcomes.training_groups import MIXED, trained_on
 from fairlib.probes import CharacterProbe
-from fairlib.tasks import TASKS
 
 PEOPLE, TRAINERS, PROBE_SEED, ENCODER_SEED = "test speakers", "training speakers", "probe seed", "pretraining seed"
 _LONGER = CharacterProbe(passes=12).name

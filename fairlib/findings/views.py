@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from fairlib.base.writing import listing
 from fairlib.bias import (
     FEWEST_SHOWN,
     BiasError,
@@ -30,7 +31,6 @@ from fairlib.findings.rules import rule
 from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import ProbeError, SpeakerProbe, confusions, identify_among, probe, probe_speakers, verify_speakers
 from fairlib.probes.speakers import FEW, named_among
-from fairlib.writing import listing
 
 PLAIN = "as it is"
 FAIRER = ("channel perturbed", "equal shares", "among a few")

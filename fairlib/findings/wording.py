@@ -14,10 +14,10 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
-from fairlib import writing
+from fairlib.base import writing
+from fairlib.base.files import ASSETS
 from fairlib.bias.contrasts import people, sides
 from fairlib.encoders.names import encoder_label
-from fairlib.files import ASSETS
 from fairlib.findings.cells import ESTIMATE
 from fairlib.findings.rules import NUMBERS
 

@@ -29,8 +29,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from fairlib.base.files import ASSETS, cache_folder, replace
 from fairlib.corpora.identity import ABSENT, ORIGIN, OTHER, RECODED, SAME, published_for
-from fairlib.files import ASSETS, cache_folder, replace
 from fairlib.outcomes.shipped import Shipped, canonical, listed, read_shipped, shipped_file, slug, write_shipped
 
 PUBLISHED = ASSETS / "outcomes"

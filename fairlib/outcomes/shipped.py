@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from fairlib.files import replace
+from fairlib.base.files import replace
 
 _DICTIONARY = 2**24  # bytes; names of many recordings need more than the default, and are written out without one
 _DAMAGE = (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError, IndexError)

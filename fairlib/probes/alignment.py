@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairlib.base.files import ASSETS, cache_folder, replace
+from fairlib.base.progress import steps
 from fairlib.corpora import corpus_fingerprint, load_corpus
 from fairlib.corpora.audio import read_audio, to_int16
-from fairlib.files import ASSETS, cache_folder, replace
 from fairlib.probes.text import plain_text
-from fairlib.progress import steps
 
 Segments = list[tuple[str, float, float]]
 PUBLISHED = ASSETS / "alignments"

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from fairlib.base.files import cache_folder
 from fairlib.corpora import halves
 from fairlib.encoders.extraction import reader
 from fairlib.encoders.features import Features
-from fairlib.files import cache_folder
 from fairlib.probes.ctc import fit_ctc, passes_of
 from fairlib.probes.frames import StreamedFrames, compare_frame_modes, told_comparison
 from fairlib.probes.settings import Probe

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from fairlib.base.progress import steps
 from fairlib.encoders.devices import half_precision
 from fairlib.encoders.extraction import length_batches
 from fairlib.probes.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
 from fairlib.probes.text import greedy_text, letters
-from fairlib.progress import steps
 
 LEAST_STEPS = 600  # a small corpus is passed over more often: CTC needs some hundred steps to get off the ground
 _RENORMALISE = 4  # time steps between two rescalings of the forward and backward probabilities

@@ -14,17 +14,17 @@ from typing import IO
 import pandas as pd
 import torch
 
+from fairlib.base.files import cache_folder, hold, remove_unheld
+from fairlib.base.progress import stage
+from fairlib.base.tasks import task_named
 from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
 from fairlib.encoders.devices import best_device
 from fairlib.encoders.extraction import extract
 from fairlib.encoders.features import Features
-from fairlib.files import cache_folder, hold, remove_unheld
 from fairlib.outcomes import COLUMNS, METHOD, SPOKEN, Entry, read_outcomes, read_published, together, write_outcomes
 from fairlib.probes.splits import ProbeError, corpus_name
 from fairlib.probes.transcripts import text_version
-from fairlib.progress import stage
-from fairlib.tasks import task_named
 
 _POOLED_BYTES = 1e9  # of pooled features that are worth keeping until the process ends
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import SAME_MIX
 from fairlib.corpora import halves
 from fairlib.encoders import Encoder
 from fairlib.encoders.features import Features
@@ -21,7 +22,6 @@ from fairlib.probes.phones import PhoneFrames, PhoneProbe
 from fairlib.probes.splits import ProbeError, check_columns, columns_of, corpus_name, group_of, listed
 from fairlib.probes.stored import Work, stored, with_left_out
 from fairlib.probes.trials import lda_directions
-from fairlib.tasks import SAME_MIX
 
 FEWEST_TRAINING_SPEAKERS = 4  # training speakers of either group
 DRAWS = 5  # of the training speakers

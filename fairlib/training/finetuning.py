@@ -16,12 +16,12 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
 
+from fairlib.base.files import replace
 from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
 from fairlib.corpora.audio import read_audio
 from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
 from fairlib.encoders.devices import attention, best_device, exact_grouped_convolutions
 from fairlib.encoders.extraction import length_batches
-from fairlib.files import replace
 from fairlib.probes.text import count_errors, greedy_text
 from fairlib.probes.transcripts import transcripts
 from fairlib.training.batches import span_mask

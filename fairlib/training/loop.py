@@ -17,10 +17,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import Wav2Vec2FeatureExtractor
 
+from fairlib.base.files import replace
+from fairlib.base.progress import stage
 from fairlib.encoders import quiet_transformers
 from fairlib.encoders.devices import half_precision
-from fairlib.files import replace
-from fairlib.progress import stage
 
 CHECKPOINT_EVERY = 500  # steps
 LOG_EVERY = 100

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from fairlib.base.files import replace
 from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import pretraining_folder
 from fairlib.encoders.devices import best_device, exact_grouped_convolutions
-from fairlib.files import replace
 from fairlib.training.batches import batch_plan, crop, mix, span_mask
 from fairlib.training.loop import claim_folder, save_transformers, train, training_hours
 from fairlib.training.objectives import OBJECTIVES

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fairlib.files import ASSETS
+from fairlib.base.files import ASSETS
 from fairlib.training.loop import Schedule
 
 RECIPES = ASSETS / "recipes"

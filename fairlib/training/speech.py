@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import torchaudio
 
+from fairlib.base.files import replace
+from fairlib.base.progress import stage, steps
 from fairlib.corpora import halves, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.encoders.extraction import BATCH_SECONDS, length_batches
-from fairlib.files import replace
-from fairlib.progress import stage, steps
 from fairlib.training.loop import save_array
 from fairlib.training.recipe import SHORTEST_CROP_S, Data, Recipe, RecipeError, Targets
 

@@ -22,11 +22,11 @@ import pytest
 import soundfile
 
 from fairlib import cli
+from fairlib.base.files import FolderError
 from fairlib.book import build, chapters, preflight, provenance, run_keys, runs
 from fairlib.book.chapters import ChapterError
 from fairlib.book.pairs import read_notebook
 from fairlib.book.runs import ChapterStopped
-from fairlib.files import FolderError
 
 FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 4, "speech-recognition": 6}
 FINDINGS |= {"along-pretraining": 5, "why": 8, "your-own-model": 5}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from browser import Browser, find_chromium
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, group_errors
 from fairlib.book.chapters import ROOT
 from fairlib.book.explorer import explorer_data, write_explorer
 from fairlib.findings.survey import published, published_twin
-from fairlib.tasks import TASKS
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
 CHOICES = 50

@@ -14,7 +14,8 @@ import pybtex.database
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from fairlib import cli, files
+from fairlib import cli
+from fairlib.base import files
 from fairlib.book import run_keys, runs
 from fairlib.book.chapters import ROOT, check
 from fairlib.book.export import CHARTS, SCHEMA, TABLES, ExportError, export

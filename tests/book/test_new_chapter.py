@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fairlib.base.files import FolderError
 from fairlib.book import chapters, new_chapter, pairs
 from fairlib.book.added_chapters import added_chapters
 from fairlib.book.chapters import ROOT, ChapterError
 from fairlib.book.runs import facts_in
-from fairlib.files import FolderError
 from fairlib.findings import rules
 
 NAME, TITLE = "made-by-a-test", "Made by a test: “who’s worse off”?"

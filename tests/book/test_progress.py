@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from fairlib import progress
-from fairlib.progress import Teller, listening, stage, steps
+from fairlib.base import progress
+from fairlib.base.progress import Teller, listening, stage, steps
 
 
 class Terminal(io.StringIO):
@@ -49,7 +49,7 @@ def test_the_stages_of_another_process_are_told_here(monkeypatch):
     monkeypatch.setattr(progress, "LONG_S", 0.0)
     stream = io.StringIO()
     with listening(stream), listening(io.StringIO()):  # the inner one has nothing to say
-        code = "from fairlib.progress import steps; list(steps('there', [1, 2], unit='things'))"
+        code = "from fairlib.base.progress import steps; list(steps('there', [1, 2], unit='things'))"
         subprocess.run([sys.executable, "-c", code], check=True)
     assert stream.getvalue().splitlines()[-1] == "there: 2 of 2 things, 0 s"
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 import fairlib
+from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias
 from fairlib.book.chapters import ROOT
 from fairlib.encoders import finetuned_from, heard
@@ -12,7 +13,6 @@ from fairlib.findings.ages import age_slopes
 from fairlib.findings.claims import judged, verdicts_table
 from fairlib.findings.opposite import families_together
 from fairlib.findings.survey import published, strangers
-from fairlib.tasks import TASKS
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from test_layers import outcomes
 
+from fairlib.base.tasks import TASKS
 from fairlib.display.tables import written
 from fairlib.encoders import encoder_fingerprint, heard
 from fairlib.findings.survey import (
@@ -15,7 +16,6 @@ from fairlib.findings.survey import (
     side_by_side,
     strangers,
 )
-from fairlib.tasks import TASKS
 
 
 def test_the_table_tells_the_best_layer_and_its_controls():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairlib.base.tasks import SAME_MIX
 from fairlib.bias.training_groups import OWN_GAP, PENALTY, RANDOM_PENALTY, training_group_gaps
 from fairlib.encoders.features import Features
 from fairlib.encoders.simulated import simulate_voices
@@ -22,7 +23,6 @@ from fairlib.probes.erasure import (
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
 from fairlib.probes.stored import Work
 from fairlib.probes.training_groups import train_across_groups
-from fairlib.tasks import SAME_MIX
 
 PHONES, WIDTH, FRAMES = 6, 12, 60
 

@@ -27,7 +27,7 @@ class FolderError(RuntimeError):
     """A folder cannot be written, or is full; the message says what to do."""
 
 
-ASSETS = Path(__file__).parent / "assets"  # what ships as data
+ASSETS = Path(__file__).parents[1] / "assets"  # what ships as data
 
 
 def cache_folder() -> Path:
@@ -107,7 +107,7 @@ def _or_elsewhere(folder: Path | None) -> str:
     """The variable that names the folder in which another lies."""
     roots = {name: os.environ.get(name) for name in ("FAIRLIB_STORE", "FAIRLIB_RUNS", "FAIRLIB_CACHE")}
     roots["FAIRLIB_CACHE"] = roots["FAIRLIB_CACHE"] or str(cache_folder())
-    roots["FAIRLIB_RUNS"] = roots["FAIRLIB_RUNS"] or str(Path(__file__).resolve().parents[1] / "_runs")
+    roots["FAIRLIB_RUNS"] = roots["FAIRLIB_RUNS"] or str(Path(__file__).resolve().parents[2] / "_runs")
     for name, root in roots.items():
         if folder and root and folder.absolute().is_relative_to(Path(root).expanduser().absolute()):
             return f", or name another folder by {name}"

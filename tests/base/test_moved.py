@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import fairlib
-from fairlib.moved import MOVED, RENAMED
+from fairlib.base.moved import MOVED, RENAMED
 
 
 @pytest.mark.parametrize("old", [*MOVED, "probing.text", "pretraining.recipe"])

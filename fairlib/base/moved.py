@@ -28,6 +28,7 @@ MOVED = {
     "corpora.fetch": "corpora.download", "corpora.own": "corpora.custom", "findings.ruler": "findings.reference",
     "bias.teaching": "bias.training_groups", "findings.taught": "findings.training_groups",
     "outcomes.taught": "outcomes.training_groups", "probes.teaching": "probes.training_groups",
+    "files": "base.files", "progress": "base.progress", "tasks": "base.tasks", "writing": "base.writing",
 }  # fmt: skip
 ROOMS = {"probing": "probes", "pretraining": "training"}  # what stood in these packages, and was named alike
 RENAMED = {"cross_teach": "train_across_groups", "taught_gaps": "training_group_gaps"}  # functions of `fairlib`
