@@ -14,7 +14,7 @@ from fairlib.base.files import write_text
 from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
-from fairlib.encoders import SHIPPED, finetuned_from, heard, shipped_encoders, started_from
+from fairlib.encoders import SHIPPED, finetuned_from, heard, parameters_of, shipped_encoders, started_from
 from fairlib.encoders.names import parsed
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
@@ -50,9 +50,10 @@ tags: [audio, speech, {config["model_type"]}, {"automatic-speech-recognition" if
 
 # {name}
 
-A very small speech encoder ({config["num_hidden_layers"]} transformer layers of width {config["hidden_size"]}, about 3
-million parameters), {lineage}, for a book on layerwise fairness. It was made to be inspected, layer by layer, on a
-laptop. Do not use it for anything else: it recognises speech far worse than any public S3M.
+A very small speech encoder ({config["num_hidden_layers"]} transformer layers of width {config["hidden_size"]},
+{parameters_of(name) / 1e6:.1f} million parameters), {lineage}, for a book on layerwise fairness. It was made to be
+inspected, layer by layer, on a laptop. Do not use it for anything else: it recognises speech far worse than any public
+S3M.
 
 | | |
 |---|---|

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import struct
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +15,7 @@ from fairlib.book.chapters import ROOT
 from fairlib.book.studies import PUBLISHED_STUDY, read_study
 from fairlib.corpora import CORPORA, Corpus, audio
 from fairlib.display.words import plain
-from fairlib.encoders.catalogue import encoder_layers, finetuned_from, hears_ms
+from fairlib.encoders.catalogue import encoder_layers, finetuned_from, hears_ms, parameters_of
 from fairlib.encoders.checkpoints import LOGMEL_AROUND, SHIPPED, shipped_encoders
 from fairlib.outcomes import PUBLISHED, published_outcomes
 from fairlib.outcomes.shipped import listed
@@ -121,13 +119,6 @@ def _record(name: str) -> dict[str, Any]:
 def pretrained() -> list[str]:
     """The shipped encoders that were pretrained here, without those fine-tuned from them."""
     return [name for name in shipped_encoders() if not finetuned_from(name)]
-
-
-def parameters_of(name: str) -> int:
-    """How many weights a shipped encoder has, from the head of its file."""
-    with (SHIPPED / name / "model.safetensors").open("rb") as file:
-        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    return sum(math.prod(tensor["shape"]) for key, tensor in head.items() if key != "__metadata__")
 
 
 def encoders_table() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from fairlib.encoders.checkpoints import (
     CHECKPOINTS,
     HUB_ID,
     LOGMEL_AROUND,
+    SHIPPED,
     SUPPORTED,
     EncoderError,
     _place,
     encoder_folder,
     read_json,
+    shipped_encoders,
 )
 from fairlib.encoders.names import is_untrained, parsed, without_random
 
@@ -54,6 +57,39 @@ def pretraining_recipe(name: str) -> dict:
     """
     record = encoder_folder(name) / "pretraining.json"
     return json.loads(record.read_text())["recipe"] if record.is_file() else {}
+
+
+def pretrained_alike(*but: str) -> list[list[str]]:
+    """Encoders of ours whose recipes are the same but for their names and these parts; each group has two or more.
+
+    Args:
+        but: parts of a recipe, such as ``data``, or of its model: ``model.hidden_size``.
+
+    Example:
+        >>> pretrained_alike("data")
+        [['mini-hubert', 'mini-hubert-learners'], ['pocket-hubert', 'pocket-hubert-children']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in shipped_encoders():
+        recipe = pretraining_recipe(name)
+        rest = recipe | {f"model.{part}": value for part, value in recipe.get("model", {}).items()}
+        for part in ("name", "model", *but):
+            rest.pop(part, None)
+        if rest:
+            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def parameters_of(name: str) -> int:
+    """How many weights a shipped encoder has, from the head of its file.
+
+    Example:
+        >>> round(parameters_of("mini-hubert") / 1e6, 1)
+        3.2
+    """
+    with (SHIPPED / name / "model.safetensors").open("rb") as file:
+        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    return sum(math.prod(tensor["shape"]) for key, tensor in head.items() if key != "__metadata__")
 
 
 def pretraining_task(name: str) -> str | None:

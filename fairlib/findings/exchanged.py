@@ -8,8 +8,7 @@ import pandas as pd
 
 from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
-from fairlib.encoders import heard, shipped_encoders
-from fairlib.encoders.catalogue import pretraining_recipe
+from fairlib.encoders import heard, pretrained_alike
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import mark_saturated
 from fairlib.findings.pretraining import EARLY, best_layer, changes_by_speech, does_it_help, pairs_of
@@ -23,14 +22,8 @@ def exchanged_pairs(corpus: str) -> list[tuple[str, str]]:
         >>> exchanged_pairs("speechocean762")
         [('mini-hubert', 'mini-hubert-learners'), ('pocket-hubert', 'pocket-hubert-children')]
     """
-    alike: dict[str, list[str]] = {}
-    for name in shipped_encoders():
-        recipe = pretraining_recipe(name)
-        if recipe:
-            rest = {part: value for part, value in recipe.items() if part not in ("name", "data")}
-            alike.setdefault(repr(sorted(rest.items())), []).append(name)
     pairs = []
-    for names in alike.values():
+    for names in pretrained_alike("data"):
         with_it = [name for name in names if corpus in heard(name)]
         pairs += [(name, other) for name in names for other in with_it if name not in with_it]
     return pairs

@@ -292,13 +292,16 @@ def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, Pair]
     return pd.concat(tables, ignore_index=True)
 
 
-def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str, best: str) -> Finding:
-    """Judge by `CAUSE_CRITERION`.
+def does_it_help(
+    bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str, best: str, rule: str = "cause"
+) -> Finding:
+    """Judge whether the gap is smaller in an encoder that heard such speakers, or is larger.
 
     Args:
-        bias: from `group_bias`, with the encoder that did not hear such speakers.
+        bias: from `group_bias`, with the encoder that did not hear such speakers, or the smaller one.
         changes: from `changes_by_speech`.
         best: the layer to quote.
+        rule: "cause" or "size".
     """
     before = gaps(bias, encoder, contrast).set_index("layer")
     layers, side = list(before.index), np.sign(before["estimate"])
@@ -313,14 +316,15 @@ def does_it_help(bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contra
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     facts = {
-        "encoder": encoder, "by": str(before["by"].iloc[0]), "contrast": contrast, "layers": layers, "biased": biased,
+        "encoder": encoder, "other": str(apart["encoder"].iloc[0]), "by": str(before["by"].iloc[0]),
+        "contrast": contrast, "layers": layers, "biased": biased,
         "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
         "by_seed": max(float(rows["estimate"].abs().max()) for rows in seeds.values()) if seeds else None,
     }  # fmt: skip
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"
     said = "changed" if biased else "no_gap"
-    return judged("cause", verdict, facts, apart[columns].to_dict("records"), before, said)
+    return judged(rule, verdict, facts, apart[columns].to_dict("records"), before, said)
 
 
 def best_layer(outcomes: pd.DataFrame, encoder: str) -> str:

@@ -13,7 +13,7 @@ from fairlib.bias import sums
 from fairlib.book import chapters, methods, methods_rules, methods_tables, provenance
 from fairlib.corpora import CORPORA
 from fairlib.corpora.corpus import Size
-from fairlib.encoders import shipped_encoders
+from fairlib.encoders import load_encoder, parameters_of, shipped_encoders
 from fairlib.findings import rules
 from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe, alignment, characters
 from fairlib.training import finetuning, speech
@@ -135,10 +135,8 @@ def test_hours_and_weights_are_as_recorded(monkeypatch):
 
 @pytest.mark.parametrize("name", ["pocket-hubert", "mini-wavlm"])
 def test_weights_are_those_that_torch_counts(name):
-    from fairlib.encoders import load_encoder
-
     counted = sum(one.numel() for one in load_encoder(name).model.parameters())
-    assert methods_tables.parameters_of(name) == pytest.approx(counted, rel=0.01)
+    assert parameters_of(name) == pytest.approx(counted, rel=0.01)
 
 
 def test_a_recipe_that_departs_is_named(monkeypatch):

@@ -49,6 +49,7 @@ def test_every_template_can_be_read_and_every_table_is_asked_for():
         for other in re.findall(r"include '([^']+)'", text):
             assert other in every, f"{name} includes {other}"
     said = set(re.findall(r'(?:say|judged)\(\s*f?"(\w+)', code)) | set(re.findall(r'_judged\("(\w+)"', code))
+    said |= set(re.findall(r'rule(?:: str)? ?= ?"(\w+)"', code))  # handed on
     assert {name.partition(".")[0] for name in every} == said
 
 

@@ -1,0 +1,73 @@
+"""Encoders that differ in size alone: whether the larger one, which errs less, serves the groups more equally."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fairlib.base.tasks import TASKS
+from fairlib.bias import BiasError, group_bias, only_groups
+from fairlib.encoders import parameters_of, pretrained_alike
+from fairlib.findings.cells import Cell, Number, with_interval
+from fairlib.findings.finding import Finding
+from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
+from fairlib.findings.pretraining import Pair, best_layer, changes_by_speech, does_it_help
+from fairlib.findings.survey import published
+
+WIDTH = ("model.hidden_size", "model.num_attention_heads", "model.intermediate_size")
+
+
+def ladders() -> list[list[str]]:
+    """Encoders of ours that differ in the width of their blocks alone, each group from the smallest to the largest."""
+    return [sorted(names, key=parameters_of) for names in pretrained_alike(*WIDTH)]
+
+
+def published_of(
+    encoders: Sequence[str], task: str, corpus: str, by: str, groups: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """What is published of these encoders, one below the other, of the groups' speakers; by the task's main probe.
+
+    Args:
+        task: a key of `fairlib.base.tasks.TASKS`.
+        groups: only these; by default all.
+    """
+    tables = [published(name, corpus, *TASKS[task].main) for name in encoders]
+    every = pd.concat([table for table in tables if by in table] or [pd.DataFrame()], ignore_index=True)
+    return every if groups is None or every.empty else only_groups(every, by, groups)
+
+
+def does_size_help(outcomes: pd.DataFrame, by: str, contrast: str, smaller: str, larger: str) -> Finding | None:
+    """Whether the gap is smaller in the larger encoder, judged by the rule "size"; None without people to compare.
+
+    Args:
+        outcomes: of both encoders, one task and unit, the same people and seeds.
+    """
+    if not {smaller, larger} <= set(outcomes.get("encoder", ())):
+        return None
+    pair = outcomes[outcomes["encoder"].isin([smaller, larger])]
+    try:
+        bias = mark_saturated(group_bias(pair, by=by), pair)
+    except BiasError:
+        return None
+    changes = changes_by_speech(pair, by, {"larger": Pair(larger, smaller)})
+    return does_it_help(bias, changes, smaller, contrast, best_layer(pair, larger), rule="size")
+
+
+def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """Weights, lowest error and the gap there of each encoder of `published_of`, from the smallest."""
+    rows = []
+    for name in outcomes["encoder"].unique():
+        layer = best_layer(outcomes, name)
+        error = mean_error(outcomes[(outcomes["encoder"] == name) & (outcomes["layer"] == layer)])["error"].iloc[0]
+        gap = gaps(bias, name, contrast).set_index("layer").loc[layer]
+        rows.append(
+            {
+                "encoder": name,
+                "million weights": f"{parameters_of(name) / 1e6:.1f}",
+                "most accurate layer": layer,
+                "error": Number("share", float(error)),
+                f"gap there, {contrast}": Cell(with_interval("log odds", gap)),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,53 @@
+"""Encoders that differ in size alone, compared."""
+
+import pandas as pd
+import pytest
+
+from fairlib.bias import group_bias
+from fairlib.bias.simulation import simulate_outcomes
+from fairlib.findings import sizes
+
+NONE, GAP = [0.3, 0.3], [0.45, 0.45]
+
+
+def made(children: list[float], name: str, seed: int) -> pd.DataFrame:
+    table = simulate_outcomes({"child": children, "adult": NONE}, speakers=60, by="age_group", seed=seed)
+    return table.assign(encoder=name)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "verdict"),
+    [(GAP, NONE, "supported"), (GAP, [0.65, 0.65], "contradicted"), (GAP, GAP, "inconclusive")],
+)
+def test_whether_the_larger_encoder_has_the_smaller_gap(small, large, verdict):
+    outcomes = pd.concat([made(small, "small", 0), made(large, "large", 1)])
+    found = sizes.does_size_help(outcomes, "age_group", "child vs adult", "small", "large")
+    assert found is not None and found.verdict == verdict
+    assert "large, the larger encoder" in found.sentence
+
+
+def test_without_a_gap_none_can_become_smaller():
+    outcomes = pd.concat([made(NONE, "small", 0), made(GAP, "large", 1)])
+    found = sizes.does_size_help(outcomes, "age_group", "child vs adult", "small", "large")
+    assert found is not None and found.verdict == "inconclusive" and "shows no gap" in found.sentence
+
+
+def test_what_is_not_at_hand_is_not_judged():
+    assert sizes.does_size_help(made(GAP, "small", 0), "age_group", "child vs adult", "small", "large") is None
+    assert sizes.does_size_help(pd.DataFrame(), "age_group", "child vs adult", "small", "large") is None
+    assert sizes.published_of(["no-such-encoder"], "phone", "speechocean762", "age_group").empty
+
+
+def test_encoders_on_a_ladder_differ_in_width_alone():
+    for names in sizes.ladders():
+        assert len(names) > 1 and [sizes.parameters_of(name) for name in names] == sorted(
+            map(sizes.parameters_of, names)
+        )
+
+
+def test_each_encoder_has_its_row():
+    outcomes = pd.concat([made(GAP, "mini-wavlm", 0), made(NONE, "mini-hubert", 1)])
+    table = sizes.sizes_table(outcomes, group_bias(outcomes, "age_group"), "child vs adult")
+    assert list(table["encoder"]) == ["mini-wavlm", "mini-hubert"]
+    errors = [number.value for number in table["error"]]
+    assert errors[0] > errors[1] == pytest.approx(0.3, abs=0.03)
