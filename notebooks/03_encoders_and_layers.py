@@ -309,7 +309,7 @@ else:
 # Log-mel has as much context as layer `0`. A block hears the whole utterance, so part of what it gains on log-mel is context.
 
 # %% tags=["remove-input"]
-marks = marks_table()
+marks = marks_table({corpus: family, **elsewhere})
 charts.table(marks, "How far the layers of the shipped encoders lie apart")
 
 # %% tags=["remove-input", "remove-output"]

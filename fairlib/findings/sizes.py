@@ -13,8 +13,10 @@ from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
 from fairlib.findings.pretraining import Pair, best_layer, changes_by_speech, does_it_help
+from fairlib.findings.rules import rule
 from fairlib.findings.survey import published
 
+CRITERION = rule("size")
 WIDTH = ("model.hidden_size", "model.num_attention_heads", "model.intermediate_size")
 
 

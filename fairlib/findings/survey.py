@@ -30,19 +30,16 @@ def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) 
     were."""
     before = finetuned_from(encoder)
     weights = encoder_fingerprint(untrained_twin(before[0] if before else encoder))
-    for name in (encoder, *shipped_encoders()):
-        twin = published(untrained_twin(name), corpus, task, unit, probe)
-        if len(twin) and encoder_fingerprint(untrained_twin(name)) == weights:
-            break
-    else:
-        twin = twin.iloc[:0]
-    return twin.assign(encoder=untrained_twin(encoder))
+    for twin in dict.fromkeys(untrained_twin(name) for name in (encoder, *shipped_encoders())):
+        if encoder_fingerprint(twin) == weights and len(outcomes := published(twin, corpus, task, unit, probe)):
+            return outcomes.assign(encoder=untrained_twin(encoder))
+    return published(untrained_twin(encoder), corpus, task, unit, probe).iloc[:0]
 
 
 def strangers(corpus: str) -> set[str]:
     """Speakers of a corpus whom no encoder of ours has heard, whichever corpora it was trained on: of the test half."""
     tested = [published("logmel", corpus, *TASKS[task].main) for task in ("phone", "asr")]
-    return set(pd.concat(tested)["speaker_id"])
+    return set(pd.concat(tested)["speaker_id"].unique())
 
 
 def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
@@ -74,7 +71,8 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     found = {}
     for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = all_of(published, name)
-        kept = set(own["speaker_id"]) & unheard if corpus in heard(name) else set(own["speaker_id"])
+        tested = set(own["speaker_id"].unique())
+        kept = tested & unheard if corpus in heard(name) else tested
         if kept:
             together = pd.concat([own, all_of(published_twin, name), signal], ignore_index=True)
             found[name] = together[together["speaker_id"].isin(kept)]

@@ -28,10 +28,20 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
+from pandas.api.types import union_categoricals
 
 from fairlib.base.files import ASSETS, cache_folder, replace
 from fairlib.corpora.identity import ABSENT, ORIGIN, OTHER, RECODED, SAME, published_for
-from fairlib.outcomes.shipped import Shipped, canonical, listed, read_shipped, shipped_file, slug, write_shipped
+from fairlib.outcomes.shipped import (
+    Shipped,
+    canonical,
+    listed,
+    read_shipped,
+    read_together,
+    shipped_file,
+    slug,
+    write_shipped,
+)
 
 PUBLISHED = ASSETS / "outcomes"
 
@@ -123,7 +133,11 @@ def _of_shipped(path: Path, one: Shipped, rows: bool = True) -> Entry | None:
     if found is None:
         return None
     table, about = found
-    return Entry(table.astype({name: kind for name, kind in COLUMNS.items() if name in table}), one.key, about)
+    return Entry(_typed(table), one.key, about)
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype({name: kind for name, kind in COLUMNS.items() if name in table})
 
 
 def read_published(key: dict) -> Entry | None:
@@ -154,18 +168,26 @@ def published_outcomes(
         >>> sorted(published_outcomes("logmel", "planted")["task"].unique())
         ['asr', 'sid']
     """
-    entries = []
+    tables = []
     paths = (
         PUBLISHED.glob(f"*-{slug(encoder)}.parquet") if corpus is None else [shipped_file(PUBLISHED, encoder, corpus)]
     )
     for path in sorted(paths):
+        groups: dict[int, list[Shipped]] = {}
         for one in listed(path):
             key = one.key
             asked = key["encoder"] == encoder and task in (None, key["task"]) and probe in (None, key["probe"])
             if asked and OTHER not in map(published_for, [key["corpus"], *key["extra"]]):
-                entry = _of_shipped(path, one)
-                entries += [] if entry is None else [entry]
-    return together(entries) if entries else pd.DataFrame(columns=list(COLUMNS))
+                groups.setdefault(one.group, []).append(one)
+        for entries in groups.values():
+            if (found := read_together(path, entries)) is not None:
+                note_used(one.key for one in entries)
+                names = {canonical(one.key): entry_name(one.key) for one in entries}
+                tables.append(_typed(found[0]).assign(entry=found[1].rename_categories(names)))
+    if not tables:
+        return pd.DataFrame(columns=list(COLUMNS))
+    entry = union_categoricals([table.pop("entry") for table in tables])
+    return pd.concat(tables, ignore_index=True).assign(entry=entry.remove_unused_categories())
 
 
 def together(entries: list[Entry]) -> pd.DataFrame:

@@ -78,6 +78,18 @@ def read_shipped(path: Path, entry: Shipped, rows: bool = True) -> tuple[pd.Data
         return None
 
 
+def read_together(path: Path, entries: list[Shipped]) -> tuple[pd.DataFrame, pd.Categorical] | None:
+    """The rows of several entries of one row group, and each row's key as text; None where they are damaged, which is
+    said."""
+    try:
+        table = _group(path, path.stat().st_mtime_ns, entries[0].group, True)
+        mine = table[table["key"].isin([canonical(one.key) for one in entries])]
+        return mine.drop(columns=["key", "about"]).reset_index(drop=True), mine["key"].array
+    except _DAMAGE as error:
+        warnings.warn(f"{path} is damaged ({error}) and will be computed again.", stacklevel=2)
+        return None
+
+
 @functools.lru_cache(maxsize=4)  # the seeds of a probe are asked for one after the other
 def _group(path: Path, _changed: int, group: int, rows: bool) -> pd.DataFrame:
     # As categories: what is known of an entry can be long, and must not be copied into each of its rows.

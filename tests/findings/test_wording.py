@@ -1,4 +1,4 @@
-"""Findings give facts; all English that states them stands in one file of templates."""
+"""Findings and charts give facts; all English that states them stands in one file of templates."""
 
 import ast
 import re
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, TemplateNotFound, UndefinedError
 
-from fairlib import findings
+from fairlib import display, findings
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.findings.wording import say, templates
 
-ROOM = Path(findings.__file__).parent
-SOURCES = sorted(path for path in ROOM.glob("*.py") if path.stem != "rules")  # which has rules.toml for its words
+ROOMS = [Path(room.__file__).parent for room in (findings, display)]
+# Rules have their own file for their words.
+SOURCES = sorted(path for room in ROOMS for path in room.glob("*.py") if path.stem != "rules")
 MOST_WORDS = 10  # of a label, a column's name or a chart's legend
 
 
@@ -31,7 +32,7 @@ def strings(tree: ast.AST):
             yield from strings(child)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_sentence_stands_in_the_code(source):
     long = [
         f"{source.name}:{line}: {text}"
@@ -48,7 +49,7 @@ def test_every_template_can_be_read_and_every_table_is_asked_for():
         Environment().parse(text)
         for other in re.findall(r"include '([^']+)'", text):
             assert other in every, f"{name} includes {other}"
-    said = set(re.findall(r'(?:say|judged)\(\s*f?"(\w+)', code)) | set(re.findall(r'_judged\("(\w+)"', code))
+    said = set(re.findall(r'(?:say|judged|of_chart)\(\s*f?"(\w+)', code)) | set(re.findall(r'_judged\("(\w+)"', code))
     said |= set(re.findall(r'rule(?:: str)? ?= ?"(\w+)"', code))  # handed on
     assert {name.partition(".")[0] for name in every} == said
 
