@@ -1,6 +1,7 @@
-"""From facts to words: one template for each thing that a finding can say, in ``fairlib/assets/sentences.toml``.
+"""From facts to words: one template for each thing that the book can say, in ``fairlib/assets/sentences.toml``.
 
-Findings choose a template and hand it facts; all English stands in that file, in which it can be read and changed.
+Findings, and what displays them, choose a template and hand it facts; all English stands in that file, in which it can
+be read and changed.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from fairlib.findings.rules import NUMBERS
 SENTENCES = ASSETS / "sentences.toml"
 
 
-def say(name: str, **facts: Any) -> str:
+def say(name: str, *, bound: bool = True, **facts: Any) -> str:
     """Facts in words.
 
     Args:
         name: of the template: its table and its key.
+        bound: whether no line may end between a number and the percent sign that the template puts after it.
         facts: what the template names. With ``by`` and ``contrast`` it may also name ``first`` and ``second``, the
             people on either side; the numbers of the rules (``margin``) are there, too.
 
@@ -42,8 +44,8 @@ def say(name: str, **facts: Any) -> str:
     """
     if facts.get("contrast"):
         facts["first"], facts["second"] = sides(facts["by"], facts["contrast"])
-    text = _environment().get_template(name).render(facts)
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"[ \n]+", " ", text)).strip()
+    text = re.sub(r"[ \n]+", " ", _environment().get_template(name).render(facts)).strip()
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if bound else text
 
 
 def estimate_of(row: Mapping[str, Any], names: Sequence[str] = ESTIMATE) -> list[float]:

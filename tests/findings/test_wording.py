@@ -1,4 +1,4 @@
-"""Findings give facts; all English that states them stands in one file of templates."""
+"""Findings and charts give facts; all English that states them stands in one file of templates."""
 
 import ast
 import re
@@ -10,10 +10,12 @@ from jinja2 import Environment, TemplateNotFound, UndefinedError
 from fairlib import findings
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
+from fairlib.display import sentences
 from fairlib.findings.wording import say, templates
 
 ROOM = Path(findings.__file__).parent
 SOURCES = sorted(path for path in ROOM.glob("*.py") if path.stem != "rules")  # which has rules.toml for its words
+SOURCES += [Path(sentences.__file__)]
 MOST_WORDS = 10  # of a label, a column's name or a chart's legend
 
 
@@ -31,7 +33,7 @@ def strings(tree: ast.AST):
             yield from strings(child)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_sentence_stands_in_the_code(source):
     long = [
         f"{source.name}:{line}: {text}"
