@@ -14,7 +14,7 @@ from fairlib.corpora import CORPORA
 from fairlib.encoders import shipped_encoders
 from fairlib.encoders.names import without_random
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.findings.wording import estimate_of, say
+from fairlib.findings.wording import estimate_of, say, unbound
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
@@ -206,9 +206,8 @@ def adjusted_sentence(adjusted: pd.DataFrame, contrast: str) -> str:
     rows = every[every["problem"] == ""]
     if rows.empty:
         return say("adjusted.none")
-    return say(
+    return unbound(
         "adjusted.gaps",
-        bound=False,
         by=str(rows["by"].iloc[0]),
         contrast=contrast,
         scale=rows["scale"].iloc[0],

@@ -25,12 +25,11 @@ from fairlib.findings.rules import NUMBERS
 SENTENCES = ASSETS / "sentences.toml"
 
 
-def say(name: str, *, bound: bool = True, **facts: Any) -> str:
+def say(name: str, **facts: Any) -> str:
     """Facts in words.
 
     Args:
         name: of the template: its table and its key.
-        bound: whether no line may end between a number and the percent sign that the template puts after it.
         facts: what the template names. With ``by`` and ``contrast`` it may also name ``first`` and ``second``, the
             people on either side; the numbers of the rules (``margin``) are there, too.
 
@@ -42,10 +41,32 @@ def say(name: str, *, bound: bool = True, **facts: Any) -> str:
         >>> say("parts.fares", side=-1, by="age_group", contrast="child vs adult")
         'children have the lower error'
     """
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", unbound(name, **facts))
+
+
+def unbound(name: str, **facts: Any) -> str:
+    """As `say`, but where a template has a space between a number and its percent sign, a line may end.
+
+    Example:
+        >>> unbound("readable_chart.notes", chance=50.0)
+        'Groups are weighted equally. Line at 50 %: chance level.'
+    """
     if facts.get("contrast"):
         facts["first"], facts["second"] = sides(facts["by"], facts["contrast"])
-    text = re.sub(r"[ \n]+", " ", _environment().get_template(name).render(facts)).strip()
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if bound else text
+    return re.sub(r"[ \n]+", " ", _environment().get_template(name).render(facts)).strip()
+
+
+def of_chart(name: str, **facts: Any) -> dict[str, Any]:
+    """What is said of a chart: its title, description and notes, whichever of them its table of templates has.
+
+    Charts break their lines themselves, so nothing is bound (see `unbound`).
+
+    Example:
+        >>> of_chart("encoders_by_layer", cut=True)
+        {'notes': 'Bands: 95 % intervals over speakers. The axis does not start at zero.'}
+    """
+    parts = [part for part in ("title", "description", "notes") if f"{name}.{part}" in templates()]
+    return {part: unbound(f"{name}.{part}", **facts) for part in parts}
 
 
 def estimate_of(row: Mapping[str, Any], names: Sequence[str] = ESTIMATE) -> list[float]:
