@@ -42,6 +42,7 @@ PAGES = [
     *sorted((ROOT / "book").glob("*.md")),
     ROOT / "README.md",
     ROOT / "fairlib" / "assets" / "rules.toml",
+    ROOT / "fairlib" / "assets" / "sentences.toml",
 ]
 # What stands in files under these names, or is the name of a kind of number; no reader meets it as a word.
 NAMES = {"per cent", "taught on ", "heard such speakers"}

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from fairlib.base.tasks import unit_named
-from fairlib.bias.contrasts import sides
 from fairlib.display import drawing
 from fairlib.display.comparisons import forest as forest
 from fairlib.display.comparisons import gap_against_error as gap_against_error
@@ -24,6 +23,7 @@ from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.tables import table as table
 from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
+from fairlib.findings.wording import of_chart
 
 NULL = "null"  # line of `lines_by_layer` that becomes a grey band
 
@@ -64,13 +64,8 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
     tooltip = [*drawing.tooltip_of(".1%", "group"), alt.Tooltip("n_speakers:Q", title="speakers")]
     parts += [drawing.strokes_of(rows), *drawing.drawn_lines(rows, drawing.layer_axis(rows), y, looks, tooltip)]
     parts.append(drawing.end_labels(drawing.line_ends(rows), span, y, looks))
-    notes = ["Bands: 95 % intervals over speakers."]
-    if len(reference):
-        notes.append("Dashed: log-mel, the same groups.")
-    if bottom:
-        notes.append(drawing.NO_ZERO)
-    if rows["hollow"].any():
-        notes.append(drawing.HOLLOW)
+    facts = {"dashed": len(reference) > 0, "cut": bool(bottom), "hollow": rows["hollow"].any()}
+    notes = of_chart("error_by_layer", **facts)["notes"]
     data = pd.concat([rows, reference]).rename(columns={"line": "group", "value": "error"})
     return drawing.finish(parts, title, notes, description, data)
 
@@ -136,12 +131,8 @@ def bias_by_layer(
         drawing.base_chart([{"value": look["neutral"]}]).mark_rule(color=drawing.INK, strokeWidth=1.2).encode(y=y())
     ]
     parts += _encoder_lines(rows, y, span, ".2f", height, look["axis"])
-    worse, _ = sides(str(rows["by"].iloc[0]), contrast)
-    notes = [f"Above the line of no gap, {worse} have the higher error. Bands: 95 % intervals over speakers."]
-    if "null_low" in numbers:
-        notes.append("Grey: where 95 % of gaps lie when group labels are shuffled among the speakers.")
-    if rows["hollow"].any():
-        notes.append(drawing.HOLLOW)
+    facts = {"by": str(rows["by"].iloc[0]), "contrast": contrast, "grey": "null_low" in numbers}
+    notes = of_chart("bias_by_layer", hollow=rows["hollow"].any(), **facts)["notes"]
     return drawing.finish(parts, title, notes, description, rows.rename(columns={"value": "gap"}), height)
 
 
@@ -164,7 +155,7 @@ def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, hei
     axis = drawing.level_axis(f"{unit_named(rows['unit'].iloc[0]).on_axis} (%)", format="%")
     y = drawing.vertical_axis(alt.Scale(domain=span, nice=False, zero=False), axis)
     parts = _encoder_lines(rows, y, span, ".1%", height)
-    notes = ["Bands: 95 % intervals over speakers.", *([drawing.NO_ZERO] if span[0] else [])]
+    notes = of_chart("encoders_by_layer", cut=bool(span[0]))["notes"]
     return drawing.finish(parts, title, notes, description, rows.rename(columns={"value": "error"}), height)
 
 
@@ -246,7 +237,7 @@ def lines_by_layer(
         parts.append(band.encode(x=x, y=y("low"), y2="high:Q"))
     parts += [drawing.strokes_of(lines), *drawing.drawn_lines(lines, x, y, looks, drawing.tooltip_of(format, "line"))]
     parts.append(drawing.end_labels(drawing.line_ends(lines), span, y, looks, height))
-    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height)
+    return drawing.finish(parts, title, notes, description, rows, height)
 
 
 def three_scales(
@@ -327,7 +318,7 @@ def curves(
     ]
     parts += drawing.drawn_lines(rows, alt.X("x:Q", scale=x_scale, axis=x_axis), y, looks, tooltip)
     parts.append(drawing.end_labels(rows.groupby("line", sort=False)["value"].last(), span, y, looks, height))
-    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height)
+    return drawing.finish(parts, title, notes, description, rows, height)
 
 
 # ---- parts of a chart ----

@@ -11,6 +11,7 @@ from sklearn.isotonic import isotonic_regression
 
 from fairlib.bias import layer_order
 from fairlib.display import drawing
+from fairlib.findings.wording import of_chart
 
 
 def gap_against_error(points: pd.DataFrame, *, title: str, description: str, height: int = 260) -> alt.LayerChart:
@@ -58,7 +59,7 @@ def gap_against_error(points: pd.DataFrame, *, title: str, description: str, hei
         dots.encode(x=x, y=y("estimate"), tooltip=tooltip, size=size),
         names.encode(x=above, y=y("name_at"), text="layer:N"),
     ]
-    notes = ["Each dot is a layer. Strokes: 95 % intervals over speakers."]
+    notes = of_chart("gap_against_error")["notes"]
     drawn = ["named", "name_at", "led_from", "led_to"]
     return drawing.finish(parts, title, notes, description, rows.drop(columns=drawn), height)
 
@@ -127,7 +128,7 @@ def forest(
             base.transform_filter("!datum.second").mark_text(**named).encode(x=alt.value(0), y=y, text="name:N")
         )
     height = (38 if second.any() else 33) * rows["name"].nunique()
-    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=height)
+    return drawing.finish(parts, title, notes, description, rows, height=height)
 
 
 def _with_room(values: np.ndarray, span: tuple[float, float] | None) -> alt.Scale:
@@ -203,7 +204,7 @@ def heat(
         look = dict(fontSize=12, fontWeight=700 if strong else 400)
         words = base.transform_filter(f"datum.marked == {str(strong).lower()}").mark_text(**look)
         parts.append(words.encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)))
-    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=34 * len(names))
+    return drawing.finish(parts, title, notes, description, rows, height=34 * len(names))
 
 
 def mixed(colour: str, share: float) -> str:
@@ -265,4 +266,4 @@ def strips(
             drawing.records(rows.groupby("group")["value"].mean().reset_index(), "group", "value")
         )
         parts.append(bars.mark_tick(thickness=4, size=64, opacity=1).encode(x=x, y=y, color=colour))
-    return drawing.finish(parts, title, [notes] if notes else [], description, rows, height=80 * len(groups))
+    return drawing.finish(parts, title, notes, description, rows, height=80 * len(groups))

@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import isotonic_regression
 
-from fairlib.base.writing import percent
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
 from fairlib.encoders.names import is_untrained
-from fairlib.findings import SATURATED
 
 # Okabe and Ito's hues, darkened where needed to stand out from white by 3:1, with a twin each for dark pages
 # (`fairlib.display.rendering.DARK`); a test simulates colour-vision deficiencies in both.
@@ -90,12 +88,6 @@ DRAWN = ("line", "label", "layer", "x", "value", "low", "high", "n_speakers", "h
 
 
 POINTED = "pointed === datum.layer"  # the parameter is set by the page, see `fairlib.display.rendering`
-
-
-NO_ZERO = "The axis does not start at zero."
-
-
-HOLLOW = f"Hollow: saturated (error above {percent(SATURATED)}); a gap there means little."
 
 
 def require_words(title: str, description: str) -> None:
@@ -289,18 +281,17 @@ def strokes_of(rows: pd.DataFrame) -> alt.Chart:
     return layers.mark_rule(color=PALE, strokeWidth=20).encode(x=layer_axis(rows), opacity=seen)
 
 
-def finish(parts, title, notes, description, data: pd.DataFrame, height: int = HEIGHT) -> alt.LayerChart:
+def finish(parts, title: str, notes: str, description: str, data: pd.DataFrame, height: int = HEIGHT) -> alt.LayerChart:
     """Title and notes, fonts and colours; as wide as the page, with its data."""
     # Lines are joined again by spaces where the title is text: no line ends within a name such as pocket-hubert.
     wrap = functools.partial(textwrap.wrap, break_on_hyphens=False)
-    notes = wrap(" ".join(notes), 88)
     chart = alt.layer(*parts, data=alt.InlineData(values=[])).properties(
         width="container",
         height=height,
         description=description,
         padding={"left": 2, "top": 4, "bottom": 2, "right": 6},
         background="transparent",
-        title=alt.TitleParams(wrap(title, 72), subtitle=notes, anchor="start", frame="bounds", offset=14),
+        title=alt.TitleParams(wrap(title, 72), subtitle=wrap(notes, 88), anchor="start", frame="bounds", offset=14),
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding", resize=True),
         usermeta={"csv": csv_of(data)},
     )

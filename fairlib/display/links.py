@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fairlib.base.tasks import TASKS
-from fairlib.base.writing import listing
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.corpora import is_synthetic
 from fairlib.findings.survey import published
+from fairlib.findings.wording import say
 
 
 def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequence[str]) -> str:
@@ -43,8 +43,5 @@ def explorer_link(corpus: str, encoder: str, by: str, contrast: str, tasks: Sequ
         }
         address = html.escape(f"../book/explorer.html#{urlencode(chosen)}")
         links.append(f'<a class="elsewhere" href="{address}">{TASKS[task].title}</a>')
-    if not links:
-        return ""
-    return (
-        f"<p>Other groups, other layers, another scale? Open the explorer with this choice made: {listing(links)}.</p>"
-    )
+    leads = say("explorer_link.leads", links=links)
+    return f"<p>{leads}</p>" if links else ""

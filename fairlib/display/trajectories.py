@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -13,6 +13,7 @@ from fairlib.bias import layer_order
 from fairlib.display import charts, words
 from fairlib.findings.cells import ESTIMATE, Number, with_interval
 from fairlib.findings.pretraining import hours_heard
+from fairlib.findings.wording import estimate_of, of_chart
 
 
 def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: str, signal: pd.Series) -> alt.Chart:
@@ -24,7 +25,6 @@ def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: 
         hours: what to call each step.
         signal: log-mel's row of `fairlib.findings.gaps`.
     """
-    first, second = words.sides(str(along["by"].iloc[0]), contrast)
     shown = along.groupby("step")["biased"].sum()
     rows = along.assign(
         row=along["step"].map(hours), value=along["estimate"], text=along["estimate"].map(words.short),
@@ -35,19 +35,23 @@ def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: 
         signed=True,
         y_title="speech heard",
         value_title="log odds ratio",
-        title=f"{TASKS[task].heading}: {shown.iloc[0]} of {along['layer'].nunique()} layers show a gap between {first}"
-        f" and {second} before training, {shown.iloc[-1]} after it",
-        description="Map of the gap (log odds ratio of error) over layers and hours of speech heard. "
-        + _by_step(along, hours, lambda row: words.number(row.estimate, 2)),
-        notes=f"Log odds ratio of error, {contrast}. Bold: differs detectably from zero. For comparison, log-mel:"
-        f" {words.interval(*signal[['estimate', 'low', 'high']])}.",
+        **of_chart(
+            "gap_map",
+            by=str(along["by"].iloc[0]),
+            contrast=contrast,
+            heading=TASKS[task].heading,
+            before=shown.iloc[0],
+            after=shown.iloc[-1],
+            layers=along["layer"].nunique(),
+            steps=_by_step(along, hours, "estimate"),
+            logmel=estimate_of(signal),
+        ),
     )
 
 
 def error_map(task: str, along: pd.DataFrame, hours: Mapping[int, str]) -> alt.Chart:
     """The error of every layer at every step; arguments as `gap_map`."""
     best = along.loc[along.groupby("step")["error"].idxmin()]
-    ends = [f"{words.percent(best['error'].iloc[at])} (layer {best['layer'].iloc[at]})" for at in (0, -1)]
     rows = along.assign(
         row=along["step"].map(hours), value=along["error"], low=along["error_low"], high=along["error_high"],
         text=along["error"].map(lambda error: f"{100 * error:.0f}"),
@@ -56,10 +60,12 @@ def error_map(task: str, along: pd.DataFrame, hours: Mapping[int, str]) -> alt.C
         rows,
         y_title="speech heard",
         value_title="error",
-        title=f"{TASKS[task].heading}: the lowest error changes from {ends[0]} to {ends[1]}",
-        description="Map of the error over layers and hours of speech heard. "
-        + _by_step(along, hours, lambda row: words.percent(row.error)),
-        notes="Errors in percent, over all speakers.",
+        **of_chart(
+            "error_map",
+            heading=TASKS[task].heading,
+            ends=best.iloc[[0, -1]].to_dict("records"),
+            steps=_by_step(along, hours, "error"),
+        ),
     )
 
 
@@ -77,24 +83,20 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
         x=along["step"].map(hours_heard(encoder)).fillna(1),
         value=along["estimate"],
     )
-    at_best = words.interval(*_changes(changes, contrast).loc[best, ["estimate", "low", "high"]].astype(float))
-    each = (
-        f"Layer {layer}: "
-        + ", ".join(words.interval(*gap) for gap in mine[["estimate", "low", "high"]].astype(float).values)
-        for layer in chosen
-        for mine in [along[along["layer"] == layer]]
-    )
+    at = {layer: along[along["layer"] == layer] for layer in chosen}
     return charts.curves(
         rows,
         x_title="hours of speech heard in training",
         y_title=f"log odds ratio of error, {contrast}",
         format="+~f",
         reference=(0, "no gap"),
-        title=f"{TASKS[task].heading}: at the finally most accurate layer ({best}), the gap changes by {at_best}",
-        description="Lines of the gap over hours heard, one for each of three layers, with 95 % bands. "
-        + " ".join(f"{line}." for line in each),
-        notes="Bands: 95 % intervals over speakers. The change in the title is tested within speakers, which is more"
-        " sensitive than comparing bands.",
+        **of_chart(
+            "three_layers",
+            heading=TASKS[task].heading,
+            best=best,
+            change=estimate_of(_changes(changes, contrast).loc[best]),
+            lines={layer: [estimate_of(row) for row in mine.to_dict("records")] for layer, mine in at.items()},
+        ),
     )
 
 
@@ -125,9 +127,6 @@ def _changes(changes: pd.DataFrame, contrast: str) -> pd.DataFrame:
     return changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")].set_index("layer")
 
 
-def _by_step(along: pd.DataFrame, hours: Mapping[int, str], written: Callable[[Any], str]) -> str:
+def _by_step(along: pd.DataFrame, hours: Mapping[int, str], column: str) -> list[tuple[str, dict[str, float]]]:
     """Every layer's number at every step, for who does not see the chart."""
-    return " ".join(
-        f"{hours[step]}: " + ", ".join(f"{row.layer} {written(row)}" for row in mine.itertuples()) + "."
-        for step, mine in along.groupby("step")
-    )
+    return [(hours[step], dict(zip(mine["layer"], mine[column]))) for step, mine in along.groupby("step")]

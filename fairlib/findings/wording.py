@@ -1,6 +1,7 @@
-"""From facts to words: one template for each thing that a finding can say, in ``fairlib/assets/sentences.toml``.
+"""From facts to words: one template for each thing that the book can say, in ``fairlib/assets/sentences.toml``.
 
-Findings choose a template and hand it facts; all English stands in that file, in which it can be read and changed.
+Findings, and what displays them, choose a template and hand it facts; all English stands in that file, in which it can
+be read and changed.
 """
 
 from __future__ import annotations
@@ -40,10 +41,32 @@ def say(name: str, **facts: Any) -> str:
         >>> say("parts.fares", side=-1, by="age_group", contrast="child vs adult")
         'children have the lower error'
     """
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", unbound(name, **facts))
+
+
+def unbound(name: str, **facts: Any) -> str:
+    """As `say`, but where a template has a space between a number and its percent sign, a line may end.
+
+    Example:
+        >>> unbound("readable_chart.notes", chance=50.0)
+        'Groups are weighted equally. Line at 50 %: chance level.'
+    """
     if facts.get("contrast"):
         facts["first"], facts["second"] = sides(facts["by"], facts["contrast"])
-    text = _environment().get_template(name).render(facts)
-    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", re.sub(r"[ \n]+", " ", text)).strip()
+    return re.sub(r"[ \n]+", " ", _environment().get_template(name).render(facts)).strip()
+
+
+def of_chart(name: str, **facts: Any) -> dict[str, Any]:
+    """What is said of a chart: its title, description and notes, whichever of them its table of templates has.
+
+    Charts break their lines themselves, so nothing is bound (see `unbound`).
+
+    Example:
+        >>> of_chart("encoders_by_layer", cut=True)
+        {'notes': 'Bands: 95 % intervals over speakers. The axis does not start at zero.'}
+    """
+    parts = [part for part in ("title", "description", "notes") if f"{name}.{part}" in templates()]
+    return {part: unbound(f"{name}.{part}", **facts) for part in parts}
 
 
 def estimate_of(row: Mapping[str, Any], names: Sequence[str] = ESTIMATE) -> list[float]:
