@@ -15,8 +15,8 @@
 # # When: bias along pretraining
 #
 # An {term}`encoder` begins as random numbers and then hears hours of speech.
-# **When does the {term}`gap` between groups of speakers open? And would it be smaller had the encoder been trained on the
-# speakers it serves worse?**
+# **When does the {term}`gap` between groups of speakers open? Would it be smaller had the encoder been trained on the
+# speakers it serves worse, or were the encoder larger?**
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
@@ -30,6 +30,7 @@ seeds = 5  # speaker probes trained per layer; the phone probe is trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
+import itertools
 from dataclasses import replace
 
 import pandas as pd
@@ -42,7 +43,7 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
-from fairlib.findings import pretraining, questions
+from fairlib.findings import pretraining, questions, sizes
 from fairlib.findings.cells import Cell, Number
 from fairlib.findings.exchanged import exchanged_pairs, published_effect
 from fairlib.findings.survey import strangers
@@ -106,6 +107,7 @@ for task, table in maps.items():
 #
 # - *When does it open?* {glue:text}`when_criterion`
 # - *Does hearing help?* {glue:text}`cause_criterion`
+# - *Does size help?* {glue:text}`size_criterion`
 #
 # </details>
 
@@ -291,12 +293,35 @@ for name, other in exchanged_pairs(corpus):
             again.append((f"{TASKS[task].heading}, {effect.verdict}", effect.sentence))
 Markdown(words.bullets(again) or "Of no other such pair outcomes are published on this corpus.")
 
+# %% [markdown]
+# ## Does a larger encoder close the gap?
+#
+# Larger encoders make fewer errors. Do they also serve the groups more equally?
+# We trained one recipe at several sizes: the blocks' width differs, and nothing else. Speech, hours, seed and the number of
+# layers are the same, so layers can be compared one by one.
+
+# %% tags=["hide-input"]
+sized = []
+for names in sizes.ladders():
+    for task in outcomes:
+        every = sizes.published_of(names, task, corpus, group, asked.groups)
+        ladder = [name for name in names if name in set(every.get("encoder", ()))]
+        for smaller, larger in itertools.pairwise(ladder):
+            if grown := sizes.does_size_help(every, group, contrast, smaller, larger):
+                found[f"{task}_size_{larger}"] = replace(grown, claim=f"{TASKS[task].heading}: {grown.claim}")
+                sized.append((f"{TASKS[task].heading}, {grown.verdict}", grown.sentence))
+        if len(ladder) > 1:
+            bias = group_bias(every, by=group)
+            display(charts.table(sizes.sizes_table(every, bias, contrast), f"{TASKS[task].heading}, by size"))
+Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
+
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
     glue(name, finding.sentence)
     glue(f"{name}_verdict", finding.verdict)
 glue("when_criterion", pretraining.WHEN_CRITERION)
 glue("cause_criterion", pretraining.CAUSE_CRITERION)
+glue("size_criterion", sizes.CRITERION)
 glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 
 # %% [markdown]

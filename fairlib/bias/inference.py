@@ -90,7 +90,8 @@ def interval_p(estimate: float, values: np.ndarray, variance: np.ndarray, sizes:
     """Two-sided p of no difference: one less the confidence at which the stretched interval touches zero."""
     tails = np.geomspace(0.499, 1e-5, 400)
     side = np.sign(estimate) or 1.0
-    bounds = quantiles(side * values[:, None].repeat(len(tails), axis=1), tails)[0]
+    ordered = np.sort(side * values)[:, None]  # once for all tails
+    bounds = _quantiles(np.broadcast_to(ordered, (len(values), len(tails))), tails)[0]
     bounds = side * estimate - (side * estimate - bounds) * _stretch(tails, variance, sizes)
     if not np.isfinite(bounds).all():
         return float("nan")
@@ -118,7 +119,10 @@ def quantiles(values: np.ndarray, tail) -> tuple[np.ndarray, np.ndarray]:
 
     The k-th of n values is the quantile k / (n + 1), without which far quantiles of few draws lie too near the middle.
     """
-    ordered = np.sort(values, axis=0)  # missing values come last
+    return _quantiles(np.sort(values, axis=0), tail)  # missing values come last
+
+
+def _quantiles(ordered: np.ndarray, tail) -> tuple[np.ndarray, np.ndarray]:
     last, columns = len(ordered) - 1, np.arange(ordered.shape[1])
     bounds = []
     for share in (tail, 1 - tail):

@@ -227,7 +227,10 @@ def is_measure(values: pd.Series) -> bool:
         >>> is_measure(pd.Series(["1", "2", "2"])), is_measure(pd.Series([0.5, 1.0])), is_measure(pd.Series(["007"]))
         (False, True, False)
     """
-    known = values.dropna().map(as_text).dropna().unique()
+    known = values.dropna()
+    if known.dtype != object:  # in which 1 and True are the same
+        known = known.drop_duplicates()
+    known = known.map(as_text).dropna().unique()
     numbers = pd.to_numeric(pd.Series(known, dtype="object"), errors="coerce").to_numpy(float)
     if not len(known) or not np.isfinite(numbers).all() or any(re.match("[+-]?0[0-9]", label) for label in known):
         return False  # 007 is a name

@@ -75,6 +75,10 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
         kept = tested & unheard if corpus in heard(name) else tested
         if kept:
             together = pd.concat([own, all_of(published_twin, name), signal], ignore_index=True)
+            words = together.select_dtypes(["string", "str"]).columns
+            together = together.astype(
+                dict.fromkeys(words, "category")
+            )  # a tenth of the memory, and of the time to filter
             found[name] = together[together["speaker_id"].isin(kept)]
     return found
 

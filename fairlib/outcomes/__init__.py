@@ -185,7 +185,7 @@ def published_outcomes(
                 names = {canonical(one.key): entry_name(one.key) for one in entries}
                 tables.append(_typed(found[0]).assign(entry=found[1].rename_categories(names)))
     if not tables:
-        return pd.DataFrame(columns=list(COLUMNS))
+        return _typed(pd.DataFrame(columns=list(COLUMNS)))
     entry = union_categoricals([table.pop("entry") for table in tables])
     return pd.concat(tables, ignore_index=True).assign(entry=entry.remove_unused_categories())
 
