@@ -81,7 +81,7 @@ def _findings(encoder: str, outcomes: pd.DataFrame, by: str, task: str) -> dict[
     contrast = main_contrast(bias, encoder)
     if bias.loc[bias["contrast"] == contrast, "few_speakers"].any():
         raise BiasError(f"Of {contrast} too few people are left whom {encoder} has not heard.")
-    own, there = outcomes[outcomes["encoder"] == encoder], set(outcomes["encoder"])
+    own, there = outcomes[outcomes["encoder"] == encoder], set(outcomes["encoder"].unique())
     found = {
         "where": do_layers_differ(own, by, encoder, contrast),
         "begins": where_bias_begins(bias, encoder, contrast),

@@ -101,7 +101,7 @@ def control_differences(outcomes: pd.DataFrame, by: str, encoder: str) -> pd.Dat
     `fairlib.bias.bias_differences`). Controls that the outcomes do not hold are left out; the table may be empty. Of
     log-mel it is the one that hears as much as the layer, where the outcomes hold it.
     """
-    there = set(zip(outcomes["encoder"], outcomes["layer"]))
+    there = set(outcomes[["encoder", "layer"]].drop_duplicates().itertuples(index=False, name=None))
     pairs = []
     for layer in layer_order(outcomes.loc[outcomes["encoder"] == encoder, "layer"].unique()):
         as_wide = logmel_as_wide(encoder, layer)

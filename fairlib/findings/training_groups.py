@@ -145,7 +145,7 @@ def points(difference: float) -> str:
 def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
     """What is published of other encoders of ours by the same probe, in the same unit; may be empty."""
     entry = entries_of(outcomes)[0]
-    task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"])
+    task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"].unique())
     names = [name for shipped in shipped_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
     tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
     return pd.concat([outcomes.iloc[:0], *tables])

@@ -148,7 +148,7 @@ def with_controls(outcomes: pd.DataFrame, corpus: str | pd.DataFrame | None = No
             "These outcomes name no entry of the store (column 'entry'), so that their probe is not known: probe the "
             "controls yourself (fairlib.probe('logmel', ...)) and concatenate."
         )
-    there, tables = set(outcomes["encoder"]), [outcomes]
+    there, tables = set(outcomes["encoder"].unique()), [outcomes]
     wanted: dict[tuple, dict[int, dict]] = {}  # keys by seed, of each control and probe
     for entry in entries:
         for control in _controls(entry.key["encoder"], there):
