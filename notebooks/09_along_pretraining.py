@@ -311,8 +311,12 @@ for names in sizes.ladders():
                 found[f"{task}_size_{larger}"] = replace(grown, claim=f"{TASKS[task].heading}: {grown.claim}")
                 sized.append((f"{TASKS[task].heading}, {grown.verdict}", grown.sentence))
         if len(ladder) > 1:
-            bias = group_bias(every, by=group)
-            display(charts.table(sizes.sizes_table(every, bias, contrast), f"{TASKS[task].heading}, by size"))
+            table = sizes.sizes_table(every, group_bias(every, by=group), contrast)
+            display(
+                charts.table(
+                    table.assign(encoder=table["encoder"].map(words.encoder_label)), f"{TASKS[task].heading}, by size"
+                )
+            )
 Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
 
 # %% tags=["remove-input", "remove-output"]

@@ -320,6 +320,7 @@ def does_it_help(
         "contrast": contrast, "layers": layers, "biased": biased,
         "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
+        "most": float(max((next(iter(speech.values())).loc[smaller + larger, "estimate"].abs()), default=np.nan)),
         "by_seed": max(float(rows["estimate"].abs().max()) for rows in seeds.values()) if seeds else None,
     }  # fmt: skip
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"
