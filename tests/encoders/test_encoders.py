@@ -242,7 +242,7 @@ def test_a_shipped_encoder_loads_without_fairlib_and_its_card_says_what_its_sour
 
 
 def test_shipped_weights_stay_small():
-    assert sum(file.stat().st_size for file in SHIPPED.glob("*/*.safetensors")) < 80e6
+    assert sum(file.stat().st_size for file in SHIPPED.glob("*/*.safetensors")) < 100e6
 
 
 @pytest.fixture
