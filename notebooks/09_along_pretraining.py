@@ -315,7 +315,8 @@ for names in sizes.ladders():
                 found[key] = replace(grown, claim=f"{TASKS[task].heading}: {grown.claim}")
                 sized.append((f"{TASKS[task].heading}, {grown.verdict}", grown.sentence))
         if f"{task}_size" in found:
-            ladders[task] = sizes.sizes_table(every, group_bias(every, by=group), contrast)
+            bias = group_bias(every, by=group)
+            ladders[task] = bias, sizes.sizes_table(every, bias, contrast)
 Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
 
 # %% [markdown]
@@ -325,7 +326,15 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 # The larger encoder here was trained on a graphics card, the smaller on a processor, whose arithmetic differs a little.
 
 # %% tags=["remove-input"]
-for task, table in ladders.items():
+for task, (bias, table) in ladders.items():
+    display(
+        charts.bias_by_layer(
+            bias,
+            contrast=contrast,
+            title=f"{TASKS[task].heading}: {sentences.gap_title(bias, table['encoder'].iloc[-1], contrast)}",
+            description=sentences.describe_gaps(bias, table["encoder"].iloc[0], contrast),
+        )
+    )
     display(
         charts.table(table.assign(encoder=table["encoder"].map(words.encoder_label)), f"{TASKS[task].heading}, by size")
     )
