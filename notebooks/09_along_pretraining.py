@@ -193,7 +193,17 @@ for task in probes:
                 notes="Bands: 95 % intervals over speakers.",
             )
         )
-Markdown(words.bullets(told) or "Of no other family outcomes along its training are published on this corpus.")
+if not told:
+    display(Markdown("Of no other family outcomes along its training are published on this corpus."))
+
+# %% [markdown]
+# <details class="more"><summary>The verdict on each family</summary>
+
+# %% tags=["remove-input"]
+Markdown(words.bullets(told))
+
+# %% [markdown]
+# </details>
 
 # %% [markdown]
 # ## Would it be smaller, had the encoder heard such people?
