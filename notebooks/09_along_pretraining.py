@@ -323,7 +323,7 @@ for names in sizes.ladders():
             if grown := sizes.does_size_help(every, group, contrast, smaller, larger):
                 key = f"{task}_size" if f"{task}_size" not in found else f"{task}_size_{larger}"
                 found[key] = replace(grown, claim=f"{TASKS[task].heading}: {grown.claim}")
-                sized.append((f"{TASKS[task].heading}, {grown.verdict}", grown.sentence))
+                sized.append((f"{TASKS[task].heading}, {sizes.size_verdict(grown)}", grown.sentence))
         if f"{task}_size" in found:
             bias = group_bias(every, by=group)
             ladders[task] = bias, sizes.sizes_table(every, bias, contrast)
@@ -355,7 +355,7 @@ for task, (bias, table) in ladders.items():
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
     glue(name, finding.sentence)
-    glue(f"{name}_verdict", finding.verdict)
+    glue(f"{name}_verdict", sizes.size_verdict(finding) if "_size" in name else finding.verdict)
 glue("when_criterion", pretraining.WHEN_CRITERION)
 glue("cause_criterion", pretraining.CAUSE_CRITERION)
 glue("size_criterion", sizes.CRITERION)

@@ -25,7 +25,7 @@ from fairlib.findings import Finding, gaps, mark_saturated, mean_error
 from fairlib.findings.encoder_gap import side_of
 from fairlib.findings.finding import judged
 from fairlib.findings.layers import layer_errors
-from fairlib.findings.rules import claim, rule
+from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import ProbeError, SpeakerProbe
@@ -314,13 +314,15 @@ def does_it_help(
     moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
+    first = next(iter(speech.values()))
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     facts = {
         "encoder": encoder, "other": str(apart["encoder"].iloc[0]), "by": str(before["by"].iloc[0]),
         "contrast": contrast, "layers": layers, "biased": biased,
         "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
-        "most": float(max((next(iter(speech.values())).loc[smaller + larger, "estimate"].abs()), default=np.nan)),
+        "within": bool((first["low"] > -MARGIN).all() and (first["high"] < MARGIN).all()),
+        "most": float(max(first.loc[smaller + larger, "estimate"].abs(), default=np.nan)),
         "by_seed": max(float(rows["estimate"].abs().max()) for rows in seeds.values()) if seeds else None,
     }  # fmt: skip
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"

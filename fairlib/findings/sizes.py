@@ -15,6 +15,7 @@ from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
 from fairlib.findings.pretraining import Pair, best_layer, changes_by_speech, does_it_help
 from fairlib.findings.rules import rule
 from fairlib.findings.survey import published
+from fairlib.findings.wording import say
 
 CRITERION = rule("size")
 WIDTH = ("model.hidden_size", "model.num_attention_heads", "model.intermediate_size")
@@ -54,6 +55,17 @@ def does_size_help(outcomes: pd.DataFrame, by: str, contrast: str, smaller: str,
         return None
     changes = changes_by_speech(pair, by, {"larger": Pair(larger, smaller)})
     return does_it_help(bias, changes, smaller, contrast, best_layer(pair, larger), rule="size")
+
+
+def size_verdict(finding: Finding) -> str:
+    """The verdict of `does_size_help`; where a change is shown and all are shown to be small, that, too.
+
+    Example:
+        >>> size_verdict(Finding("The gap is smaller.", "", "contradicted", "", facts={"within": True}))
+        'contradicted, but by less than 0.2 at every layer'
+    """
+    small = finding.verdict != "inconclusive" and finding.facts["within"]
+    return say("size.small", verdict=finding.verdict) if small else finding.verdict
 
 
 def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:
