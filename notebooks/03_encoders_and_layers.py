@@ -132,8 +132,8 @@ charts.table(knowledge_table(errors), "Errors at every layer, with 95 % interval
 # %% [markdown]
 # ## Every encoder of this book
 #
-# We pretrain encoders of three families: HuBERT (in two steps, and once more with children’s speech), WavLM and wav2vec 2.0
-# {cite}`hsu2021,chen2022,baevski2020`.
+# We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, and at
+# two sizes), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
 # Some were then fine-tuned for speech recognition.
 # Each is tested on people whom it has not heard.
 # A chart’s title compares the best encoder with the worst, picked after the fact, which overstates the difference a

@@ -51,13 +51,13 @@ def test_every_layer_is_told_beside_log_mel_and_a_shared_twin_once():
 def test_side_by_side_stand_the_pretrained_with_one_twin():
     family = every_encoder("speechocean762")
     shown = side_by_side(family, "phone", "pocket-hubert", ", here")
-    minis = {"mini-hubert", "mini-hubert-learners", "mini-wavlm"}
+    minis = {"micro-hubert", "mini-hubert", "mini-hubert-learners", "mini-wavlm"}
     first = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
     assert set(shown["errors"]["encoder"]) == {*first, *minis, "random:pocket-hubert", "logmel"}
     told, less = shown["title"].split("; relative reduction ")
-    assert told.endswith("(mini-wavlm)") and told.startswith("Phone error rate, here, at each encoder")
+    assert told.endswith("(micro-hubert)") and told.startswith("Phone error rate, here, at each encoder")
     lowest = shown["errors"].groupby("encoder")["error"].min()
-    share = 1 - lowest["pocket-hubert-children"] / lowest["mini-wavlm"]
+    share = 1 - lowest["pocket-hubert-children"] / lowest["micro-hubert"]
     assert less.startswith(f"{100 * share:.1f}\N{NO-BREAK SPACE}% [")
     assert side_by_side(every_encoder("planted"), "phone") is None
 
