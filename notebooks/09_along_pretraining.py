@@ -309,7 +309,7 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # %% [markdown]
 # ## Does a larger encoder close the gap?
 #
-# Larger encoders make fewer errors. Do they also serve the groups more equally?
+# Larger encoders usually make fewer errors. Do they also serve the groups more equally?
 # We trained one recipe at several sizes: only the blocks' width differs. Speech, hours, seed and the number of layers are
 # the same, so layers can be compared one by one.
 

@@ -315,10 +315,11 @@ def does_it_help(
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
     first = next(iter(speech.values()))
+    too_wrong = [layer for layer in layers if "saturated" in before and before.loc[layer, "saturated"]]
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     facts = {
         "encoder": encoder, "other": str(apart["encoder"].iloc[0]), "by": str(before["by"].iloc[0]),
-        "contrast": contrast, "layers": layers, "biased": biased,
+        "contrast": contrast, "layers": layers, "biased": biased, "too_wrong": too_wrong,
         "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
         "within": bool((first["low"] > -MARGIN).all() and (first["high"] < MARGIN).all()),

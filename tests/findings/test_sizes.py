@@ -26,6 +26,19 @@ def test_whether_the_larger_encoder_has_the_smaller_gap(small, large, verdict):
     assert "large, the larger encoder" in found.sentence
 
 
+@pytest.mark.parametrize(("adults", "warned"), [([0.6, 0.6], True), ([0.3, 0.3], False)])
+def test_where_most_is_wrong_the_sentence_warns(adults, warned):
+    rates = {"child": [adults[0] + 0.25] * 2, "adult": adults}
+    tables = [
+        simulate_outcomes(rates, speakers=60, by="age_group", seed=seed).assign(
+            encoder=name, task="phone", unit="phone"
+        )
+        for seed, name in enumerate(("small", "large"))
+    ]
+    found = sizes.does_size_help(pd.concat(tables), "age_group", "child vs adult", "small", "large")
+    assert found is not None and bool(found.facts["too_wrong"]) == warned == ("Caution" in found.sentence)
+
+
 def test_without_a_gap_none_can_become_smaller():
     outcomes = pd.concat([made(NONE, "small", 0), made(GAP, "large", 1)])
     found = sizes.does_size_help(outcomes, "age_group", "child vs adult", "small", "large")
