@@ -254,23 +254,27 @@ class Pair:
     by_speech: bool = True
 
 
-def pairs_of(encoder: str, counterpart: str) -> dict[str, Pair]:
-    """What to compare, by what to call it: two encoders that differ in the speech they heard and, where both were
-    trained once more, those, and each beside its own second training.
+def pairs_of(
+    encoder: str, counterpart: str, differ: str = "heard such speakers", other: str = "having heard them"
+) -> dict[str, Pair]:
+    """What to compare, by what to call it: two encoders that differ in one thing alone and, where both were trained once
+    more, those, and each beside its own second training.
 
     Args:
-        counterpart: the encoder that heard such speakers.
+        counterpart: the encoder that heard such speakers, or the larger one.
+        differ: what the counterpart differs in.
+        other: says of the counterpart that it is meant.
 
     Example:
         >>> list(pairs_of("mini-hubert", "mini-hubert-learners"))
         ['heard such speakers']
     """
-    pairs = {"heard such speakers": Pair(counterpart, encoder)}
+    pairs = {differ: Pair(counterpart, encoder)}
     again, other_again = second_seed(encoder), second_seed(counterpart)
     if again and other_again:
-        pairs["heard such speakers, second seed"] = Pair(other_again, again)
+        pairs[f"{differ}, second seed"] = Pair(other_again, again)
         pairs["only another seed"] = Pair(again, encoder, by_speech=False)
-        pairs["only another seed, having heard them"] = Pair(other_again, counterpart, by_speech=False)
+        pairs[f"only another seed, {other}"] = Pair(other_again, counterpart, by_speech=False)
     return pairs
 
 
@@ -314,7 +318,7 @@ def does_it_help(
     moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
-    first = next(iter(speech.values()))
+    every = pd.concat(speech.values())
     too_wrong = [layer for layer in layers if "saturated" in before and before.loc[layer, "saturated"]]
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     facts = {
@@ -322,8 +326,8 @@ def does_it_help(
         "contrast": contrast, "layers": layers, "biased": biased, "too_wrong": too_wrong,
         "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
-        "within": bool((first["low"] > -MARGIN).all() and (first["high"] < MARGIN).all()),
-        "most": float(max(first.loc[smaller + larger, "estimate"].abs(), default=np.nan)),
+        "within": bool((every["low"] > -MARGIN).all() and (every["high"] < MARGIN).all()),
+        "most": float(max(every.loc[every.index.isin(smaller + larger), "estimate"].abs(), default=np.nan)),
         "by_seed": max(float(rows["estimate"].abs().max()) for rows in seeds.values()) if seeds else None,
     }  # fmt: skip
     verdict = "supported" if smaller and not larger else "contradicted" if larger and not smaller else "inconclusive"

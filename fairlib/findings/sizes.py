@@ -9,10 +9,11 @@ import pandas as pd
 from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import parameters_of, pretrained_alike
+from fairlib.encoders.names import parsed
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
-from fairlib.findings.pretraining import Pair, best_layer, changes_by_speech, does_it_help
+from fairlib.findings.pretraining import best_layer, changes_by_speech, does_it_help, pairs_of, second_seed
 from fairlib.findings.rules import rule
 from fairlib.findings.survey import published
 from fairlib.findings.wording import say
@@ -29,13 +30,15 @@ def ladders() -> list[list[str]]:
 def published_of(
     encoders: Sequence[str], task: str, corpus: str, by: str, groups: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """What is published of these encoders, one below the other, of the groups' speakers; by the task's main probe.
+    """What is published of these encoders and of their second trainings, one below the other, of the groups' speakers;
+    by the task's main probe.
 
     Args:
         task: a key of `fairlib.base.tasks.TASKS`.
         groups: only these; by default all.
     """
-    tables = [published(name, corpus, *TASKS[task].main) for name in encoders]
+    names = [*encoders, *filter(None, map(second_seed, encoders))]
+    tables = [published(name, corpus, *TASKS[task].main) for name in names]
     every = pd.concat([table for table in tables if by in table] or [pd.DataFrame()], ignore_index=True)
     return every if groups is None or every.empty else only_groups(every, by, groups)
 
@@ -44,16 +47,23 @@ def does_size_help(outcomes: pd.DataFrame, by: str, contrast: str, smaller: str,
     """Whether the gap is smaller in the larger encoder, judged by the rule "size"; None without people to compare.
 
     Args:
-        outcomes: of both encoders, one task and unit, the same people and seeds.
+        outcomes: of both encoders, one task and unit, the same people and seeds; where both were trained from a second
+            seed, of those, too.
     """
-    if not {smaller, larger} <= set(outcomes.get("encoder", ())):
+    there = set(outcomes.get("encoder", ()))
+    if not {smaller, larger} <= there:
         return None
+    pairs = {
+        what: pair
+        for what, pair in pairs_of(smaller, larger, "larger", "of the larger").items()
+        if {pair.one, pair.other} <= there
+    }
     pair = outcomes[outcomes["encoder"].isin([smaller, larger])]
     try:
         bias = mark_saturated(group_bias(pair, by=by), pair)
     except BiasError:
         return None
-    changes = changes_by_speech(pair, by, {"larger": Pair(larger, smaller)})
+    changes = changes_by_speech(outcomes, by, pairs)
     return does_it_help(bias, changes, smaller, contrast, best_layer(pair, larger), rule="size")
 
 
@@ -78,7 +88,7 @@ def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd
         rows.append(
             {
                 "encoder": name,
-                "million weights": f"{parameters_of(name) / 1e6:.1f}",
+                "million weights": f"{parameters_of(parsed(name).plain) / 1e6:.1f}",
                 "most accurate layer": layer,
                 "error": Number("share", float(error)),
                 f"gap there, {contrast}": Cell(with_interval("log odds", gap)),

@@ -26,6 +26,20 @@ def test_whether_the_larger_encoder_has_the_smaller_gap(small, large, verdict):
     assert "large, the larger encoder" in found.sentence
 
 
+@pytest.mark.parametrize(("again", "verdict"), [(NONE, "supported"), (GAP, "inconclusive")])
+def test_a_second_seed_must_agree(again, verdict, monkeypatch):
+    monkeypatch.setattr("fairlib.findings.pretraining.second_seed", lambda name: f"{name}-seed1@9")
+    tables = {"small": GAP, "large": NONE, "small-seed1@9": GAP, "large-seed1@9": again}
+    outcomes = pd.concat([made(children, name, seed) for seed, (name, children) in enumerate(tables.items())])
+    found = sizes.does_size_help(outcomes, "age_group", "child vs adult", "small", "large")
+    assert found is not None and found.verdict == verdict and len(found.facts["changes"]) == 2
+    assert "in both pairs" in found.sentence and "Another seed alone changes" in found.sentence
+    # Without the larger encoder's second training there is nothing to agree with.
+    alone = outcomes[outcomes["encoder"] != "large-seed1@9"]
+    found = sizes.does_size_help(alone, "age_group", "child vs adult", "small", "large")
+    assert found is not None and found.verdict == "supported" and "both pairs" not in found.sentence
+
+
 @pytest.mark.parametrize(("adults", "warned"), [([0.6, 0.6], True), ([0.3, 0.3], False)])
 def test_where_most_is_wrong_the_sentence_warns(adults, warned):
     rates = {"child": [adults[0] + 0.25] * 2, "adult": adults}
@@ -59,8 +73,9 @@ def test_encoders_on_a_ladder_differ_in_width_alone():
 
 
 def test_each_encoder_has_its_row():
-    outcomes = pd.concat([made(GAP, "mini-wavlm", 0), made(NONE, "mini-hubert", 1)])
+    outcomes = pd.concat([made(GAP, "mini-wavlm", 0), made(NONE, "mini-hubert", 1), made(GAP, "mini-wavlm-seed1@9", 2)])
     table = sizes.sizes_table(outcomes, group_bias(outcomes, "age_group"), "child vs adult")
-    assert list(table["encoder"]) == ["mini-wavlm", "mini-hubert"]
+    assert list(table["encoder"]) == ["mini-wavlm", "mini-hubert", "mini-wavlm-seed1@9"]
+    assert table["million weights"].iloc[0] == table["million weights"].iloc[2]
     errors = [number.value for number in table["error"]]
     assert errors[0] > errors[1] == pytest.approx(0.3, abs=0.03)
