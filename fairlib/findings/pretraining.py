@@ -257,8 +257,8 @@ class Pair:
 def pairs_of(
     encoder: str, counterpart: str, differ: str = "heard such speakers", other: str = "having heard them"
 ) -> dict[str, Pair]:
-    """What to compare, by what to call it: two encoders that differ in one thing alone and, where both were trained once
-    more, those, and each beside its own second training.
+    """What to compare, by what to call it: two encoders that differ in one thing alone and, where both were trained
+    once more, those, and each beside its own second training.
 
     Args:
         counterpart: the encoder that heard such speakers, or the larger one.
