@@ -14,7 +14,7 @@ from fairlib.base.files import write_text
 from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
-from fairlib.encoders import SHIPPED, finetuned_from, heard, parameters_of, shipped_encoders, started_from
+from fairlib.encoders import SHIPPED, finetuned_from, heard, our_encoders, parameters_of, shipped_encoders, started_from
 from fairlib.encoders.names import parsed
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
@@ -32,7 +32,7 @@ _OF_CHAPTER_10 = {"groups", "leace", "geometry", "by_phone"}
 
 
 def card(name: str) -> str:
-    """The card (Markdown) of a shipped encoder."""
+    """The card (Markdown) of an encoder of ours."""
     folder = SHIPPED / name
     config = json.loads((folder / "config.json").read_text())
     tuning, training = (_record(folder / file) for file in ("finetuning.json", "pretraining.json"))
@@ -80,6 +80,12 @@ def _record(path: Path) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
+def _weights(name: str) -> str:
+    if name not in shipped_encoders():
+        return "do not ship, for their size; the command below makes them, and what was measured is published"
+    return "half precision, safetensors; `AutoModel.from_pretrained` loads them"
+
+
 def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
     recipe = record["recipe"]
     targets = recipe.get("targets")
@@ -105,7 +111,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
         ),
         ("compute", f"{record['training_hours']} hours on one {_device(record)}"),
         ("at the end", ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in record["final"].items())),
-        ("weights", "half precision, safetensors; `AutoModel.from_pretrained` loads them"),
+        ("weights", _weights(recipe["name"])),
         ("command", f"`fairlib pretrain {recipe['name']}{seed}`"),
     ]
 
@@ -191,7 +197,7 @@ def _lent(name: str) -> str:
 
 def main() -> None:
     """Write every shipped encoder's card."""
-    for name in shipped_encoders():
+    for name in our_encoders():
         write_text(SHIPPED / name / "README.md", card(name))
         print(SHIPPED / name / "README.md")
 

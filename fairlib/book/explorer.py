@@ -20,7 +20,7 @@ from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
 from fairlib.book.parameters import LEAD
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
-from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, shipped_encoders
+from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, our_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
 from fairlib.findings.survey import published, published_twin, strangers
 
@@ -50,7 +50,7 @@ def explorer_data() -> dict:
 
 
 def _corpus(corpus: str) -> dict:
-    sets, tables, trained, unheard = [], [], set(shipped_encoders()), strangers(corpus)
+    sets, tables, trained, unheard = [], [], set(our_encoders()), strangers(corpus)
     for task in TASKS.values():
         for encoder, outcomes in _published(corpus, task.main):
             if outcomes.empty:
@@ -94,7 +94,7 @@ def _corpus(corpus: str) -> dict:
 
 def _published(corpus: str, main: tuple[str, str, str]) -> list[tuple[str, pd.DataFrame]]:
     """Outcomes of every encoder by the task's leading probe, pretrained ones first; twins that several share, once."""
-    named = sorted(shipped_encoders(), key=lambda name: (finetuned_from(name) is not None, name))
+    named = sorted(our_encoders(), key=lambda name: (finetuned_from(name) is not None, name))
     trained = [(name, published(name, corpus, *main)) for name in named]
     twins = {}
     for name in named:

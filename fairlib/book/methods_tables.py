@@ -16,7 +16,7 @@ from fairlib.book.studies import PUBLISHED_STUDY, read_study
 from fairlib.corpora import CORPORA, Corpus, audio
 from fairlib.display.words import plain
 from fairlib.encoders.catalogue import encoder_layers, finetuned_from, hears_ms, parameters_of
-from fairlib.encoders.checkpoints import LOGMEL_AROUND, SHIPPED, shipped_encoders
+from fairlib.encoders.checkpoints import LOGMEL_AROUND, SHIPPED, our_encoders
 from fairlib.outcomes import PUBLISHED, published_outcomes
 from fairlib.outcomes.shipped import listed
 from fairlib.probes import alignment, characters
@@ -118,13 +118,13 @@ def _record(name: str) -> dict[str, Any]:
 
 def pretrained() -> list[str]:
     """The shipped encoders that were pretrained here, without those fine-tuned from them."""
-    return [name for name in shipped_encoders() if not finetuned_from(name)]
+    return [name for name in our_encoders() if not finetuned_from(name)]
 
 
 def encoders_table() -> str:
     """Task, size and width of every shipped encoder."""
     rows = []
-    for name in shipped_encoders():
+    for name in our_encoders():
         config = json.loads((SHIPPED / name / "config.json").read_text())
         base, record = finetuned_from(name), _record(name)
         made = f"fine-tuned from {base[0]} on {CORPORA[base[1]].title}" if base else _task_of(record["recipe"])
@@ -161,7 +161,7 @@ def context_table() -> str:
 def hours() -> dict[str, dict[str, str]]:
     """Of every shipped encoder: hours of distinct speech, hours heard, the most that its steps could hear, passes."""
     found = {}
-    for name in shipped_encoders():
+    for name in our_encoders():
         record = _record(name)
         distinct, heard = record["hours_of_speech"], record["hours_heard"]
         steps = record.get("recipe", record)["schedule"]["steps"]
@@ -290,6 +290,6 @@ def licence_of_text() -> str:
 
 def licence_of_weights() -> str:
     """Of the shipped encoders, by their cards."""
-    cards = [(SHIPPED / name / "README.md").read_text() for name in shipped_encoders()]
+    cards = [(SHIPPED / name / "README.md").read_text() for name in our_encoders()]
     found = {re.findall(r"(?m)^license: (\S+)$", card)[0] for card in cards}
     return listing([re.sub(r"^cc-(.*)-(\d[\d.]*)$", r"cc \1 \2", name).upper() for name in sorted(found)])

@@ -10,7 +10,7 @@ from typing import Any
 from fairlib.book.chapters import ROOT
 from fairlib.corpora import CORPORA
 from fairlib.encoders.catalogue import configuration, finetuned_from, heard, pretraining_task
-from fairlib.encoders.checkpoints import CITE, shipped_encoders
+from fairlib.encoders.checkpoints import CITE, our_encoders
 from fairlib.encoders.names import parsed
 
 
@@ -65,7 +65,7 @@ def _used(folder: Path, record: Mapping[str, Any]) -> tuple[list[str], list[str]
         if parsed(name).is_logmel:
             continue
         families.append((configuration(plain) or {}).get("model_type") or plain)
-        if plain in shipped_encoders():
+        if plain in our_encoders():
             families.append(str(pretraining_task((finetuned_from(plain) or (plain,))[0])))
             corpora += sorted(heard(plain))
     return list(dict.fromkeys(families)), list(dict.fromkeys(filter(None, ", ".join(corpora).split(", "))))

@@ -11,7 +11,7 @@ from fairlib.base.tasks import task_named, unit_named
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups
 from fairlib.corpora import CORPORA
-from fairlib.encoders import shipped_encoders
+from fairlib.encoders import our_encoders
 from fairlib.encoders.names import without_random
 from fairlib.findings import Finding, gaps, mean_error
 from fairlib.findings.wording import estimate_of, say, unbound
@@ -187,7 +187,7 @@ def cautions(task: str, encoder: str, corpus: str, by: str | None = None) -> str
     one."""
     of_corpus = CORPORA[corpus].cautions if corpus in CORPORA else ()
     points = [caution.text for caution in of_corpus if caution.task in ("", task)]
-    if without_random(encoder) in shipped_encoders():
+    if without_random(encoder) in our_encoders():
         points.append(say("cautions.small"))
     points += task_named(task).cautions
     if by:

@@ -17,6 +17,7 @@ from fairlib.encoders.checkpoints import (
     EncoderError,
     _place,
     encoder_folder,
+    our_encoders,
     read_json,
     shipped_encoders,
 )
@@ -70,7 +71,7 @@ def pretrained_alike(*but: str) -> list[list[str]]:
         [['mini-hubert', 'mini-hubert-learners'], ['pocket-hubert', 'pocket-hubert-children']]
     """
     groups: dict[str, list[str]] = {}
-    for name in shipped_encoders():
+    for name in our_encoders():
         recipe = pretraining_recipe(name)
         rest = recipe | {f"model.{part}": value for part, value in recipe.get("model", {}).items()}
         for part in ("name", "model", *but):
@@ -81,12 +82,14 @@ def pretrained_alike(*but: str) -> list[list[str]]:
 
 
 def parameters_of(name: str) -> int:
-    """How many weights a shipped encoder has, from the head of its file.
+    """How many weights an encoder of ours has, from the head of its file, or from its record where that does not ship.
 
     Example:
         >>> round(parameters_of("mini-hubert") / 1e6, 1)
         3.2
     """
+    if name not in shipped_encoders():
+        return read_json(SHIPPED / name / "pretraining.json")["parameters"]
     with (SHIPPED / name / "model.safetensors").open("rb") as file:
         head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
     return sum(math.prod(tensor["shape"]) for key, tensor in head.items() if key != "__metadata__")

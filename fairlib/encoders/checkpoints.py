@@ -15,7 +15,7 @@ from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders.names import is_untrained, without_random
 
 SHIPPED = ASSETS / "encoders"
-CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders along pretraining
+CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders whose weights do not ship
 RANDOM_SEED = 0
 LOGMEL = {"mels": 80, "window_s": 0.025, "step_s": 0.010, "stacked": 2, "floor": 1e-6}
 # Log-mel on the encoders' own frames, with what lies around each: steps of 10 ms to either side, by name. The name says
@@ -46,17 +46,23 @@ class EncoderError(ValueError):
     """An encoder cannot be found, loaded, or is not a speech encoder; the message names it and what is allowed."""
 
 
-def shipped_encoders() -> list[str]:
-    """Names of the encoders that come with the package."""
+def our_encoders() -> list[str]:
+    """Names of the encoders that this project trained; the weights of the largest do not ship, their outcomes do."""
     return sorted(folder.parent.name for folder in SHIPPED.glob("*/config.json"))
+
+
+def shipped_encoders() -> list[str]:
+    """Names of the encoders whose weights come with the package."""
+    return [name for name in our_encoders() if (SHIPPED / name / "model.safetensors").is_file()]
 
 
 def _place(name: str) -> Path:
     """Where a name's files lie on this machine, if they do: among the shipped encoders, else the folder it spells."""
     shipped = SHIPPED / name
-    if Path(name).name == name and (shipped / "config.json").is_file():  # ./pocket-hubert is a folder of one's own
-        return shipped
-    return Path(os.path.expanduser(name))
+    if Path(name).name != name or not (shipped / "config.json").is_file():  # ./pocket-hubert is a folder of one's own
+        return Path(os.path.expanduser(name))
+    made = pretraining_folder(name) / "encoder"  # where `fairlib pretrain` leaves weights that do not ship
+    return made if name not in shipped_encoders() and (made / "config.json").is_file() else shipped
 
 
 def encoder_folder(name: str, weights: bool = True) -> Path:
@@ -192,18 +198,16 @@ def encoder_fingerprint(name: str) -> str:
     untrained = is_untrained(name)
     try:
         folder = encoder_folder(without_random(name), weights=not untrained)
+        files = [] if untrained else weight_files(folder)
     except EncoderError:
-        # Weights along pretraining do not ship, but their outcomes do, and are known by the weights' fingerprint.
+        # Some weights do not ship, but their outcomes do, and are known by the weights' fingerprint.
         published = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
         if name not in published:
             raise
         return published[name]
-    files = [folder / "config.json", folder / "preprocessor_config.json"]
     if untrained:
         digest.update(f"random weights, seed {RANDOM_SEED}".encode())
-    else:
-        files += weight_files(folder)
-    for file in files:
+    for file in [folder / "config.json", folder / "preprocessor_config.json", *files]:
         if file.is_file():
             digest.update(file.name.encode() + b"\0")
             with file.open("rb") as stream:
@@ -273,4 +277,6 @@ def weight_files(folder: Path) -> list[Path]:
                 if stream.read(20).startswith(b"version https://git"):
                     raise EncoderError(f"{file} is Git LFS's note of where the weights are: fetch them (git lfs pull).")
         return files
+    if folder.parent == SHIPPED:
+        raise EncoderError(f"The weights of {folder.name} do not ship; make them: fairlib pretrain {folder.name}.")
     raise EncoderError(f"{folder} holds no weights: model.safetensors (or pytorch_model.bin) is needed.")

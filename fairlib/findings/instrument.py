@@ -8,7 +8,7 @@ import pandas as pd
 
 from fairlib.base.files import ASSETS
 from fairlib.bias import BiasError, group_bias
-from fairlib.encoders import finetuned_from, shipped_encoders
+from fairlib.encoders import finetuned_from, our_encoders
 from fairlib.encoders.names import encoder_label
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.gap_tables import controls, gaps, main_contrast, mean_error
@@ -30,7 +30,7 @@ def measured_with(encoder: str, corpus: str) -> str:
     """
     heads = pd.read_csv(HEADS)
     measured = heads.loc[heads["corpus"] == corpus, "encoder"].unique()
-    ours = [name for name in shipped_encoders() if name in measured]
+    ours = [name for name in our_encoders() if name in measured]
     return encoder if encoder in measured or not ours else ours[0]
 
 
@@ -38,7 +38,7 @@ def passes_table(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     """Error and gap in characters after more and more passes over the training speech, as far as they are published:
     of an encoder, of those fine-tuned from it, and of its controls, each at the layer that is best then. Encoders with
     fewer than two are left out."""
-    tuned = [name for name in shipped_encoders() if (finetuned_from(name) or ("",))[0] == encoder]
+    tuned = [name for name in our_encoders() if (finetuned_from(name) or ("",))[0] == encoder]
     rows = []
     for name in (encoder, *tuned, *controls(encoder)):
         mine = []

@@ -11,7 +11,7 @@ import pandas as pd
 from fairlib.base.tasks import TASKS
 from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.bias.contrasts import SCALE_WORDS
-from fairlib.encoders import encoder_layers, finetuned_from, pretraining_task, shipped_encoders
+from fairlib.encoders import encoder_layers, finetuned_from, our_encoders, pretraining_task
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
@@ -28,7 +28,7 @@ def families_together(corpus: str, by: str) -> pd.DataFrame:
     tables = []
     for task in (task for task in TASKS.values() if task.c2):
         outcomes, twins = [], {}
-        for name in sorted(shipped_encoders(), key=lambda name: (len(name), name)):
+        for name in sorted(our_encoders(), key=lambda name: (len(name), name)):
             family = pretraining_task(name), encoder_layers(name)
             mine, twin = published(name, corpus, *task.main), published_twin(name, corpus, *task.main)
             if finetuned_from(name) or family in twins or mine.empty or twin.empty:

@@ -14,10 +14,10 @@ from fairlib.bias import bias_differences, group_bias, layer_order
 from fairlib.corpora import CORPORA, CorpusError
 from fairlib.encoders import (
     EncoderError,
+    our_encoders,
     pretraining_data,
     pretraining_log,
     published_steps,
-    shipped_encoders,
     started_from,
 )
 from fairlib.encoders.names import SECOND_SEED, parsed, untrained_twin
@@ -76,7 +76,7 @@ def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]
     """
     found: dict[str, dict[int, pd.DataFrame]] = {}
     which = (*TASKS[task].main[:2], EARLY.name) if task == "sid" else TASKS[task].main
-    for name in shipped_encoders():
+    for name in our_encoders():
         log = pretraining_log(name)
         for one in (name, f"{name}{SECOND_SEED}"):
             tables = {step: published(f"{one}@{step}", corpus, *which) for step in published_steps(one)}

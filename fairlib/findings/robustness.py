@@ -19,7 +19,7 @@ from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, gro
 from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.corpora import CorpusError
 from fairlib.corpora.recordings import recording_noise
-from fairlib.encoders import heard, shipped_encoders
+from fairlib.encoders import heard, our_encoders
 from fairlib.encoders.names import parsed
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.findings.cells import Cell, Number, with_interval
@@ -115,8 +115,8 @@ def _short(encoder: str) -> str:
 
 
 def _others(encoder: str) -> list[str]:
-    second = filter(None, map(second_seed, shipped_encoders()))
-    return [name for name in [*shipped_encoders(), *second] if name != encoder]
+    second = filter(None, map(second_seed, our_encoders()))
+    return [name for name in [*our_encoders(), *second] if name != encoder]
 
 
 def gaps_of(choices: Mapping[str, pd.DataFrame], by: str, contrast: str) -> pd.DataFrame:

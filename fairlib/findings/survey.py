@@ -9,7 +9,7 @@ import pandas as pd
 
 from fairlib.base.tasks import PERTURBED, TASKS, unit_named
 from fairlib.bias import layer_order
-from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, shipped_encoders
+from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, our_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.cells import ESTIMATE, Cell, Number
 from fairlib.findings.layers import layer_errors, reduction
@@ -30,7 +30,7 @@ def published_twin(encoder: str, corpus: str, task: str, unit: str, probe: str) 
     were."""
     before = finetuned_from(encoder)
     weights = encoder_fingerprint(untrained_twin(before[0] if before else encoder))
-    for twin in dict.fromkeys(untrained_twin(name) for name in (encoder, *shipped_encoders())):
+    for twin in dict.fromkeys(untrained_twin(name) for name in (encoder, *our_encoders())):
         if encoder_fingerprint(twin) == weights and len(outcomes := published(twin, corpus, task, unit, probe)):
             return outcomes.assign(encoder=untrained_twin(encoder))
     return published(untrained_twin(encoder), corpus, task, unit, probe).iloc[:0]
@@ -69,7 +69,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     framewise = [published(control, corpus, *TASKS["phone"].main) for control in LOGMEL_AROUND]
     signal = pd.concat([all_of(published, "logmel"), *framewise])
     found = {}
-    for name in sorted(shipped_encoders(), key=lambda name: finetuned_from(name) is not None):
+    for name in sorted(our_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = all_of(published, name)
         tested = set(own["speaker_id"].unique())
         kept = tested & unheard if corpus in heard(name) else tested

@@ -18,7 +18,7 @@ from fairlib.bias.training_groups import (
     RANDOM_PENALTY,
     training_group_gaps,
 )
-from fairlib.encoders import shipped_encoders
+from fairlib.encoders import our_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.finding import Finding, judged
@@ -146,7 +146,7 @@ def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
     """What is published of other encoders of ours by the same probe, in the same unit; may be empty."""
     entry = entries_of(outcomes)[0]
     task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"].unique())
-    names = [name for shipped in shipped_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
+    names = [name for shipped in our_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
     tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
     return pd.concat([outcomes.iloc[:0], *tables])
 

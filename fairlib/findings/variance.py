@@ -12,7 +12,7 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, layer_order
 from fairlib.bias.contrasts import contrast_groups
 from fairlib.bias.training_groups import GAP, training_group_gaps
-from fairlib.encoders import shipped_encoders
+from fairlib.encoders import our_encoders
 from fairlib.findings.gap_tables import main_contrast, mean_error
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.survey import published
@@ -114,7 +114,7 @@ def _gaps(outcomes: pd.DataFrame, by: str, contrast: str) -> np.ndarray:
 
 def _pairs() -> list[tuple[str, str]]:
     """Encoders that ship, each with the one that differs by the seed of its pretraining alone."""
-    return [(name, other) for name in shipped_encoders() if (other := second_seed(name))]
+    return [(name, other) for name in our_encoders() if (other := second_seed(name))]
 
 
 def variance_rows(table: pd.DataFrame) -> pd.DataFrame:

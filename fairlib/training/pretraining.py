@@ -119,6 +119,7 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
     save_transformers(model.encoder, folder)
     record = {
         "recipe": recipe.model_dump(exclude_none=True),
+        "parameters": sum(parameter.numel() for parameter in model.encoder.parameters()),
         "hours_of_speech": round(speech.hours, 2),
         "hours_heard": round(log["hours_heard"].iloc[-1], 1),
         "training_hours": training_hours(log),

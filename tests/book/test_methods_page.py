@@ -13,7 +13,7 @@ from fairlib.bias import sums
 from fairlib.book import chapters, methods, methods_rules, methods_tables, provenance
 from fairlib.corpora import CORPORA
 from fairlib.corpora.corpus import Size
-from fairlib.encoders import load_encoder, parameters_of, shipped_encoders
+from fairlib.encoders import load_encoder, our_encoders, parameters_of
 from fairlib.findings import rules
 from fairlib.probes import CharacterProbe, PhoneProbe, SpeakerProbe, alignment, characters
 from fairlib.training import finetuning, speech
@@ -183,7 +183,7 @@ def test_every_rule_corpus_encoder_and_call_is_on_the_page(page):
     }  # fmt: skip
     for about in methods_tables.published_corpora():
         assert about.people and about.consent and f"- *{about.title}*: {about.consent}" in page
-    for name in shipped_encoders():
+    for name in our_encoders():
         assert page.count(f"\n| {name} | ") == 2  # its size, its hours
     calls = {row["call"] for row in methods_tables.read_study().to_dict("records")}
     assert calls <= set(methods_tables.CALLS)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
     AutoModel,
     BertConfig,
     Data2VecAudioConfig,
@@ -42,9 +43,13 @@ from fairlib.encoders import (
     encoder_fingerprint,
     encoder_layers,
     load_encoder,
+    our_encoders,
+    parameters_of,
+    pretraining_folder,
     shipped_encoders,
 )
 from fairlib.encoders.checkpoints import LOGMEL_AROUND
+from fairlib.outcomes import entries_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*has no preprocessor_config.json")
 
@@ -239,6 +244,36 @@ def test_a_shipped_encoder_loads_without_fairlib_and_its_card_says_what_its_sour
     model = AutoModel.from_pretrained(folder)
     assert sum(parameter.numel() for parameter in model.parameters()) < 4e6
     assert (folder / "README.md").read_text() == card(name)
+
+
+@pytest.mark.parametrize("name", sorted({*our_encoders()} - {*shipped_encoders()}))
+def test_an_encoder_that_does_not_ship_has_a_card_and_published_outcomes(name):
+    assert (SHIPPED / name / "README.md").read_text() == card(name) and "do not ship" in card(name)
+    assert entries_of(name, "speechocean762")
+    config = AutoConfig.from_pretrained(SHIPPED / name)
+    with torch.device("meta"):
+        assert sum(each.numel() for each in AutoModel.from_config(config).parameters()) == parameters_of(name)
+
+
+def test_weights_that_do_not_ship_are_known_by_their_fingerprint_and_found_where_they_were_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    for name in ("small", "large"):
+        shutil.copytree(SHIPPED / "micro-hubert", tmp_path / "ours" / name)
+    made = pretraining_folder("large") / "encoder"
+    made.parent.mkdir(parents=True)
+    (tmp_path / "ours" / "large" / "model.safetensors").rename(tmp_path / "weights")
+    (tmp_path / "known.json").write_text(json.dumps({"large": "0123"}))
+    monkeypatch.setattr("fairlib.encoders.checkpoints.SHIPPED", tmp_path / "ours")
+    monkeypatch.setattr("fairlib.encoders.checkpoints.CHECKPOINTS", tmp_path / "known.json")
+    assert our_encoders() == ["large", "small"] and shipped_encoders() == ["small"]
+    assert encoder_fingerprint("large") == "0123"
+    assert encoder_fingerprint("random:large") == encoder_fingerprint("random:small")
+    with pytest.raises(EncoderError, match="weights of large do not ship; make them: fairlib pretrain large"):
+        load_encoder("large")
+    shutil.copytree(tmp_path / "ours" / "large", made)
+    (tmp_path / "weights").rename(made / "model.safetensors")
+    assert encoder_fingerprint("large") == encoder_fingerprint("small")
+    assert load_encoder("large").layers == load_encoder("small").layers
 
 
 def test_shipped_weights_stay_small():
