@@ -222,4 +222,6 @@ def published_steps(name: str) -> list[int]:
         []
     """
     known = json.loads(CHECKPOINTS.read_text()) if CHECKPOINTS.is_file() else {}
-    return sorted(int(step) for encoder, _, step in (entry.partition("@") for entry in known) if encoder == name)
+    return sorted(
+        int(step) for encoder, _, step in (entry.partition("@") for entry in known) if encoder == name and step
+    )

@@ -27,7 +27,7 @@ from fairlib.findings import (
 )
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.opposite import c2_finding
-from fairlib.findings.survey import every_encoder, published
+from fairlib.findings.survey import by_speaker, every_encoder, published
 from fairlib.findings.where import do_layers_differ
 from fairlib.findings.wording import say
 
@@ -62,7 +62,7 @@ def judged(corpus: str, by: str) -> pd.DataFrame:
                 continue
             before = finetuned_from(name)
             if before:
-                earlier = published(before[0], corpus, task, unit, probe)
+                earlier = by_speaker(published(before[0], corpus, task, unit, probe))
                 outcomes = pd.concat([outcomes, earlier[earlier["speaker_id"].isin(own["speaker_id"])]])
             try:
                 found = _findings(name, outcomes, by, task)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fairlib.base.tasks import PERTURBED, TASKS, unit_named
-from fairlib.bias import layer_order
+from fairlib.bias import CELL, NEEDED, layer_order
+from fairlib.corpora import speaker_columns
 from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, our_encoders
 from fairlib.encoders.names import encoder_label, untrained_twin
 from fairlib.findings.cells import ESTIMATE, Cell, Number
@@ -51,7 +53,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     speakers once more with the channel perturbed, as the unit `PERTURBED`.
 
     Returns:
-        By encoder, pretrained ones first.
+        By encoder, pretrained ones first; as `by_speaker` gives them.
 
     Example:
         >>> sorted(every_encoder("planted"))
@@ -62,24 +64,46 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
     measured.append((("sid", "speaker", "linear, perturbed channel"), PERTURBED))
 
     def all_of(ask: Callable, name: str) -> pd.DataFrame:
-        return pd.concat([ask(name, corpus, *which).assign(unit=unit) for which, unit in measured])
+        return pd.concat([by_speaker(ask(name, corpus, *which).assign(unit=unit)) for which, unit in measured])
 
     unheard = strangers(corpus)
     # A frame has a context, whether log-mel's or a layer's; the mean over an utterance has all of it.
-    framewise = [published(control, corpus, *TASKS["phone"].main) for control in LOGMEL_AROUND]
+    framewise = [by_speaker(published(control, corpus, *TASKS["phone"].main)) for control in LOGMEL_AROUND]
     signal = pd.concat([all_of(published, "logmel"), *framewise])
-    found = {}
+    found, twins = {}, {}
     for name in sorted(our_encoders(), key=lambda name: finetuned_from(name) is not None):
         own = all_of(published, name)
         tested = set(own["speaker_id"].unique())
         kept = tested & unheard if corpus in heard(name) else tested
         if kept:
-            together = pd.concat([own, all_of(published_twin, name), signal], ignore_index=True)
-            words = together.select_dtypes(["string", "str"]).columns
-            # As categories they take a tenth of the memory, and of the time to filter.
-            together = together.astype(dict.fromkeys(words, "category"))
+            shape = encoder_fingerprint(untrained_twin((finetuned_from(name) or (name,))[0]))
+            if shape not in twins:
+                twins[shape] = all_of(published_twin, name)
+            twin = twins[shape].assign(encoder=untrained_twin(name))
+            together = pd.concat([own, twin, signal], ignore_index=True)
             found[name] = together[together["speaker_id"].isin(kept)]
     return found
+
+
+def by_speaker(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Outcomes with one row for each speaker, seed and layer, errors and units summed, and of other columns those that
+    describe a speaker: a twentieth of the rows, and all that errors, gaps and their intervals are computed from. Only
+    numbers of utterances cannot be told from it any more.
+
+    Example:
+        >>> rows = {"encoder": "e", "task": "sid", "unit": "speaker", "probe": "linear", "layer": ["0", "0", "1", "1"]}
+        >>> rows |= {"seed": 0, "speaker_id": "anna", "utterance_id": ["a", "b"] * 2}
+        >>> rows |= {"sex": "female", "errors": [0, 1, 1, 1], "length": 1}
+        >>> by_speaker(pd.DataFrame(rows))[["layer", "sex", "errors", "length"]].to_numpy().tolist()
+        [['0', 'female', 1, 2], ['1', 'female', 2, 2]]
+    """
+    place = np.zeros(len(outcomes), int)
+    for column in (*CELL, "seed", "speaker_id"):
+        codes, values = pd.factorize(outcomes[column])
+        place = pd.factorize(place * max(len(values), 1) + codes)[0]
+    described = [column for column in (*NEEDED, "seed", "corpus", *speaker_columns(outcomes)) if column in outcomes]
+    sums = {column: np.bincount(place, outcomes[column]).astype(int) for column in ("errors", "length")}
+    return outcomes.loc[~pd.Series(place).duplicated().to_numpy(), described].assign(**sums)
 
 
 def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", where: str = "") -> dict | None:
