@@ -36,19 +36,9 @@ import fairlib
 from fairlib import corpora, findings
 from fairlib.base.tasks import unit_named
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.display import charts, sentences, words
+from fairlib.display import charts, sentences, trajectories, words
 from fairlib.encoders import pretraining_log
-from fairlib.findings import pretraining, questions
-from fairlib.findings.layers import (
-    GATE,
-    ablations_table,
-    along_training,
-    knowledge_table,
-    layer_errors,
-    told,
-    what_was_learnt,
-    which_depths,
-)
+from fairlib.findings import layers, pretraining, questions
 from fairlib.findings.marks import marks_table
 from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
 
@@ -63,8 +53,8 @@ asked = questions.ask(
     }
 ).or_stop()
 outcomes = pd.concat(asked.outcomes.values(), ignore_index=True)
-errors = layer_errors(outcomes[outcomes["unit"] != "word"])
-learnt, depths = what_was_learnt(outcomes, encoder), which_depths(outcomes, encoder)
+errors = layers.layer_errors(outcomes[outcomes["unit"] != "word"])
+learnt, depths = layers.what_was_learnt(outcomes, encoder), layers.which_depths(outcomes, encoder)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
@@ -77,7 +67,7 @@ for name, finding in {"learnt": learnt, "depths": depths}.items():
 # %% tags=["remove-input"]
 units = [unit for unit in ("phone", "speaker", "char") if unit in set(errors["unit"])]
 shown = {unit: errors[errors["unit"] == unit] for unit in units}
-charts.encoders_by_layer(shown[units[0]], **told(shown[units[0]], encoder))
+charts.encoders_by_layer(shown[units[0]], **layers.told(shown[units[0]], encoder))
 
 # %% [markdown]
 # **The answer.**
@@ -113,7 +103,7 @@ charts.encoders_by_layer(shown[units[0]], **told(shown[units[0]], encoder))
 # Only what lies below both was learnt.
 
 # %% tags=["remove-input"]
-others = {unit: told(shown[unit], encoder) for unit in units[1:]}
+others = {unit: layers.told(shown[unit], encoder) for unit in units[1:]}
 Markdown(words.bullets([f"{other['title']}." for other in others.values()]))
 
 # %% [markdown]
@@ -124,7 +114,7 @@ for unit, other in others.items():
     display(charts.encoders_by_layer(shown[unit], **other))
 
 # %% tags=["remove-input"]
-charts.table(knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
+charts.table(layers.knowledge_table(errors), "Errors at every layer, with 95 % intervals over speakers")
 
 # %% [markdown]
 # </details>
@@ -217,31 +207,9 @@ for where, here in {corpus: family, **elsewhere}.items():
 along = []
 for where in dict.fromkeys((corpus, *corpora.CORPORA)):
     watched = pretraining.published_along(where, "phone")
-    if not watched:
-        continue
-    paths = [
-        along_training(steps, pretraining.hours_heard(name)).assign(line=words.encoder_label(name))
-        for name, steps in watched.items()
-    ]
-    last = sorted(100 * (path["value"].iloc[-2] - path["value"].iloc[-1]) for path in paths)
-    span = paths[0]["x"].iloc[-1] - paths[0]["x"].iloc[-2]
-    fell = " to ".join(dict.fromkeys(f"{points:.1f}" for points in (last[0], last[-1])))
-    along.append(
-        charts.curves(
-            pd.concat(paths),
-            x_title="hours of speech heard in training",
-            y_title="misclassified frames (%)",
-            format="%",
-            title=f"In the last {span:.0f} hours of training the best layer’s phone error fell by {fell} points, on {where}",
-            description="Lines of the best layer’s phone error over hours of speech heard in training. "
-            + " ".join(
-                f"{path['line'].iloc[0]}: {words.percent(path['value'].iloc[0])} to {words.percent(path['value'].iloc[-1])}."
-                for path in paths
-            ),
-            notes="Bands: 95 % intervals over speakers.",
-            height=240,
-        )
-    )
+    paths = {name: layers.along_training(mine, pretraining.hours_heard(name)) for name, mine in watched.items()}
+    if paths:
+        along.append(trajectories.best_errors(paths, where))
 for chart in along[:1]:
     display(chart)
 
@@ -262,19 +230,7 @@ log = pretraining_log(encoder)
 if log is None:
     display(Markdown("How this encoder was trained is not on record here."))
 else:
-    last = log.iloc[-5:].mean()
-    several = max(1, len(log) // 20)  # of the log's rows stand together in one point
-    drawn = log.iloc[len(log) % several :].groupby(lambda row: row // several).mean()
-    display(
-        charts.curves(
-            drawn.assign(line="hidden frames", x=drawn["hours_heard"], value=drawn["masked_accuracy"]),
-            x_title="hours of speech heard in training",
-            y_title="hidden frames predicted correctly (%)",
-            format="%",
-            title=f"In the end {words.percent(last['masked_accuracy'])} of the hidden frames were predicted correctly",
-            description="A line that rises steeply in the first hours of speech heard in training and slowly in the last.",
-        )
-    )
+    display(trajectories.pretraining_task(log))
 
 # %% [markdown]
 # </details>
@@ -328,7 +284,7 @@ for shown_as, name in {"lead": "mini-hubert", "first": "pocket-hubert"}.items():
 
 # %% tags=["remove-input"]
 charts.table(
-    ablations_table(),
+    layers.ablations_table(),
     "Short trainings on a GPU in half precision, 128 s a step unless stated: how far their layers lie apart",
 )
 
@@ -336,9 +292,9 @@ charts.table(
 # </details>
 
 # %% tags=["remove-input", "remove-output"]
-glue("gate_layer", f"{GATE['below layer 0']:.0f}")
-glue("gate_logmel", f"{GATE['below log-mel']:.0f}\N{NO-BREAK SPACE}%")
-glue("gate_span", f"{GATE['span']}")
+glue("gate_layer", f"{layers.GATE['below layer 0']:.0f}")
+glue("gate_logmel", f"{layers.GATE['below log-mel']:.0f}\N{NO-BREAK SPACE}%")
+glue("gate_span", f"{layers.GATE['span']}")
 
 # %% [markdown]
 # ## What could be wrong

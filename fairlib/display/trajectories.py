@@ -1,4 +1,4 @@
-"""Charts and the table of chapter 9: gaps and errors along an encoder's pretraining."""
+"""What happens along an encoder's pretraining, drawn: gaps, errors and how well its own task goes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from fairlib.base.tasks import TASKS
 from fairlib.bias import layer_order
 from fairlib.display import charts, words
+from fairlib.encoders.names import encoder_label
 from fairlib.findings.cells import ESTIMATE, Number, with_interval
 from fairlib.findings.pretraining import hours_heard
 from fairlib.findings.wording import estimate_of, of_chart
@@ -121,6 +122,48 @@ def opening_rows(
             | {"p (Holm)": Number("p", row["p_holm"]), "shown from": "" if pd.isna(since) else hours[since]}
         )
     return rows
+
+
+def best_errors(paths: Mapping[str, pd.DataFrame], corpus: str) -> alt.LayerChart:
+    """The best layer's phone error over the hours of speech heard, of each encoder that was measured on the way.
+
+    Args:
+        paths: from `fairlib.findings.layers.along_training`, by encoder.
+    """
+    ends = {name: path["value"].iloc[[0, -2, -1]].to_list() for name, path in paths.items()}
+    fell = sorted(100 * (before - last) for _, before, last in ends.values())
+    hours = next(iter(paths.values()))["x"]
+    return charts.curves(
+        pd.concat(path.assign(line=encoder_label(name)) for name, path in paths.items()),
+        x_title="hours of speech heard in training",
+        y_title="misclassified frames (%)",
+        format="%",
+        height=240,
+        **of_chart(
+            "best_errors",
+            hours=hours.iloc[-1] - hours.iloc[-2],
+            fell=dict.fromkeys(f"{points:.1f}" for points in (fell[0], fell[-1])),
+            corpus=corpus,
+            ends=ends,
+        ),
+    )
+
+
+def pretraining_task(log: pd.DataFrame) -> alt.LayerChart:
+    """How many of the hidden frames an encoder predicts over the hours of speech heard.
+
+    Args:
+        log: from `fairlib.encoders.pretraining_log`.
+    """
+    several = max(1, len(log) // 20)  # of the log's rows stand together in one point
+    drawn = log.iloc[len(log) % several :].groupby(lambda row: row // several).mean()
+    return charts.curves(
+        drawn.assign(line="hidden frames", x=drawn["hours_heard"], value=drawn["masked_accuracy"]),
+        x_title="hours of speech heard in training",
+        y_title="hidden frames predicted correctly (%)",
+        format="%",
+        **of_chart("pretraining_task", share=log["masked_accuracy"].iloc[-5:].mean()),
+    )
 
 
 def _changes(changes: pd.DataFrame, contrast: str) -> pd.DataFrame:
