@@ -31,7 +31,6 @@ seeds = 5  # speaker probes trained per layer; the character probe is trained on
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
-import pandas as pd
 from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
@@ -44,7 +43,6 @@ from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
 from fairlib.encoders import finetuned_from
 from fairlib.findings import questions
-from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.layers import layer_errors, told
 from fairlib.findings.views import identify_or_verify
 
@@ -78,17 +76,14 @@ for task, finding in found.items():
 glue("tuned_criterion", findings.TUNED_CRITERION)
 
 # %% tags=["remove-input"]
-drawn = {
-    task: charts.bias_by_layer(
+for task in outcomes:
+    chart = charts.bias_by_layer(
         bias[task],
         contrast=contrast,
         title=f"{TASKS[task].heading}: {sentences.gap_title(bias[task], encoder, contrast)}",
         description=sentences.describe_gaps(bias[task], encoder, contrast),
     )
-    for task in outcomes
-}
-for task in drawn:
-    display(drawn[task])
+    display(chart)
 
 # %% [markdown]
 # **The answer.**
@@ -110,16 +105,8 @@ for task in drawn:
 # <details class="more"><summary>How much the gap changed at each layer</summary>
 
 # %% tags=["remove-input"]
-rows = []
-for task, finding in found.items():
-    for row in finding.evidence:
-        same = row["p_holm"] != row["p_holm"]  # not one error differs
-        difference = "the very same errors" if same else with_interval("log odds", row)
-        rows.append({"task": TASKS[task].title, "layer": row["layer"], "after less before": difference})
-        rows[-1]["p (Holm)"] = "" if same else Number("p", row["p_holm"])
-charts.table(
-    pd.DataFrame(rows), "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals"
-)
+changed = findings.tuned_table(found)
+charts.table(changed, "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals")
 
 # %% [markdown]
 # </details>

@@ -18,6 +18,7 @@ from fairlib.findings.encoder_gap import (
     WHOSE_CRITERION,
     after_fine_tuning,
     all_contrasts,
+    tuned_table,
     where_bias_begins,
     whose_gap,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "WHOSE_CRITERION",
     "adjusted_table",
     "after_fine_tuning",
+    "tuned_table",
     "all_contrasts",
     "contrasts",
     "control_differences",

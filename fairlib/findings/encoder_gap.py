@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.base.writing import spans
 from fairlib.encoders.names import is_logmel, parsed, untrained_twin
-from fairlib.findings.cells import Cell, Number
+from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding, detectable, judged
 from fairlib.findings.gap_tables import SATURATED, contrasts, controls, gaps, main_contrast, the_encoder
 from fairlib.findings.rules import MARGIN, claim, rule
@@ -200,6 +202,23 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     if not biased:
         return judged("tuned", "inconclusive", facts, evidence, before, said="no_gap")
     return judged("tuned", verdict, facts, evidence, before)
+
+
+def tuned_table(found: Mapping[str, Finding]) -> pd.DataFrame:
+    """How much the gap changed at each layer, by task, from `after_fine_tuning`."""
+    rows = []
+    for task, finding in found.items():
+        for row in finding.evidence:
+            same = row["p_holm"] != row["p_holm"]  # not one error differs
+            rows.append(
+                {
+                    "task": TASKS[task].title,
+                    "layer": row["layer"],
+                    "after less before": "the very same errors" if same else with_interval("log odds", row),
+                    "p (Holm)": "" if same else Number("p", row["p_holm"]),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def side_of(rows: pd.DataFrame) -> int:

@@ -9,8 +9,9 @@ from fairlib import findings
 from fairlib.bias import group_bias, group_errors
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display import sentences
+from fairlib.display.tables import written
 from fairlib.display.words import percent
-from fairlib.findings import after_fine_tuning, where_bias_begins, whose_gap
+from fairlib.findings import after_fine_tuning, tuned_table, where_bias_begins, whose_gap
 
 SHOWN, NONE, BELOW = (1.0, 0.5, 1.5), (0.1, -0.4, 0.6), (-1.0, -1.5, -0.5)
 NARROW = (0.05, -0.05, 0.15)  # hardly a gap, and surely so
@@ -376,6 +377,11 @@ def test_a_frozen_layer_says_nothing_of_fine_tuning():
     moved.loc[moved["layer"] == "cnn", ["low", "high"]] = 0.0
     found = after_fine_tuning(bias, moved, "tuned", "child vs adult")
     assert "Of the 3 layers that fine-tuning updated" in found.sentence
+    moved.loc[moved["layer"] == "cnn", "p_holm"] = float("nan")
+    found = after_fine_tuning(bias, moved, "tuned", "child vs adult")
+    table = tuned_table({"sid": found}).set_index("layer")
+    assert table.loc["cnn", ["after less before", "p (Holm)"]].to_list() == ["the very same errors", ""]
+    assert written(table.loc["1", "after less before"]).startswith("+0.00\n") and len(table) == len(NAMED)
 
 
 @pytest.mark.parametrize(
