@@ -24,6 +24,7 @@ from fairlib.findings.encoder_gap import (
 from fairlib.findings.finding import Finding, not_asked, of_people
 from fairlib.findings.gap_tables import (
     SATURATED,
+    adjusted_for_recorded,
     adjusted_table,
     contrasts,
     control_differences,
@@ -51,6 +52,7 @@ __all__ = [
     "TUNED_CRITERION",
     "WHOSE_CLAIM",
     "WHOSE_CRITERION",
+    "adjusted_for_recorded",
     "adjusted_table",
     "after_fine_tuning",
     "all_contrasts",
