@@ -36,24 +36,13 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import group_columns
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions
-from fairlib.findings.speakers import (
-    NEGLIGIBLE,
-    are_they_alike,
-    differences,
-    main_contrast_of,
-    recorded_table,
-    sizes_table,
-    smallest_sentence,
-    smallest_table,
-    speakers_of,
-    written,
-)
+from fairlib.display.people import ages_chart, differences_chart, lengths_chart
+from fairlib.findings import questions, speakers
 from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
-speakers = speakers_of(corpus)
+people = speakers.speakers_of(corpus)
 asked = questions.ask(
     {
         "sid": lambda: [identify_or_verify(encoder, corpus, group, seeds, force)],
@@ -61,47 +50,26 @@ asked = questions.ask(
         "phone": lambda: [fairlib.probe_phones(encoder, corpus, force=force)],
     }
 )
-columns = group_columns(speakers.reset_index())
-contrast = main_contrast_of(speakers, group)
-first, second = words.sides(group, contrast)
-apart = differences(speakers, group, contrast)
-alike = are_they_alike(apart, group, contrast)
-smallest = smallest_table({TASKS[task].title: rows for task, rows in asked.outcomes.items()}, encoder)
-limits = [*questions.left_out(speakers.reset_index(), group), *asked.said]
+columns = group_columns(people.reset_index())
+contrast = speakers.main_contrast_of(people, group)
+apart = speakers.differences(people, group, contrast)
+alike = speakers.are_they_alike(apart, group, contrast)
+smallest = speakers.smallest_table({TASKS[task].title: rows for task, rows in asked.outcomes.items()}, encoder)
+limits = [*questions.left_out(people.reset_index(), group), *asked.said]
 
 # %% tags=["remove-input", "remove-output"]
 glue("alike", alike.sentence)
 glue("alike_verdict", alike.verdict)
 glue("alike_criterion", alike.criterion)
-glue("smallest", smallest_sentence(smallest, group, contrast))
-glue("n_people", str(len(speakers)))
-glue("n_utterances", f"{speakers['utterances'].sum():,}")
-glue("n_hours", f"{(speakers['utterances'] * speakers['seconds']).sum() / 3600:.1f}")
+glue("smallest", speakers.smallest_sentence(smallest, group, contrast))
+glue("n_people", str(len(people)))
+glue("n_utterances", f"{people['utterances'].sum():,}")
+glue("n_hours", f"{(people['utterances'] * people['seconds']).sum() / 3600:.1f}")
 
 # %% tags=["remove-input"]
-if "age" in speakers and speakers["age"].nunique() > 1:
+if "age" in people and people["age"].nunique() > 1:
     other = next((column for column in columns if column != "age_group"), "age_group")
-    people = speakers.dropna(subset=["age"]).assign(**{other: lambda table: table.get(other, "people")})
-    people = people.dropna(subset=[other])
-    ages = people.assign(group=people[other].astype(str), value=people["age"])
-    common = ages.groupby("group")["value"].agg(["min", "max"])
-    # The widest gap in age with one person in ten or more on either side.
-    years = people["age"].sort_values(ignore_index=True)
-    steps = years.diff()[len(years) // 10 : len(years) - len(years) // 10]
-    after = steps.idxmax()
-    hole = f", nobody between {years[after - 1]:.0f} and {years[after]:.0f}" if steps.max() > 3 else ""
-    display(
-        charts.strips(
-            ages,
-            value_title="age in years",
-            format="d",
-            means=False,
-            title=f"{len(people)} people from {people['age'].min():.0f} to {people['age'].max():.0f} years of age{hole}",
-            description="One dot for each speaker by age, in a row for each recorded group. "
-            + "; ".join(f"{name}: {row['min']:.0f} to {row['max']:.0f} years" for name, row in common.iterrows()),
-            notes="Every dot is a person.",
-        )
-    )
+    display(ages_chart(people, other))
 
 # %% [markdown]
 # **The answer.**
@@ -123,7 +91,7 @@ if "age" in speakers and speakers["age"].nunique() > 1:
 # Behind every number of this book are people who lent their voices.
 
 # %% tags=["remove-input"]
-charts.table(recorded_table(speakers), "What the corpus records of its speakers")
+charts.table(speakers.recorded_table(people), "What the corpus records of its speakers")
 
 # %% [markdown]
 # What is not in this table is not known here: how long people have lived with the language they speak, where they grew
@@ -143,24 +111,10 @@ charts.table(recorded_table(speakers), "What the corpus records of its speakers"
 # Texts are known here only for the half of the people that recognisers are tested on.
 
 # %% tags=["hide-input"]
-rows = apart.assign(name=apart["name"] + ": " + apart["first"] + " vs " + apart["second"])
-if rows.empty:
+if apart.empty:
     display(Markdown(words.plain(alike.sentence)))
 else:
-    display(
-        charts.forest(
-            rows,
-            x_title=f"{contrast}, in deviations between people",
-            within=NEGLIGIBLE,
-            title=f"{words.capital(first)} and {second} differ most in {apart['name'].iloc[0]}"
-            if alike.verdict == "contradicted"
-            else f"{words.capital(first)} and {second} do not differ detectably in anything else",
-            description="; ".join(
-                f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples(index=False)
-            ),
-            notes="Strokes: 95 % intervals over speakers. Grey: negligible differences.",
-        )
-    )
+    display(differences_chart(apart, group, contrast, differ=alike.verdict == "contradicted"))
 
 # %% [markdown]
 # What differs and was recorded can be adjusted for, and later chapters do so beside every raw gap.
@@ -173,24 +127,8 @@ else:
 # The length of an utterance enters every probe.
 
 # %% tags=["hide-input"]
-lengths = speakers.assign(group=lambda table: table.get(group), value=speakers["seconds"]).dropna(subset=["group"])
-lengths["group"] = lengths["group"].map(str)
-middle = lengths.groupby("group")["value"].mean()
-if len(middle):
-    spans = [f"{value:.1f} s with {words.people(group, name)}" for name, value in middle.items()]
-    if len(spans) > 6:
-        spans = [f"{middle.min():.1f} to {middle.max():.1f} s in the mean of a group"]
-    display(
-        charts.strips(
-            lengths,
-            value_title="seconds an utterance, mean of each person",
-            format="~f",
-            title=f"An utterance lasts {words.listing(spans)}",
-            description="One dot for each speaker by the mean length of their utterances, in a row for each group. "
-            + "; ".join(f"{words.people(group, name)} {value:.1f} seconds" for name, value in middle.items()),
-            notes="Every dot is a person. The bar is the group's mean.",
-        )
-    )
+if group in people and people[group].notna().any():
+    display(lengths_chart(people, group))
 
 # %% [markdown]
 # </details>
@@ -203,7 +141,7 @@ if len(middle):
 # judged.
 
 # %% tags=["remove-input"]
-charts.table(sizes_table(speakers, columns), "People, utterances and minutes in each group")
+charts.table(speakers.sizes_table(people, columns), "People, utterances and minutes in each group")
 
 # %% tags=["remove-input"]
 if limits:
@@ -219,7 +157,8 @@ if limits:
 # Probes of speech recognition and of phones are tested on the half of the people that they were not trained on.
 
 # %% tags=["remove-input"]
-charts.table(written(smallest), f"The smallest detectable gap, at the best layer of {words.encoder_label(encoder)}")
+about = f"The smallest detectable gap, at the best layer of {words.encoder_label(encoder)}"
+charts.table(speakers.written(smallest), about)
 
 # %% [markdown]
 # The finer the groups, the fewer the people in each, and the larger the gap must be.

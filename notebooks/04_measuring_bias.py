@@ -39,38 +39,29 @@ from myst_nb import glue
 from scipy import stats
 
 import fairlib
-from fairlib.base.tasks import TASKS
-from fairlib.base.writing import listing
 from fairlib.bias import group_bias, group_errors
+from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.bias.power import smallest_gaps
 from fairlib.bias.simulation import constant_odds, simulate_outcomes
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora.audio import read_audio
 from fairlib.corpora.synthetic import examples
-from fairlib.display import charts, sounds
+from fairlib.display import charts, simulated, sounds
 from fairlib.display.words import number, percent
-from fairlib.findings.calibration import calibration, lines, value
+from fairlib.findings import calibration
+from fairlib.findings.calibration import lines, value
+from fairlib.findings.planted import layers_that_show, voices_table
+from fairlib.findings.wording import say
 
 charts.use_book_renderer()
-everything = calibration()
-studies = int(everything.loc[everything["topic"] == "coverage", "studies"].min())
-
+everything = calibration.calibration()
 
 # %% tags=["remove-input", "remove-output"]
-people = value("false_positives", "gap")
-utterances = value("false_positives", "utterances as sample")
-glue(
-    "answer_people",
-    "People are the sample, not their utterances: in studies without any gap, treating utterances as independent "
-    f"gives {percent(utterances)} false positives; shuffling people between groups gives {percent(people)}, as it should.",
-)
-usual = value("association", "rank test over layers, as usual", condition="constant odds")
-ours = value("association", "slope beyond one odds ratio", condition="constant odds")
-glue(
-    "answer_rulers",
-    "And the metric matters: where bias is the same at every layer, the usual test finds that the difference of error "
-    f"rates changes with error in {percent(usual)} of studies, and the test of this book in {percent(ours)}.",
-)
+people, utterances = (value("false_positives", test) for test in ("gap", "utterances as sample"))
+glue("answer_people", say("simulated.people", people=people, utterances=utterances))
+tests = "rank test over layers, as usual", "slope beyond one odds ratio"
+usual, ours = (value("association", test, condition="constant odds") for test in tests)
+glue("answer_rulers", say("simulated.scales", usual=usual, ours=ours))
 
 # %% [markdown]
 # ## A simulated study
@@ -83,38 +74,24 @@ glue(
 # %% tags=["hide-input"]
 worse, other = constant_odds([0.25], planted)
 study = simulate_outcomes({"one": worse, "other": other}, speakers=speakers, seed=seed)
-people_errors = study.groupby(["group", "speaker_id"])[["errors", "length"]].sum()
-dots = (people_errors["errors"] / people_errors["length"]).rename("value").reset_index()
 gap = group_bias(study, "group").set_index("scale").loc["difference"]
-apart = abs(100 * gap["estimate"])
-typical = 100 * dots.groupby("group")["value"].std().mean()
-chart = charts.strips(
-    dots,
-    value_title="errors of one person, in all their words",
-    title=f"The groups' means lie {apart:.1f} points apart; two people of one group typically differ by "
-    f"{2**0.5 * typical:.0f}",
-    description="One dot for each person in two groups, by error rate. The dots of both groups are scattered widely "
-    "and overlap; a bar marks each group's mean.",
-    notes="Every dot is a person. The bar is the group's mean.",
-)
-chart
+of_person = study.groupby(["group", "speaker_id"])[["errors", "length"]].sum()
+rates = (of_person["errors"] / of_person["length"]).rename("value").reset_index()
+simulated.study_chart(rates, gap["estimate"])
 
 # %% tags=["remove-input", "remove-output"]
+of_utterances = (study["errors"] / study["length"]).groupby(study["group"]).agg(list)
+naive = stats.ttest_ind(*of_utterances).pvalue
 glue("planted_words", "here none was planted" if planted == 0 else f"here a log odds ratio of {planted:g} was planted")
-rates = study.assign(rate=study["errors"] / study["length"])
-by_group = [rows["rate"] for _, rows in rates.groupby("group")]
-naive = stats.ttest_ind(*by_group).pvalue
-glue("gap_points", f"{apart:.1f}")
+glue("gap_points", f"{abs(100 * gap['estimate']):.1f}")
 glue("gap_low", number(100 * gap["low"], 1))
 glue("gap_high", number(100 * gap["high"], 1))
 glue("naive_p", f"p = {naive:.3f}" if naive >= 0.001 else "p below 0.001")
 glue("permutation_p", f"{gap['p']:.2f}")
 glue("speakers_text", str(speakers))
-glue("studies_text", f"{studies:,}")
-glue(
-    "naive_words",
-    "would be published" if naive < 0.05 else "would not be published this time; other seeds show that it often would",
-)
+glue("studies_text", f"{everything.loc[everything['topic'] == 'coverage', 'studies'].min():,}")
+chance = "would not be published this time; other seeds show that it often would"
+glue("naive_words", "would be published" if naive < 0.05 else chance)
 
 # %% [markdown]
 # The means of the two groups lie {glue:text}`gap_points` points apart.
@@ -131,20 +108,8 @@ glue(
 # At the usual level, a valid test should do so in one study of twenty {cite}`liu2019`.
 
 # %% tags=["hide-input"]
-tests = {"utterances as sample": "utterances", "gap": "people"}
-charts.curves(
-    lines("false_positives", tests),
-    x_title="people in each group",
-    y_title="studies that claim a gap (%)",
-    title=f"Counting utterances as people claims a gap that is not there in {percent(utterances)} of studies",
-    description="Share of simulated studies without a gap in which a test finds one, by people in each group. The test "
-    "over utterances stays near one half at every size; the test over people stays at one in twenty.",
-    format="%",
-    reference=(0.05, "nominal"),
-    log_x=True,
-    span=(0, 0.7),
-    height=200,
-)
+claims = lines("false_positives", {"utterances as sample": "utterances", "gap": "people"})
+simulated.curves("claims", claims, share=utterances)
 
 # %% [markdown]
 # More people do not help: the method is wrong at any size.
@@ -161,19 +126,7 @@ methods = {
     "utterance bootstrap": "utterances",
 }
 bare = value("coverage", "utterance bootstrap")
-charts.curves(
-    lines("coverage", methods),
-    x_title="people in each group",
-    y_title="intervals that contain the gap (%)",
-    title=f"A 95 % interval from resampled utterances contains the truth in {percent(bare)} of studies",
-    description="Share of simulated studies whose 95 % interval holds the planted gap, by people in each group. "
-    "Resampled utterances stay far below; resampled people come near from thirty people on, and stretched for small "
-    "numbers they do at every size.",
-    format="%",
-    reference=(0.95, "nominal"),
-    log_x=True,
-    span=(0.3, 1.0),
-)
+simulated.curves("coverage", lines("coverage", methods), share=bare)
 
 # %% tags=["remove-input", "remove-output"]
 glue("bare_coverage", percent(bare))
@@ -181,9 +134,8 @@ glue("plain_few", percent(value("coverage", "percentile", speakers=5)))
 glue("stretched_few", percent(value("coverage", "stretched percentile", speakers=5)))
 glue("bca_few", percent(value("coverage", "BCa", speakers=5)))
 glue("studentised_few", percent(value("coverage", "studentised", speakers=5)))
-widths = [value("width", name, speakers=5) for name in ("studentised", "stretched percentile")]
-glue("studentised_wider", f"{100 * widths[0]:.0f}")
-glue("stretched_width", f"{100 * widths[1]:.0f}")
+glue("studentised_wider", f"{100 * value('width', 'studentised', speakers=5):.0f}")
+glue("stretched_width", f"{100 * value('width', 'stretched percentile', speakers=5):.0f}")
 
 # %% [markdown]
 # With five people in each group the plain interval contains the truth in {glue:text}`plain_few` of studies: a resample of
@@ -202,23 +154,11 @@ glue("stretched_width", f"{100 * widths[1]:.0f}")
 # Papers report the gap between these two, and it is never zero, however fair the system {cite}`lum2022`.
 
 # %% tags=["hide-input"]
-alike = "eight groups alike"
 parts = {"worst vs best: estimate": "worst vs best", "worst vs best: excess": "the same, less its null"}
-few = value("largest_gap", "worst vs best: estimate", condition=alike, speakers=5)
-rows = lines("largest_gap", parts, condition=alike)
-for column in ("value", "low", "high"):
-    rows[column] *= 100
-charts.curves(
-    rows,
-    x_title="people in each group",
-    y_title="worst less best of eight (points)",
-    title=f"Eight equal groups differ by {100 * few:.0f} points from worst to best, if each has five people",
-    description="Mean gap between the worst and the best of eight groups that are alike, by people in each group: it is "
-    "large for few people and falls slowly. Less its null mean it is zero at every size.",
-    reference=(0, "the truth"),
-    log_x=True,
-    height=200,
-)
+rows = lines("largest_gap", parts, condition="eight groups alike")
+rows[["value", "low", "high"]] *= 100
+few = value("largest_gap", "worst vs best: estimate", condition="eight groups alike", speakers=5)
+simulated.curves("worst_vs_best", rows, points=100 * few)
 
 # %% [markdown]
 # The remedy is to measure how large that gap is when group labels are shuffled among the people, and to subtract it.
@@ -235,12 +175,8 @@ charts.curves(
 # Holm's simpler correction stands beside the family-wise test.
 
 # %% tags=["hide-input"]
-family = everything.query("topic == 'false_positives' and scale == 'difference'")
-family = family[family["test"].isin(["gap, family-wise", "gap, Holm", "worst vs best, family-wise"])]
-wide = family.pivot_table(index=["test", "condition"], columns="n_speakers", values="value")
-shown = wide.map(lambda share: "" if pd.isna(share) else percent(share)).reset_index()
-shown.columns = ["test", "groups and layers", *(f"{n} people" for n in wide.columns)]
-charts.table(shown, "Studies without any gap in which at least one is claimed; it should be 1 in 20")
+caption = "Studies without any gap in which at least one is claimed; it should be 1 in 20"
+charts.table(calibration.family_table(), caption)
 
 # %% [markdown]
 # </details>
@@ -254,46 +190,18 @@ charts.table(shown, "Studies without any gap in which at least one is claimed; i
 # {cite}`hutiri2024`.
 
 # %% tags=["hide-input"]
-artefact = everything[everything["topic"] == "artefact"].copy()
-artefact["x"] = artefact["condition"].astype(float)
-artefact["line"] = artefact["scale"].str.replace("log_odds", "log odds ratio")
-shapes = artefact.assign(value=artefact["value"] / artefact.groupby("scale")["value"].transform("max"))
-charts.curves(
-    shapes.assign(low=float("nan"), high=float("nan")),
-    x_title="errors of both groups together",
-    y_title="in percent of its own largest value",
-    title="One bias, three metrics: only the log odds ratio is the same at every error rate",
-    description="Difference, ratio and log odds ratio of two error rates by the error over both groups, under one constant "
-    "odds ratio, each in percent of its own largest value.",
-    x_format="%",
-    format="%",
-    span=(0, 1.05),
-    height=200,
-)
+artefact = everything[everything["topic"] == "artefact"]
+artefact = artefact.assign(x=artefact["condition"].astype(float), line=artefact["scale"].map(SCALE_WORDS))
+largest = artefact.groupby("scale")["value"].transform("max")
+simulated.curves("scales", artefact.assign(value=artefact["value"] / largest))
 
 # %% [markdown]
 # <details class="more"><summary>Each metric on its own axis</summary>
 
 # %% tags=["hide-input"]
-looks = {
-    "difference": ("difference of errors (points)", 100, "a difference is largest where half of all answers are wrong"),
-    "ratio": ("ratio of errors", 1, "a ratio grows as errors become rare"),
-    "log_odds": ("log odds ratio", 1, "only the log odds ratio stays where it was planted"),
-}
-for scale, (axis, factor, words) in looks.items():
+for scale, factor in {"difference": 100, "ratio": 1, "log_odds": 1}.items():
     rows = artefact[artefact["scale"] == scale]
-    display(
-        charts.curves(
-            rows.assign(value=factor * rows["value"], low=float("nan"), high=float("nan")),
-            x_title="errors of both groups together",
-            y_title=axis,
-            title=f"One bias, three metrics: {words}",
-            description=f"The {axis} that a constant odds ratio of one and a half gives, by the error over both groups.",
-            x_format="%",
-            span=(0, 0.6) if scale == "log_odds" else None,
-            height=190,
-        )
-    )
+    display(simulated.curves(scale, rows.assign(value=factor * rows["value"])))
 
 # %% [markdown]
 # </details>
@@ -321,23 +229,8 @@ for scale, (axis, factor, words) in looks.items():
 # <details class="more"><summary>Both tests on three metrics, and among the people of this book</summary>
 
 # %% tags=["hide-input"]
-found = everything.query("topic == 'association' and n_speakers == 30")
-names = {
-    "constant odds": "nothing (constant odds)",
-    "planted: rises with error": "bias rises with error",
-    "planted: falls with error": "bias falls with error",
-    "planted: without order": "bias without order",
-}
-tests = {"rank test over layers, as usual": "usual test", "slope beyond one odds ratio": "this book's test"}
-found = found[found["test"].isin(list(tests))]
-wide = found.pivot_table(index="condition", columns=["test", "scale"], values="value")
-rows = []
-for condition, words in names.items():
-    for test, short in tests.items():
-        cells = [percent(wide.loc[condition, (test, scale)]) for scale in ("difference", "ratio", "log_odds")]
-        rows.append([words, short, *cells])
-shown = pd.DataFrame(rows, columns=["planted", "test", "difference", "ratio", "log odds ratio"])
-charts.table(shown, "Studies of eight layers, thirty people a group, in which bias is found to follow error")
+caption = "Studies of eight layers, thirty people a group, in which bias is found to follow error"
+charts.table(calibration.association_table(), caption)
 
 # %% [markdown]
 # In the first two lines of the table, nothing was planted.
@@ -352,25 +245,16 @@ charts.table(shown, "Studies of eight layers, thirty people a group, in which bi
 # *R* is how many times larger the gap is at one end of the layers than at the other.
 
 # %% tags=["hide-input"]
-design = everything.query("topic == 'design' and scale == 'log_odds'").copy()
-design["instrument"] = design["condition"].str.extract(r"^(\w+),")[0].map({"sid": "speakers", "asr": "characters"})
-design["gap"] = design["condition"].str.extract(r"gap ([\d.]+)")[0]
-design["planted"] = design["condition"].str.extract(r"(R .*)$")[0]
-shown = design.assign(found=design["value"].map(percent)).pivot_table(
-    index=["instrument", "gap"], columns="planted", values="found", aggfunc="first", sort=False
-)
-shown = shown.rename(columns={"R 1.0": "nothing (R 1)"}).reset_index().rename(columns={"gap": "mean gap, log odds"})
-charts.table(shown, "How often the slope's p is below .05 among these people, at these errors")
+caption = "How often the slope's p is below .05 among these people, at these errors"
+charts.table(calibration.design_table(), caption)
 
 # %% tags=["remove-input", "remove-output"]
-condition = "constant odds"
-glue("usual_difference", percent(value("association", "rank test over layers, as usual", condition=condition)))
-glue("ours_difference", percent(value("association", "slope beyond one odds ratio", condition=condition)))
-planted_up = "planted: rises with error"
-planted_none = design.loc[design["planted"] == "R 1.0", ["instrument", "value"]].groupby("instrument")["value"].max()
-glue("alarms_speakers", percent(planted_none["speakers"]))
-glue("alarms_characters", percent(planted_none["characters"]))
-glue("ours_rises", percent(value("association", "slope, as planted", "log_odds", planted_up)))
+glue("usual_difference", percent(usual))
+glue("ours_difference", percent(ours))
+glue("ours_rises", percent(value("association", "slope, as planted", "log_odds", "planted: rises with error")))
+design = everything.query("topic == 'design' and scale == 'log_odds' and condition.str.endswith('R 1.0')")
+for name, task in {"alarms_speakers": "sid", "alarms_characters": "asr"}.items():
+    glue(name, percent(design.loc[design["condition"].str.startswith(task), "value"].max()))
 
 # %% [markdown]
 # </details>
@@ -385,7 +269,7 @@ glue("ours_rises", percent(value("association", "slope, as planted", "log_odds",
 shape = simulate_outcomes({"one": [0.25], "other": [0.25]}, speakers=200, seed=1)
 sizes = [5, 10, 20, 50, 100, 200]
 power = smallest_gaps(shape, "group", speakers=sizes).query("scale == 'difference' and not observed")
-smallest = power.set_index("n_speakers_a")["smallest"] * 100
+smallest = 100 * power.set_index("n_speakers_a")["smallest"]
 charts.curves(
     pd.DataFrame({"line": "smallest gap", "x": smallest.index, "value": smallest.to_numpy()}),
     x_title="people in each group",
@@ -420,39 +304,12 @@ charts.curves(
 # Where nothing of the kind was planted, a detection should be rare: one study of twenty or fewer.
 
 # %% tags=["hide-input"]
-worlds = {"alike": "the groups are alike", "shifted": "the second is shifted", "noisier": "the second varies more"}
-asked = {
-    "penalty of both": "a penalty of both",
-    "own-taught gap": "a remaining gap",
-    "random penalty": "a penalty of random halves",
-}
-crossed = everything[(everything["topic"] == "teaching") & (everything["scale"] == "log_odds")]
-rates = crossed.pivot_table(index=["condition", "n_speakers"], columns="test", values="value")
-charts.table(
-    pd.DataFrame(
-        [
-            {"world": worlds[world], "people tested in each group": people}
-            | {f"{what} is shown": percent(rates.loc[(world, people), test]) for test, what in asked.items()}
-            for world in worlds
-            for people in sorted(crossed["n_speakers"].unique())
-        ]
-    ),
-    "How many of the studies show what, by the world that they were made in",
-)
+caption = "How many of the studies show what, by the world that they were made in"
+charts.table(calibration.crossed_table(), caption)
 
 # %% tags=["remove-input", "remove-output"]
-glue("crossed_studies", f"{int(crossed['studies'].min())} studies of each kind")
-glue(
-    "crossed_words",
-    f"With {int(crossed['n_speakers'].max())} people tested in each group, a shift is detected in "
-    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'shifted', int(crossed['n_speakers'].max())))} of the "
-    "studies, and wrongly reported where there is only noise in "
-    f"{percent(value('teaching', 'penalty of both', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))}; a "
-    "remaining gap is detected in "
-    f"{percent(value('teaching', 'own-taught gap', 'log_odds', 'noisier', int(crossed['n_speakers'].max())))} where there "
-    f"is noise, and in {percent(value('teaching', 'own-taught gap', 'log_odds', 'alike', int(crossed['n_speakers'].max())))} "
-    "where the groups are alike.",
-)
+glue("crossed_studies", f"{everything.loc[everything['topic'] == 'teaching', 'studies'].min()} studies of each kind")
+glue("crossed_words", calibration.crossed_sentence())
 
 # %% [markdown]
 # </details>
@@ -488,51 +345,20 @@ runs = [
     for name in ("logmel", "pocket-hubert")
     for probe in (fairlib.probe_speakers, fairlib.probe_characters)
 ]
-outcomes = pd.concat(runs, ignore_index=True)
-outcomes = outcomes[outcomes["unit"].isin(["speaker", "char"])]
+outcomes = pd.concat(runs, ignore_index=True).query("unit in ('speaker', 'char')")
 errors = group_errors(outcomes, by="group")
 last = errors[errors["layer"].isin(["logmel", errors["layer"].iloc[-1]])]
-tasks = {TASKS[task].units[0].name: TASKS[task].title for task in ("sid", "asr")}
-wide = last.assign(what=last["unit"].map(tasks) + ", " + last["encoder"].replace("logmel", "log-mel"))
-cells = wide["error"].map(percent) + "\n" + wide["low"].map(percent) + " to " + wide["high"].map(percent)
-shown = wide.assign(cell=cells).pivot(index="group", columns="what", values="cell")
-shown = shown.reindex(["clear", "clear_too", "hurried", "telephone", "noisy", "very_noisy"]).reset_index()
-shown["group"] = shown["group"].str.replace("_", " ")
-charts.table(shown, "Error of each group of synthetic voices, with 95 % intervals over voices")
+charts.table(voices_table(last), "Error of each group of synthetic voices, with 95 % intervals over voices")
 
 # %% tags=["remove-input", "remove-output"]
 own = outcomes[outcomes["encoder"] == "pocket-hubert"]
-pairs = []
-for unit in ("speaker", "char"):
-    two = own[(own["unit"] == unit) & own["group"].isin(["clear", "clear_too"])]
-    bias = group_bias(two, "group").query("scale == 'difference'")
-    pairs.append((tasks[unit], int((bias["p_familywise"] < 0.05).sum()), len(bias)))
-claims = "; ".join(f"{task}: a gap is claimed at {claimed} of {layers} layers" for task, claimed, layers in pairs)
-glue("alike_words", claims if any(claimed for _, claimed, _ in pairs) else "none is claimed in either task")
-harmed = []
-for unit in ("speaker", "char"):
-    for group in ("hurried", "telephone", "noisy", "very_noisy"):
-        two = own[(own["unit"] == unit) & own["group"].isin(["clear", group])]
-        bias = group_bias(two, "group").query("scale == 'difference'")
-        # Signs follow the names' order: turn them so that a disadvantage is positive.
-        sign = 1 if bias["contrast"].iloc[0].startswith(group) else -1
-        seen = int(((bias["p_familywise"] < 0.05) & (sign * bias["estimate"] > 0)).sum())
-        harmed.append((tasks[unit], group.replace("_", " "), seen, len(bias)))
-narrow = last[last["unit"] == "speaker"].pivot(index="encoder", columns="group", values="error")
-easier = bool((narrow["telephone"] < narrow["clear"]).all())
-glue(
-    "narrow_words",
-    "With the narrow band, the error of speaker identification is "
-    + ("even lower than without it, for log-mel and for the encoder." if easier else "not lower throughout."),
-)
-harmed = pd.DataFrame(harmed, columns=["task", "disadvantage", "layers that show it", "layers"])
+alike = layers_that_show(own, ["clear_too"], whichever_way=True)
+glue("alike_words", say("simulated.alike", rows=alike.to_dict("records")))
+harmed = layers_that_show(own, ["hurried", "telephone", "noisy", "very_noisy"])
 detected = harmed[harmed["layers that show it"] > 0].groupby("task", sort=False)["disadvantage"].agg(list)
-glue(
-    "harmed_words",
-    f"{detected.map(len).sum()} of the {len(harmed)} disadvantages, four in each task, are found at one layer or more ("
-    + "; ".join(f"{task}: {listing(groups)}" for task, groups in detected.items())
-    + ")",
-)
+glue("harmed_words", say("simulated.harmed", disadvantages=len(harmed), detected=detected.to_dict()))
+narrow = last[last["unit"] == "speaker"].pivot(index="encoder", columns="group", values="error")
+glue("narrow_words", say("simulated.narrow", easier=(narrow["telephone"] < narrow["clear"]).all()))
 
 # %% tags=["remove-input"]
 charts.table(harmed, "Layers of pocket-hubert at which each planted disadvantage is found (family-wise over layers)")

@@ -36,39 +36,28 @@ from myst_nb import glue
 
 import fairlib
 from fairlib import findings
-from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
-from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.corpora import CorpusError
 from fairlib.corpora.audio import read_audio
 from fairlib.corpora.channel import perturb
-from fairlib.corpora.recordings import recording_noise
 from fairlib.corpora.synthetic import examples
 from fairlib.display import charts, sentences, sounds, words
 from fairlib.display.links import explorer_link
 from fairlib.encoders import LOGMEL_AROUND
-from fairlib.findings import ages, questions
+from fairlib.findings import ages, questions, views, where
 from fairlib.findings.survey import published
-from fairlib.findings.views import (
-    controls_table,
-    identify_or_verify,
-    is_it_the_voice,
-    of_groups,
-    other_speaker_probes,
-    own_group_table,
-    speaker_views,
-    verification_table,
-    views_bias,
-    views_table,
-)
-from fairlib.findings.where import do_layers_differ, where_verdict
 from fairlib.probes import ProbeError
 
 charts.use_book_renderer()
 
 names = [encoder, *findings.controls(encoder)]
 asked = questions.ask(
-    {"sid": lambda: [identify_or_verify(name, corpus, group, seeds, force and name == encoder) for name in names]},
+    {
+        "sid": lambda: [
+            views.identify_or_verify(name, corpus, group, seeds, force and name == encoder) for name in names
+        ]
+    },
     by=group,
 ).or_stop()
 outcomes, contrast = asked.outcomes["sid"], asked.contrast
@@ -78,12 +67,7 @@ if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input"]
-of_groups_by_layer = charts.error_by_layer(
-    errors,
-    encoder=encoder,
-    title=sentences.errors_title(bias, encoder, contrast),
-    description=sentences.describe_errors(errors, encoder),
-)
+of_groups_by_layer = charts.error_by_layer(errors, encoder=encoder, bias=bias, contrast=contrast)
 glue("sid_errors", of_groups_by_layer, display=False)
 of_groups_by_layer
 
@@ -115,33 +99,22 @@ HTML(explorer_link(corpus, encoder, group, contrast, ["sid"]))
 # Where the encoder's line runs with log-mel's, the gap was in the signal before any encoder heard it.
 
 # %% tags=["hide-input"]
-where = do_layers_differ(outcomes, group, encoder, contrast)
-begins = findings.where_bias_begins(bias, encoder, contrast)
-differences = findings.control_differences(outcomes, group, encoder)
-whose = findings.whose_gap(bias, differences, encoder, contrast)
-
-lead = charts.bias_by_layer(
-    bias,
-    contrast=contrast,
-    title=sentences.gap_title(bias, encoder, contrast),
-    description=sentences.describe_gaps(bias, encoder, contrast),
-)
+found = where.where_and_whose(outcomes, bias, group, encoder, contrast)
+lead = charts.bias_by_layer(bias, encoder=encoder, contrast=contrast)
 lead
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_lead", lead)
-glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, where))
-glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
-for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
+glue("sid_sentence", sentences.in_one_sentence(errors, bias, encoder, contrast, found["where"]))
+glue("sid_plain", sentences.in_plain_words(errors, bias, encoder, contrast, found["whose"]))
+for name, finding in found.items():
     glue(f"sid_{name}", finding.sentence)
-    glue(f"sid_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
+    glue(f"sid_{name}_verdict", where.where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"sid_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
-lines.append(sentences.best_layer_sentence(outcomes, encoder))
-if lines:
-    display(Markdown(words.bullets(lines)))
+display(Markdown(words.bullets([*lines, sentences.best_layer_sentence(outcomes, encoder)])))
 
 # %% [markdown]
 # <details class="more"><summary>Every number behind these charts</summary>
@@ -172,13 +145,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 
 # %% tags=["hide-input"]
 glue("sid_scales", sentences.scales_sentence(bias, encoder, contrast), display=False)
-for chart in charts.three_scales(
-    bias,
-    contrast=contrast,
-    titles=sentences.scale_titles(bias, encoder, contrast),
-    description=sentences.describe_gaps(bias, encoder, contrast),
-):
-    display(chart)
+display(*charts.three_scales(bias, encoder=encoder, contrast=contrast))
 
 # %% [markdown]
 # </details>
@@ -193,9 +160,7 @@ for chart in charts.three_scales(
 
 # %% tags=["hide-input"]
 own = outcomes[outcomes["encoder"] == encoder]
-measured = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
-adjusted = adjusted_gaps(measured, by=group, covariates=covariates)
+adjusted = findings.adjusted_for_recorded(own, group, corpus, ["duration_s"])
 glue("sid_adjusted", sentences.adjusted_sentence(adjusted, contrast), display=False)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
@@ -212,13 +177,11 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 
 # %% tags=["hide-input"]
 slopes = ages.age_slopes(own, group)
-glue("sid_ages", ages.ages_sentence(slopes) if len(slopes) else "The corpus does not record ages.", display=False)
+glue("sid_ages", ages.ages_sentence(slopes), display=False)
 if len(slopes):
     by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
     display(charts.table(by_age, "Log odds ratios of error by age, within each group"))
-crossed = ages.intersections_table(own, group)
-if len(crossed):
-    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
+charts.show_table(ages.intersections_table(own, group), "Every pair of groups, from the lowest error to the highest")
 
 # %% [markdown]
 # </details>
@@ -287,12 +250,14 @@ else:
 # {glue:text}`sid_voice_criterion`
 
 # %% tags=["hide-input"]
-views = of_groups(
-    [speaker_views(name, corpus, group, seeds, force and name == encoder) for name in names], group, asked.groups
+every_view = views.of_groups(
+    [views.speaker_views(name, corpus, group, seeds, force and name == encoder) for name in names], group, asked.groups
 )
-fair = views_bias(views, group)
-voice = is_it_the_voice(fair, encoder, contrast, layer)
-charts.table(views_table(fair, encoder, contrast, layer), f"Error and gap ({contrast}, log odds ratio) in every view")
+fair = views.views_bias(every_view, group)
+voice = views.is_it_the_voice(fair, encoder, contrast, layer)
+charts.table(
+    views.views_table(fair, encoder, contrast, layer), f"Error and gap ({contrast}, log odds ratio) in every view"
+)
 
 # %% tags=["remove-input", "remove-output"]
 glue("sid_voice", voice.sentence)
@@ -312,7 +277,7 @@ glue("sid_voice_criterion", voice.criterion)
 # Within a group they need not be.
 
 # %% tags=["hide-input"]
-doors = verification_table(views, group)
+doors = views.verification_table(every_view, group)
 if doors.empty:
     display(Markdown("This corpus has too few people in the compared groups for such comparisons."))
 else:
@@ -326,7 +291,7 @@ else:
 
 # %% tags=["hide-input"]
 if (outcomes["predicted"] != "").all():
-    whom = own_group_table(outcomes, group, encoder)
+    whom = views.own_group_table(outcomes, group, encoder)
     display(charts.table(whom, "How many of a group's errors name another of the same group"))
 else:
     display(Markdown("Verification names nobody, so this cannot be asked here."))
@@ -345,9 +310,9 @@ else:
 
 # %% tags=["hide-input"]
 try:
-    kinds = {"errors of the linear probe": outcomes, **other_speaker_probes(names, corpus)}
+    kinds = {"errors of the linear probe": outcomes, **views.other_speaker_probes(names, corpus)}
     code = pd.concat([fairlib.description_length(name, corpus, seeds=1, task="sid") for name in names])
-    display(charts.table(controls_table(kinds, code), "Four probes of the same layers"))
+    display(charts.table(views.controls_table(kinds, code), "Four probes of the same layers"))
 except ProbeError as error:
     display(Markdown(f"This cannot be asked here: {words.plain(str(error))}"))
 
@@ -493,4 +458,4 @@ pd.DataFrame(rows, columns=[f"speakers: {first}", "log odds ratio", "from", "to"
 # ## Provenance
 
 # %% tags=["remove-input"]
-provenance_box(asked.runs, parameters, findings=[where, begins, whose, voice])
+provenance_box(asked.runs, parameters, findings=[*found.values(), voice])

@@ -32,34 +32,22 @@ force = False  # compute the encoder's outcomes again, even where they are store
 # %% tags=["hide-input"]
 from dataclasses import replace
 
-import pandas as pd
 from IPython.display import HTML, Markdown, display
 from myst_nb import glue
 
 import fairlib
 from fairlib import findings
-from fairlib.bias import FEWEST_SHOWN, group_bias, group_columns, group_errors, only_groups
-from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.corpora.recordings import recording_noise
 from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
-from fairlib.findings import ages, mean_error, questions
-from fairlib.findings.instrument import measured_with, passes_table, stronger_sentence, stronger_table
-from fairlib.findings.robustness import phone_probes
-from fairlib.findings.unaligned import unaligned_sentence, unaligned_table
-from fairlib.findings.views import controls_table
-from fairlib.findings.where import WHERE_CLAIM, WHERE_CRITERION, do_layers_differ, where_verdict
+from fairlib.findings import ages, instrument, questions, robustness, rules, unaligned, views, where
 
 charts.use_book_renderer()
 
 names = [encoder, *findings.controls(encoder)]
 asked = questions.ask(
-    {
-        "asr": lambda: [
-            fairlib.probe_characters(name, corpus, probe, seeds, force and name == encoder) for name in names
-        ]
-    },
+    {"asr": lambda: [fairlib.probe_characters(one, corpus, probe, seeds, force and one == encoder) for one in names]},
     by=group,
 ).or_stop()
 everything, contrast = asked.outcomes["asr"], asked.contrast
@@ -70,12 +58,7 @@ if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input"]
-charts.error_by_layer(
-    errors,
-    encoder=encoder,
-    title=sentences.errors_title(bias, encoder, contrast),
-    description=sentences.describe_errors(errors, encoder),
-)
+charts.error_by_layer(errors, encoder=encoder, bias=bias, contrast=contrast)
 
 # %% [markdown]
 # **The answer, in characters.** {glue:text}`asr_plain`
@@ -106,30 +89,19 @@ HTML(explorer_link(corpus, encoder, group, contrast, ["asr", "phone"]))
 # initialised, and *log-mel*, the plain spectrogram.
 
 # %% tags=["hide-input"]
-where = do_layers_differ(outcomes, group, encoder, contrast)
-begins = findings.where_bias_begins(bias, encoder, contrast)
-differences = findings.control_differences(outcomes, group, encoder)
-whose = findings.whose_gap(bias, differences, encoder, contrast)
-
-charts.bias_by_layer(
-    bias,
-    contrast=contrast,
-    title=sentences.gap_title(bias, encoder, contrast),
-    description=sentences.describe_gaps(bias, encoder, contrast),
-)
+found = where.where_and_whose(outcomes, bias, group, encoder, contrast)
+charts.bias_by_layer(bias, encoder=encoder, contrast=contrast)
 
 # %% tags=["remove-input", "remove-output"]
-glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, whose))
-for name, finding in {"where": where, "begins": begins, "whose": whose}.items():
+glue("asr_plain", sentences.in_plain_words(errors, bias, encoder, contrast, found["whose"]))
+for name, finding in found.items():
     glue(f"asr_{name}", finding.sentence)
-    glue(f"asr_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
+    glue(f"asr_{name}_verdict", where.where_verdict(finding) if name == "where" else finding.verdict)
     glue(f"asr_{name}_criterion", finding.criterion)
 
 # %% tags=["remove-input"]
 lines = sentences.layer_sentences(errors, bias, encoder, contrast)
-lines.append(sentences.best_layer_sentence(outcomes, encoder))
-if lines:
-    display(Markdown(words.bullets(lines)))
+display(Markdown(words.bullets([*lines, sentences.best_layer_sentence(outcomes, encoder)])))
 
 # %% [markdown]
 # <details class="more"><summary>Every number behind these charts</summary>
@@ -160,13 +132,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 
 # %% tags=["hide-input"]
 glue("asr_scales", sentences.scales_sentence(bias, encoder, contrast), display=False)
-for chart in charts.three_scales(
-    bias,
-    contrast=contrast,
-    titles=sentences.scale_titles(bias, encoder, contrast),
-    description=sentences.describe_gaps(bias, encoder, contrast),
-):
-    display(chart)
+display(*charts.three_scales(bias, encoder=encoder, contrast=contrast))
 
 # %% [markdown]
 # </details>
@@ -178,20 +144,14 @@ for chart in charts.three_scales(
 
 # %% tags=["hide-input"]
 in_words = everything[everything["unit"] == "word"]
-said, of_words = "This corpus is written without spaces between words: there are no words to count errors in.", None
 if len(in_words):
     word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
     word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
-    said = findings.where_bias_begins(word_bias, encoder, contrast).sentence
-    of_words = charts.error_by_layer(
-        word_errors,
-        encoder=encoder,
-        title=sentences.errors_title(word_bias, encoder, contrast) + ", counted in words",
-        description=sentences.describe_errors(word_errors, encoder),
-    )
-glue("asr_in_words", said, display=False)
-if of_words is not None:
-    display(of_words)
+    glue("asr_in_words", findings.where_bias_begins(word_bias, encoder, contrast).sentence, display=False)
+    display(charts.error_by_layer(word_errors, encoder=encoder, bias=word_bias, contrast=contrast, counted="words"))
+else:
+    no_words = "This corpus is written without spaces between words: there are no words to count errors in."
+    glue("asr_in_words", no_words, display=False)
 
 # %% [markdown]
 # </details>
@@ -206,18 +166,13 @@ if of_words is not None:
 # Nothing was tuned on these speakers.
 
 # %% tags=["remove-input"]
-probed = measured_with(encoder, corpus)  # this encoder, or one on which stronger probes were trained
-glue("asr_stronger", stronger_sentence(probed, corpus, group), display=False)
-stronger = stronger_table(probed, corpus, group)
-if len(stronger):
-    display(
-        charts.table(stronger, "Character probes of one layer, the usual one first, with 95 % intervals over speakers")
-    )
-longer = passes_table(probed, corpus, group)
-if len(longer):
-    display(charts.table(longer, "Character probes trained for less and for longer, with 95 % intervals over speakers"))
-else:
-    display(Markdown("*No longer training is published for these people.*"))
+probed = instrument.measured_with(encoder, corpus)  # this encoder, or one on which stronger probes were trained
+glue("asr_stronger", instrument.stronger_sentence(probed, corpus, group), display=False)
+caption = "Character probes of one layer, the usual one first, with 95 % intervals over speakers"
+charts.show_table(instrument.stronger_table(probed, corpus, group), caption)
+longer = "Character probes trained for less and for longer, with 95 % intervals over speakers"
+none = "*No longer training is published for these people.*"
+charts.show_table(instrument.passes_table(probed, corpus, group), longer, otherwise=none)
 
 # %% [markdown]
 # </details>
@@ -231,10 +186,8 @@ else:
 # What was not recorded cannot be adjusted for, and what is part of being in a group should not be.
 
 # %% tags=["hide-input"]
-own = outcomes[outcomes["encoder"] == encoder]
-measured = own.assign(rate=own["length"] / own["duration_s"], snr_db=own["utterance_id"].map(recording_noise(corpus)))
-covariates = ["length", "rate", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
-adjusted = adjusted_gaps(measured, by=group, covariates=covariates)
+own = outcomes[outcomes["encoder"] == encoder].assign(rate=lambda table: table["length"] / table["duration_s"])
+adjusted = findings.adjusted_for_recorded(own, group, corpus, ["length", "rate"])
 glue("asr_adjusted", sentences.adjusted_sentence(adjusted, contrast), display=False)
 charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps at every layer, with 95 % intervals")
 
@@ -251,13 +204,11 @@ charts.table(findings.adjusted_table(adjusted, contrast), "Raw and adjusted gaps
 
 # %% tags=["hide-input"]
 slopes = ages.age_slopes(own, group)
-glue("asr_ages", ages.ages_sentence(slopes) if len(slopes) else "The corpus does not record ages.", display=False)
+glue("asr_ages", ages.ages_sentence(slopes), display=False)
 if len(slopes):
     by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
     display(charts.table(by_age, "Log odds ratios of error by age, within each group"))
-crossed = ages.intersections_table(own, group)
-if len(crossed):
-    display(charts.table(crossed, "Every pair of groups, from the lowest error to the highest"))
+charts.show_table(ages.intersections_table(own, group), "Every pair of groups, from the lowest error to the highest")
 
 # %% [markdown]
 # </details>
@@ -284,10 +235,8 @@ charts.table(every, f"Every contrast for {words.encoder_label(encoder)}")
 
 # %% tags=["hide-input"]
 who = " and ".join(words.sides(group, contrast))
-charts.table(
-    ages.kinds_table(own, group, contrast),
-    f"Error rates of {who}, in percent of their characters; below, the difference in points (95 % interval)",
-)
+caption = f"Error rates of {who}, in percent of their characters; below, the difference in points (95 % interval)"
+charts.table(ages.kinds_table(own, group, contrast), caption)
 
 # %% [markdown]
 # </details>
@@ -313,25 +262,18 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
     phones = only_groups(phones, group, asked.groups)
     phone_errors = group_errors(phones, by=group)
     phone_bias = findings.mark_saturated(group_bias(phones, by=group), phones)
-    phone_where = do_layers_differ(phones, group, encoder, contrast)
-    phone_begins = findings.where_bias_begins(phone_bias, encoder, contrast)
-    phone_differences = findings.control_differences(phones, group, encoder)
-    phone_whose = findings.whose_gap(phone_bias, phone_differences, encoder, contrast)
-    display(
-        charts.bias_by_layer(
-            phone_bias[phone_bias["encoder"].isin(names)],
-            contrast=contrast,
-            title=f"In phones, {sentences.gap_title(phone_bias, encoder, contrast)[0].lower()}{sentences.gap_title(phone_bias, encoder, contrast)[1:]}",
-            description=sentences.describe_gaps(phone_bias, encoder, contrast),
-        )
-    )
+    phone_found = where.where_and_whose(phones, phone_bias, group, encoder, contrast)
+    phone_plain = sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_found["whose"])
+    title = sentences.gap_title(phone_bias, encoder, contrast, counted="phones")
+    description = sentences.describe_gaps(phone_bias, encoder, contrast)
+    shown = phone_bias[phone_bias["encoder"].isin(names)]
+    display(charts.bias_by_layer(shown, contrast=contrast, title=title, description=description))
 else:
     phones = None
     why = in_phones.refused.get("phone", "too few people of some group have phones.")
-    phone_where = findings.not_asked(WHERE_CLAIM, WHERE_CRITERION, why)
-    phone_begins = findings.not_asked(findings.BEGINS_CLAIM, findings.BEGINS_CRITERION, why)
-    phone_whose = findings.not_asked(findings.WHOSE_CLAIM, findings.WHOSE_CRITERION, why)
-    display(Markdown(words.plain(phone_begins.sentence)))
+    phone_found = {name: findings.not_asked(rules.claim(name), rules.rule(name), why) for name in found}
+    phone_plain = phone_found["begins"].sentence
+    display(Markdown(words.plain(phone_plain)))
 
 # %% [markdown]
 # - **Does the gap differ between layers?** *{glue:text}`phone_where_verdict`.* {glue:text}`phone_where`
@@ -351,15 +293,7 @@ else:
 if phones is not None:
     ladder = findings.ladder_table(phones, phone_bias, contrast)
     display(charts.table(ladder, "Phone classification from log-mel with more and more context, with 95 % intervals"))
-    phone_errors = phone_errors[phone_errors["encoder"].isin(names)]
-    display(
-        charts.error_by_layer(
-            phone_errors,
-            encoder=encoder,
-            title=sentences.errors_title(phone_bias, encoder, contrast) + ", counted in phones",
-            description=sentences.describe_errors(phone_errors, encoder),
-        )
-    )
+    display(charts.error_by_layer(phone_errors, encoder=encoder, bias=phone_bias, contrast=contrast, counted="phones"))
 
 # %% tags=["remove-input"]
 if phones is not None:
@@ -369,35 +303,24 @@ if phones is not None:
 # </details>
 
 # %% tags=["remove-input", "remove-output"]
-phone_plain = phone_begins.sentence
-if phones is not None:
-    phone_plain = sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_whose)
 glue("phone_plain", phone_plain)
-for name, finding in {"where": phone_where, "begins": phone_begins, "whose": phone_whose}.items():
+for name, finding in phone_found.items():
     glue(f"phone_{name}", finding.sentence)
-    glue(f"phone_{name}_verdict", where_verdict(finding) if name == "where" else finding.verdict)
+    glue(f"phone_{name}_verdict", where.where_verdict(finding) if name == "where" else finding.verdict)
 
 # %% tags=["hide-input"]
-by_age, phone_adjusted = None, None
 if phones is not None:
     own = phones[phones["encoder"] == encoder]
-    own = own.assign(snr_db=own["utterance_id"].map(recording_noise(corpus)))
-    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(own, FEWEST_SHOWN) if column != group]
-    phone_adjusted = adjusted_gaps(own, by=group, covariates=covariates)
+    adjusted = findings.adjusted_for_recorded(own, group, corpus, ["duration_s"])
     slopes = ages.age_slopes(own, group)
-    best = mean_error(own).set_index("layer")["error"].idxmin()
-    missing = unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
-    answers = [
-        ("Other differences between the groups", sentences.adjusted_sentence(phone_adjusted, contrast)),
-        ("Texts that the aligner could not place", unaligned_sentence(missing, group, contrast, encoder, best)),
-    ]
-    if len(slopes):
-        answers.insert(1, ("Age within the groups", ages.ages_sentence(slopes)))
-        by_age = charts.table(
-            ages.ages_table(slopes, ages.by_age_band(own, group)),
-            "Log odds ratios of phone error by age, within each group",
-        )
-    display(Markdown(words.bullets(answers)))
+    best = findings.mean_error(own).set_index("layer")["error"].idxmin()
+    missing = unaligned.unaligned_table(own[own["layer"] == best], outcomes[outcomes["encoder"] == encoder], group)
+    answers = {
+        "Other differences between the groups": sentences.adjusted_sentence(adjusted, contrast),
+        "Age within the groups": ages.ages_sentence(slopes) if len(slopes) else "",
+        "Texts that the aligner could not place": unaligned.unaligned_sentence(missing, group, contrast, encoder, best),
+    }
+    display(Markdown(words.bullets([(asking, answer) for asking, answer in answers.items() if answer])))
 
 # %% [markdown]
 # <details class="more"><summary>Adjusted gaps, and gaps by age</summary>
@@ -405,15 +328,12 @@ if phones is not None:
 # Held equal are the length of the utterance, its noise and the other recorded columns.
 
 # %% tags=["remove-input"]
-if phone_adjusted is not None:
-    display(
-        charts.table(
-            findings.adjusted_table(phone_adjusted, contrast),
-            "Raw and adjusted gaps in phones at every layer, with 95 % intervals",
-        )
-    )
-if by_age is not None:
-    display(by_age)
+if phones is not None:
+    caption = "Raw and adjusted gaps in phones at every layer, with 95 % intervals"
+    display(charts.table(findings.adjusted_table(adjusted, contrast), caption))
+    if len(slopes):
+        by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
+        display(charts.table(by_age, "Log odds ratios of phone error by age, within each group"))
 
 # %% [markdown]
 # </details>
@@ -428,14 +348,9 @@ if by_age is not None:
 # The further the probe's own error lies below that, the more it says about the layer and not about the probe.
 
 # %% tags=["hide-input"]
-of_each = [phone_probes(name, corpus) for name in names]
-kinds = {
-    f"errors, {kind}": pd.concat(each[kind] for each in of_each)
-    for kind in of_each[0]
-    if all(kind in each for each in of_each)
-}
+kinds = robustness.other_phone_probes(names, corpus)
 if len(kinds) > 1:
-    display(charts.table(controls_table(kinds), "Phone probes of the same layers"))
+    display(charts.table(views.controls_table(kinds), "Phone probes of the same layers"))
 else:
     display(Markdown(f"*Nothing is published of these probes for {words.encoder_label(encoder)} on {corpus}.*"))
 
@@ -560,6 +475,6 @@ sums[kinds].div(sums["length"], axis=0).round(3)
 # ## Provenance
 
 # %% tags=["remove-input"]
-judged = {"Characters": (where, begins, whose), "Phones": (phone_where, phone_begins, phone_whose)}
-named = [replace(finding, claim=f"{unit}: {finding.claim}") for unit, found in judged.items() for finding in found]
+judged = {"Characters": found, "Phones": phone_found}
+named = [replace(one, claim=f"{unit}: {one.claim}") for unit, mine in judged.items() for one in mine.values()]
 provenance_box([*asked.runs, *in_phones.runs], parameters, "speech-recognition", findings=named)

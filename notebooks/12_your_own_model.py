@@ -38,42 +38,28 @@ from fairlib import findings
 from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.corpora import is_synthetic
 from fairlib.display import charts, sentences, words
-from fairlib.findings import questions
-from fairlib.findings.speakers import (
-    are_they_alike,
-    cannot_be_told,
-    differences,
-    main_contrast_of,
-    recorded_table,
-    sizes_table,
-    smallest_table,
-    speakers_of,
-    written,
-)
-from fairlib.findings.views import identify_or_verify
+from fairlib.findings import questions, speakers, views
 
 charts.use_book_renderer()
 
-people = speakers_of(corpus)
+people = speakers.speakers_of(corpus)
 asks = {
-    "sid": lambda name, anew: identify_or_verify(name, corpus, group, seeds, anew),
+    "sid": lambda name, anew: views.identify_or_verify(name, corpus, group, seeds, anew),
     "asr": lambda name, anew: fairlib.probe_characters(name, corpus, force=anew).query("unit == 'char'"),
 }
 asked = questions.ask({task: lambda ask=ask: [ask("logmel", False)] for task, ask in asks.items()}, by=group)
 signal = dict(zip(asked.outcomes, asked.runs))
-smallest = smallest_table({TASKS[task].title: rows for task, rows in asked.outcomes.items()}, "logmel", by=group)
-leading = asked.contrast or main_contrast_of(people, group)
-alike = are_they_alike(differences(people, group, leading), group, leading)
+by_title = {TASKS[task].title: rows for task, rows in asked.outcomes.items()}
+smallest = speakers.smallest_table(by_title, "logmel", by=group)
+leading = asked.contrast or speakers.main_contrast_of(people, group)
+alike = speakers.are_they_alike(speakers.differences(people, group, leading), group, leading)
 
 # %% tags=["hide-input"]
+names = [encoder, *findings.controls(encoder)]
 outcomes, bias, found, runs = {}, {}, {}, []
 for task in signal:
-    tables = [
-        signal[task] if name == "logmel" else asks[task](name, force and name == encoder)
-        for name in [encoder, *findings.controls(encoder)]
-    ]
+    tables = [signal[task] if name == "logmel" else asks[task](name, force and name == encoder) for name in names]
     runs += tables
     outcomes[task] = only_groups(pd.concat(tables, ignore_index=True), group, asked.groups)
     bias[task] = findings.mark_saturated(group_bias(outcomes[task], by=group), outcomes[task])
@@ -85,15 +71,7 @@ for task in signal:
 
 # %% tags=["remove-input"]
 if bias:
-    leads = next(iter(bias.values()))
-    display(
-        charts.bias_by_layer(
-            leads,
-            contrast=leading,
-            title=sentences.gap_title(leads, encoder, leading),
-            description=sentences.describe_gaps(leads, encoder, leading),
-        )
-    )
+    display(charts.bias_by_layer(next(iter(bias.values())), encoder=encoder, contrast=leading))
 
 # %% tags=["remove-input", "remove-output"]
 for task in asks:
@@ -101,14 +79,7 @@ for task in asks:
     glue(f"own_{task}", judged["begins"].sentence if judged else "This corpus does not allow it.")
     glue(f"own_{task}_verdict", judged["begins"].verdict if judged else "not asked")
 glue("own_criterion", findings.BEGINS_CRITERION)
-minutes = (people["utterances"] * people["seconds"]).sum() / 60
-size = f"{len(people)} speakers, {people['utterances'].sum():,} utterances and {minutes:.0f} minutes"
-glue(
-    "own_corpus",
-    f"This page was made from synthetic speech, {size} spoken by a program, and says nothing about people."
-    if is_synthetic(corpus)
-    else f"This page is based on {size}.",
-)
+glue("own_corpus", speakers.corpus_sentence(people, corpus))
 
 # %% [markdown]
 # **The answer.** Is there a gap from the first layers on?
@@ -132,15 +103,12 @@ glue(
 # Look at this before you run anything long. It needs no model: it comes from the recordings and from log-mel alone.
 
 # %% tags=["remove-input"]
-charts.table(sizes_table(people, [group]), "People, utterances and minutes in each group")
+charts.table(speakers.sizes_table(people, [group]), "People, utterances and minutes in each group")
 
 # %% tags=["remove-input"]
-limits = cannot_be_told(people, group, least_utterances=4)
+limits = speakers.cannot_be_told(people, group, least_utterances=4)
 limits += [line for line in asked.said if line not in limits]
-limits += [
-    f"In {task} log-mel makes too few errors to say how large a gap would have to be; with so few, none can be judged."
-    for task in smallest.loc[smallest["points"].isna(), "task"].unique()
-]
+limits += speakers.too_few_errors(smallest, "logmel")
 limits.append(f"{alike.sentence} Whatever else differs may be behind a gap between the groups.")
 display(Markdown(words.bullets(limits)))
 
@@ -149,13 +117,13 @@ display(Markdown(words.bullets(limits)))
 # How large would it have to be to be detected, with a power of four in five?
 
 # %% tags=["remove-input"]
-charts.table(written(smallest), "The smallest detectable gap, as far as log-mel shows how much people differ")
+charts.table(speakers.written(smallest), "The smallest detectable gap, as far as log-mel shows how much people differ")
 
 # %% [markdown]
 # <details class="more"><summary>What else is recorded of the speakers?</summary>
 
 # %% tags=["remove-input"]
-charts.table(recorded_table(people), "What the corpus records of its speakers")
+charts.table(speakers.recorded_table(people), "What the corpus records of its speakers")
 
 # %% [markdown]
 # </details>
@@ -167,20 +135,11 @@ charts.table(recorded_table(people), "What the corpus records of its speakers")
 
 # %% tags=["remove-input"]
 for task in outcomes:
-    contrast, name = leading, TASKS[task].heading
     errors = group_errors(outcomes[task], by=group)
-    display(Markdown(f"**{name}.** {words.plain(found[task]['whose'].sentence)}"))
-    display(
-        charts.error_by_layer(
-            errors,
-            encoder=encoder,
-            title=sentences.errors_title(bias[task], encoder, contrast),
-            description=sentences.describe_errors(errors, encoder),
-        )
-    )
-    lines = sentences.layer_sentences(errors, bias[task], encoder, contrast)
-    lines.append(sentences.best_layer_sentence(outcomes[task], encoder))
-    display(Markdown(words.bullets(lines)))
+    display(Markdown(f"**{TASKS[task].heading}.** {words.plain(found[task]['whose'].sentence)}"))
+    display(charts.error_by_layer(errors, encoder=encoder, bias=bias[task], contrast=leading))
+    lines = sentences.layer_sentences(errors, bias[task], encoder, leading)
+    display(Markdown(words.bullets([*lines, sentences.best_layer_sentence(outcomes[task], encoder)])))
 
 # %% [markdown]
 # <details class="more"><summary>Every number behind these charts</summary>

@@ -19,7 +19,8 @@ from fairlib.display.comparisons import heat as heat
 from fairlib.display.comparisons import strips as strips
 from fairlib.display.drawing import group_colours as group_colours
 from fairlib.display.rendering import use_book_renderer as use_book_renderer  # what chapters begin with
-from fairlib.display.sentences import describe_gaps, gap_title
+from fairlib.display.sentences import describe_errors, describe_gaps, errors_title, gap_title, scale_titles
+from fairlib.display.tables import show_table as show_table
 from fairlib.display.tables import table as table
 from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
@@ -28,7 +29,16 @@ from fairlib.findings.wording import of_chart
 NULL = "null"  # line of `lines_by_layer` that becomes a grey band
 
 
-def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encoder: str | None = None) -> alt.LayerChart:
+def error_by_layer(
+    errors: pd.DataFrame,
+    *,
+    title: str | None = None,
+    description: str | None = None,
+    encoder: str | None = None,
+    bias: pd.DataFrame | None = None,
+    contrast: str | None = None,
+    counted: str = "",
+) -> alt.LayerChart:
     """Error of each speaker group at each layer, one line per group with its interval as a band.
 
     Args:
@@ -36,13 +46,21 @@ def error_by_layer(errors: pd.DataFrame, *, title: str, description: str, encode
             (one `by` and one unit). Errors of log-mel, where given, become dashed horizontal lines in the
             groups' colours. Where a column `saturated` (`fairlib.findings.mark_saturated`) is true, points
             are drawn hollow and the region is shaded.
-        title: a sentence that states what is seen.
-        description: what a person who cannot see the chart should know.
+        title: a sentence that states what is seen; with ``bias``, at how many layers which group errs more by default.
+        description: what a person who cannot see the chart should know; the errors in words by default.
         encoder: whose layers to draw; may be left out when `errors` holds one encoder beside log-mel.
+        bias: from `fairlib.bias.group_bias`, of the same outcomes, for the title.
+        contrast: that the title speaks of; `fairlib.findings.main_contrast` by default.
+        counted: what errors are counted in, where the title should say so: "words".
 
     Raises:
-        ValueError: the table is empty, or holds several encoders or units to choose from.
+        ValueError: the table is empty, or holds several encoders or units to choose from; or there is no title.
     """
+    if title is None and bias is not None:
+        shown = encoder or the_encoder(errors)
+        title = errors_title(bias, shown, contrast or main_contrast(bias, shown), counted)
+    description = describe_errors(errors, encoder or the_encoder(errors)) if description is None else description
+    title = title or ""
     drawing.require_words(title, description)
     rows = drawing.only_one(errors, "unit").rename(columns={"group": "line", "error": "value"})
     rows, reference = drawing.encoder_and_reference(rows, encoder)
@@ -76,6 +94,7 @@ def bias_by_layer(
     *,
     title: str | None = None,
     description: str | None = None,
+    encoder: str | None = None,
     contrast: str | None = None,
     height: int = drawing.HEIGHT,
 ) -> alt.LayerChart:
@@ -92,6 +111,7 @@ def bias_by_layer(
         scale: "difference", "ratio" or "log_odds".
         title: a sentence that states what is seen; at which layers a gap is shown by default.
         description: what a person who cannot see the chart should know; the gaps in words by default.
+        encoder: whose gaps title and description state; may be left out where one is no control.
         contrast: which contrast to draw; may be left out when the table holds one, or, with the title,
             for `fairlib.findings.main_contrast`.
         height: in pixels.
@@ -112,11 +132,12 @@ def bias_by_layer(
     look = drawing.SCALES[scale]
     rows = drawing.only_one(bias[bias["scale"] == scale], "unit")
     if contrast is None and title is None:  # a title that is given speaks of a contrast that only its writer knows
-        contrast = main_contrast(rows, the_encoder(rows))
+        contrast = main_contrast(rows, encoder or the_encoder(rows))
     rows = drawing.only_one(rows if contrast is None else rows[rows["contrast"] == contrast], "contrast")
     contrast = str(rows["contrast"].iloc[0])
-    title = gap_title(rows, the_encoder(rows), contrast, scale) if title is None else title
-    description = describe_gaps(rows, the_encoder(rows), contrast, scale) if description is None else description
+    title = gap_title(rows, encoder or the_encoder(rows), contrast, scale) if title is None else title
+    if description is None:
+        description = describe_gaps(rows, encoder or the_encoder(rows), contrast, scale)
     drawing.require_words(title, description)
     rows = drawing.finite_rows(drawing.only_one(rows, "unit").rename(columns={"estimate": "value"})).copy()
     numbers = ["value", "low", "high", *(name for name in ("null_low", "null_high") if name in rows)]
@@ -241,12 +262,22 @@ def lines_by_layer(
 
 
 def three_scales(
-    bias: pd.DataFrame, *, titles: dict[str, str], description: str, contrast: str | None = None
+    bias: pd.DataFrame,
+    *,
+    titles: dict[str, str] | None = None,
+    description: str | None = None,
+    encoder: str | None = None,
+    contrast: str | None = None,
 ) -> list[alt.LayerChart]:
     """The same gaps as difference, ratio and log odds ratio: three low charts to show one under the other.
 
-    Args: as `bias_by_layer`, with one title for each scale.
+    Args: as `bias_by_layer`, with one title for each scale; by default, at which layer the gap is largest on it.
     """
+    if titles is None or description is None:
+        encoder = encoder or the_encoder(bias)
+        contrast = contrast or main_contrast(bias, encoder)
+        titles = titles or scale_titles(bias, encoder, contrast)
+        description = description or describe_gaps(bias, encoder, contrast)
     charts = [
         bias_by_layer(bias, scale, title=titles[scale], description=f"{description} Scale: {look['title']}.",
                       contrast=contrast, height=190)

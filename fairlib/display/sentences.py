@@ -17,19 +17,21 @@ from fairlib.findings import Finding, gaps, mean_error
 from fairlib.findings.wording import estimate_of, say, unbound
 
 
-def errors_title(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
-    """A chart title that states which group errs more, at the layers where the interval excludes no gap."""
+def errors_title(bias: pd.DataFrame, encoder: str, contrast: str, counted: str = "") -> str:
+    """A chart title that states which group errs more, at the layers where the interval excludes no gap, and, if given,
+    what errors are counted in."""
     rows = gaps(bias, encoder, contrast)
     higher, lower = (int((rows["biased"] & (rows["estimate"] * sign > 0)).sum()) for sign in (1, -1))
     kind = "none" if not higher + lower else "more" if higher >= lower else "less"
-    return say(f"errors_title.{kind}", at=max(higher, lower), **_about(rows))
+    return say(f"errors_title.{kind}", at=max(higher, lower), counted=counted, **_about(rows))
 
 
-def gap_title(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
-    """A chart title that states where the interval of the gap excludes zero."""
+def gap_title(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds", counted: str = "") -> str:
+    """A chart title that states where the interval of the gap excludes zero; begins with what is counted, if given."""
     rows = gaps(bias, encoder, contrast, scale)
     kind = "none" if not rows["biased"].any() else "every" if rows["biased"].all() else "some"
-    return say(f"gap_title.{kind}", **_about(rows))
+    title = say(f"gap_title.{kind}", **_about(rows))
+    return say("gap_title.counted", counted=counted, title=title) if counted else title
 
 
 def _about(rows: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from html import escape, unescape
 from typing import Any, NamedTuple
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown, display
 
 from fairlib.base.writing import in_points, number, p_value, percent
 from fairlib.findings.cells import Cell, Number
@@ -37,6 +37,14 @@ def table(frame: pd.DataFrame, caption: str, folded: bool = False) -> HTML:
     )
     html = f"<details><summary>{escape(caption)}</summary>{html}</details>" if folded else html
     return HTML(html, metadata={"fairlib_numbers": _numbers(frame)})
+
+
+def show_table(frame: pd.DataFrame, caption: str, otherwise: str = "") -> None:
+    """Show a `table`, if it has rows; else what is said in its place, in Markdown, if anything."""
+    if len(frame):
+        display(table(frame, caption))
+    elif otherwise:
+        display(Markdown(otherwise))
 
 
 class ReadTable(NamedTuple):

@@ -5,7 +5,7 @@
 `views` (speaker identification asked more fairly), `speakers` (who is in the data), `questions` (what can be asked of a
 corpus), `where` (whether a gap differs between layers), `opposite` (claim C2), `reference` (its slopes beside others),
 `training_groups` (whom a probe is trained on), `robustness`, `claims` and `survey` (every encoder side by side),
-`calibration` (what the measures do on planted truth).
+`calibration` and `planted` (what the measures do on planted truth).
 """
 
 from fairlib.findings.encoder_gap import (
@@ -25,6 +25,7 @@ from fairlib.findings.encoder_gap import (
 from fairlib.findings.finding import Finding, not_asked, of_people
 from fairlib.findings.gap_tables import (
     SATURATED,
+    adjusted_for_recorded,
     adjusted_table,
     contrasts,
     control_differences,
@@ -52,6 +53,7 @@ __all__ = [
     "TUNED_CRITERION",
     "WHOSE_CLAIM",
     "WHOSE_CRITERION",
+    "adjusted_for_recorded",
     "adjusted_table",
     "after_fine_tuning",
     "tuned_table",

@@ -87,7 +87,9 @@ def _starred(kind: str, row: Any) -> Number:
 
 
 def ages_sentence(slopes: pd.DataFrame) -> str:
-    """What the slopes show, and how large a slope would be detected."""
+    """What the slopes show, and how large a slope would be detected; of none, that no ages are recorded."""
+    if slopes.empty:
+        return say("ages.not_recorded")
     said = []
     groups = [mine for _, mine in slopes[slopes["scale"] == "log_odds"].groupby("group")]
     for mine in sorted(groups, key=lambda one: one["p_familywise"].min() >= 0.05):  # shown ones first

@@ -17,7 +17,9 @@ from fairlib.bias import (
     layer_order,
     only_groups,
 )
+from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.bias.contrasts import BETWEEN, WORST
+from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders import LOGMEL_AROUND, encoder_layers, logmel_as_wide
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
 from fairlib.findings.cells import Number, error_of, with_interval
@@ -196,6 +198,19 @@ def every_column(outcomes: pd.DataFrame, columns: Sequence[str] = ()) -> dict[st
         kept = only_groups(outcomes, column, sizes.index[sizes >= FEWEST_SHOWN])
         tables[column] = group_bias(kept, by=column)
     return tables
+
+
+def adjusted_for_recorded(outcomes: pd.DataFrame, by: str, corpus: str, covariates: Sequence[str]) -> pd.DataFrame:
+    """`fairlib.bias.adjustment.adjusted_gaps` at equal noise, and with every other recorded group held equal.
+
+    Args:
+        outcomes: of one encoder, task and unit.
+        corpus: whose recordings they are of; its noise is estimated from the pauses.
+        covariates: columns of the outcomes that are held equal, too.
+    """
+    others = [column for column in group_columns(outcomes, FEWEST_SHOWN) if column != by]
+    measured = outcomes.assign(snr_db=outcomes["utterance_id"].map(recording_noise(corpus)))
+    return adjusted_gaps(measured, by=by, covariates=[*covariates, "snr_db", *others])
 
 
 def adjusted_table(adjusted: pd.DataFrame, contrast: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ Science 11:702-712): every defensible analysis of the data is run, and all resul
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,14 @@ import pandas as pd
 
 from fairlib import findings
 from fairlib.base.tasks import TASKS, unit_named
-from fairlib.bias import FEWEST_SHOWN, BiasError, group_bias, group_columns, groups_of_speakers
-from fairlib.bias.adjustment import adjusted_gaps
+from fairlib.bias import BiasError, group_bias, groups_of_speakers
 from fairlib.corpora import CorpusError
-from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders import heard, our_encoders
 from fairlib.encoders.names import parsed
 from fairlib.findings import SATURATED, Finding, mean_error
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import judged
-from fairlib.findings.gap_tables import SCALES
+from fairlib.findings.gap_tables import SCALES, adjusted_for_recorded
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
 from fairlib.findings.rules import claim, rule
@@ -92,12 +90,15 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
     return choices
 
 
-def phone_probes(encoder: str, corpus: str) -> dict[str, pd.DataFrame]:
-    """What is published of one encoder by phone probes of every kind, by the probe's name, the linear one first.
+def other_phone_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.DataFrame]:
+    """What is published by phone probes of every kind, the linear one first, as `fairlib.findings.views.controls_table`
+    takes it: of kinds that every encoder was probed with.
 
     Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
-    return {made.name: rows for made, rows in _phone_probes(encoder, corpus)}
+    of_each = [{made.name: rows for made, rows in _phone_probes(encoder, corpus)} for encoder in encoders]
+    common = [kind for kind in of_each[0] if all(kind in probes for probes in of_each)]
+    return {f"errors, {kind}": pd.concat([probes[kind] for probes in of_each]) for kind in common}
 
 
 def _phone_probes(encoder: str, corpus: str) -> list[tuple[PhoneProbe, pd.DataFrame]]:
@@ -158,9 +159,7 @@ def adjusted_choice(outcomes: pd.DataFrame, by: str, contrast: str, corpus: str)
     error = mean_error(outcomes).set_index("layer")["error"]
     places = {"best": error.idxmin()} | ({"cnn": "cnn"} if "cnn" in error.index else {})
     kept = outcomes[outcomes["layer"].isin(list(places.values()))]
-    kept = kept.assign(snr_db=kept["utterance_id"].map(recording_noise(corpus)))
-    covariates = ["duration_s", "snr_db"] + [column for column in group_columns(kept, FEWEST_SHOWN) if column != by]
-    table = adjusted_gaps(kept, by=by, covariates=covariates)
+    table = adjusted_for_recorded(kept, by, corpus, ["duration_s"])
     table = table[(table["contrast"] == contrast) & (table["problem"] == "")].set_index("layer")
     rows = [
         {"name": "adjusted for what else differs", "at": at, "layer": layer, "error": error[layer], "saturated": False}

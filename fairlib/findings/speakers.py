@@ -12,7 +12,7 @@ from fairlib.base.writing import percent
 from fairlib.bias import FEWEST_SHOWN, BiasError, group_columns, groups_of_speakers
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups
 from fairlib.bias.power import smallest_gaps
-from fairlib.corpora import load_corpus, speaker_columns
+from fairlib.corpora import is_synthetic, load_corpus, speaker_columns
 from fairlib.corpora.audio import audio_header
 from fairlib.corpora.recordings import recording_noise
 from fairlib.encoders.names import encoder_label
@@ -76,6 +76,21 @@ def speaker_table(utterances: pd.DataFrame, transcribed: pd.DataFrame, noise: Ma
     table["characters"] = texts["length"].mean()
     table["rate"] = texts["length"].sum() / texts["duration_s"].sum()
     return table
+
+
+def corpus_sentence(speakers: pd.DataFrame, corpus: str) -> str:
+    """How much speech a page is made from, and of whom.
+
+    Args:
+        speakers: from `speaker_table`.
+
+    Example:
+        >>> corpus_sentence(pd.DataFrame({"utterances": [2, 4], "seconds": [30.0, 15.0]}), "mine.csv")
+        'This page is based on 2 speakers, 6 utterances and 2 minutes.'
+    """
+    minutes = (speakers["utterances"] * speakers["seconds"]).sum() / 60
+    facts = {"people": len(speakers), "utterances": f"{speakers['utterances'].sum():,}", "minutes": f"{minutes:.0f}"}
+    return say(f"speakers.{'synthetic' if is_synthetic(corpus) else 'recorded'}", **facts)
 
 
 def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
@@ -297,3 +312,13 @@ def cannot_be_told(speakers: pd.DataFrame, by: str, least_utterances: int) -> li
     if few:
         lines.append(say("speakers.few_utterances", few=few, people=len(speakers), least=least_utterances))
     return lines + ([say("speakers.rates")] if "khz" in speakers else [])
+
+
+def too_few_errors(smallest: pd.DataFrame, encoder: str) -> list[str]:
+    """In which tasks an encoder errs too rarely for any gap to be judged, a sentence each.
+
+    Args:
+        smallest: from `smallest_table`, of the encoder.
+    """
+    tasks = smallest.loc[smallest["points"].isna(), "task"].unique()
+    return [say("speakers.few_errors", task=task, encoder=encoder) for task in tasks]

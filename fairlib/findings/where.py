@@ -9,7 +9,9 @@ import pandas as pd
 
 from fairlib.bias import gap_profile
 from fairlib.bias.profile import OTHERS
+from fairlib.findings.encoder_gap import where_bias_begins, whose_gap
 from fairlib.findings.finding import Finding, judged
+from fairlib.findings.gap_tables import control_differences
 from fairlib.findings.rules import MARGIN, claim, rule
 from fairlib.findings.wording import estimate_of, say
 
@@ -53,6 +55,24 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     verdict = "supported" if len(apart) else "contradicted" if within else "inconclusive"
     columns = ["layer", "gap", "estimate", "low", "high", "p", "p_joint", "detectable"]
     return judged("where", verdict, facts, rows[columns].to_dict("records"), rows)
+
+
+def where_and_whose(
+    outcomes: pd.DataFrame, bias: pd.DataFrame, by: str, encoder: str, contrast: str
+) -> dict[str, Finding]:
+    """What a chapter asks of the gap in a task: does it differ between layers (``where``), is it there from the first
+    layers on (``begins``), and does it come from the encoder (``whose``)?
+
+    Args:
+        outcomes: of one task, unit and probe, of the encoder and its controls.
+        bias: of the same, from `fairlib.bias.group_bias`.
+    """
+    beside = control_differences(outcomes, by, encoder)
+    return {
+        "where": do_layers_differ(outcomes, by, encoder, contrast),
+        "begins": where_bias_begins(bias, encoder, contrast),
+        "whose": whose_gap(bias, beside, encoder, contrast),
+    }
 
 
 def where_verdict(finding: Finding) -> str:

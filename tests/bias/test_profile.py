@@ -6,10 +6,11 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
-from fairlib.bias import BiasError, bias_differences, gap_profile
+from fairlib.bias import BiasError, bias_differences, gap_profile, group_bias
 from fairlib.bias.profile import FIRST, OTHERS
 from fairlib.bias.simulation import simulate_outcomes
-from fairlib.findings.where import do_layers_differ
+from fairlib.findings import WHOSE_CLAIM, where_bias_begins
+from fairlib.findings.where import do_layers_differ, where_and_whose
 
 LEVELS = [0.25, 0.13, 0.12, 0.12, 0.11, 0.11]  # an encoder's errors in speaker identification
 
@@ -128,6 +129,19 @@ def test_one_layer_has_nothing_to_be_compared_with():
 def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
     finding = do_layers_differ(planted(gaps, speakers), "age_group", "simulated", "child vs adult")
     assert (finding.verdict, said in finding.sentence) == (verdict, True), finding.sentence
+
+
+def test_a_chapter_s_three_questions_are_judged_together():
+    of_both = planted([0.6] * 4 + [2.2, 0.6], 60)
+    signal = of_both[of_both["layer"] == "0"].assign(encoder="logmel", layer="logmel")
+    outcomes = pd.concat([of_both, signal])
+    asked = ("age_group", "simulated", "child vs adult")
+    bias = group_bias(outcomes, by="age_group", permutations=200)
+    found = where_and_whose(outcomes, bias, *asked)
+    assert list(found) == ["where", "begins", "whose"]
+    assert found["where"] == do_layers_differ(outcomes, *asked)
+    assert found["begins"] == where_bias_begins(bias, "simulated", "child vs adult")
+    assert found["whose"].claim == WHOSE_CLAIM and "untrained twin" in found["whose"].sentence
 
 
 def test_layer_0_is_the_one_of_that_name_and_not_the_first():

@@ -13,7 +13,7 @@ import pytest
 import vl_convert
 
 from fairlib.bias import SCALES, group_bias, group_errors
-from fairlib.display import charts, comparisons, drawing, rendering
+from fairlib.display import charts, comparisons, drawing, rendering, sentences
 from fairlib.display.words import short
 from fairlib.findings import mark_saturated
 from fairlib.findings.layers import layer_errors
@@ -88,6 +88,31 @@ def test_every_chart_is_valid_titled_described_and_as_wide_as_the_page(every):
         assert spec["title"]["text"] and spec["description"].strip()
         assert spec["width"] == "container"
         vl_convert.vegalite_to_vega(spec)  # refuses what Vega-Lite cannot compile
+
+
+def said(chart) -> str:
+    return " ".join(chart.title.text)
+
+
+def test_words_that_are_not_given_come_from_the_facts(errors, bias):
+    contrast = bias["contrast"].iloc[0]
+    chosen = {"encoder": "pocket", "contrast": contrast}
+    chart = charts.error_by_layer(errors, bias=bias, **chosen)
+    assert said(chart) == sentences.errors_title(bias, "pocket", contrast)
+    assert chart.description == sentences.describe_errors(errors, "pocket")
+    assert (
+        said(charts.error_by_layer(errors, bias=bias, counted="words", **chosen)) == f"{said(chart)}, counted in words"
+    )
+    titles = sentences.scale_titles(bias, "pocket", contrast)
+    assert [said(one) for one in charts.three_scales(bias, **chosen)] == list(titles.values())
+    # Of an untrained encoder, too, which no name marks as the one asked about.
+    twin = bias[bias["encoder"] != "pocket"]
+    chart = charts.bias_by_layer(twin, encoder="random:pocket", contrast=contrast)
+    assert said(chart) == sentences.gap_title(twin, "random:pocket", contrast)
+    title = sentences.gap_title(twin, "random:pocket", contrast, counted="phones")
+    assert title.startswith("In phones, ") and title.lower().endswith(said(chart).lower())
+    with pytest.raises(ValueError, match="chart's title is empty"):
+        charts.error_by_layer(errors, encoder="pocket")
 
 
 @pytest.mark.parametrize("empty", ["title", "description"])

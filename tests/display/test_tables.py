@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 import fairlib
-from fairlib.display.tables import table, written
+from fairlib.display import tables
+from fairlib.display.tables import show_table, table, written
 from fairlib.findings.cells import Cell, Number
 
 FINDINGS = Path(fairlib.__file__).parent / "findings"
@@ -35,3 +36,13 @@ def test_an_interval_stands_below_a_number_alone_and_beside_one_among_words():
 def test_a_page_shows_what_is_written():
     html = table(pd.DataFrame({"gap": [Number("difference", 0.031, 0.01, 0.05)]}), "Gaps").data
     assert "<td>+3.1<br><small>+1.0 to +5.0</small></td>" in html
+
+
+def test_a_table_without_rows_is_not_shown_but_what_is_said_in_its_place(monkeypatch):
+    shown = []
+    monkeypatch.setattr(tables, "display", lambda output: shown.append(output.data))
+    rows = pd.DataFrame({"gap": ["large"]})
+    show_table(rows, "Gaps", otherwise="*None.*")
+    show_table(rows.iloc[:0], "Gaps")
+    show_table(rows.iloc[:0], "Gaps", otherwise="*None.*")
+    assert shown == [table(rows, "Gaps").data, "*None.*"]

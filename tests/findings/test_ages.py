@@ -50,6 +50,7 @@ def test_errors_that_fall_with_age_are_told_of_the_group_whose_do(outcomes):
 
 def test_ages_that_are_not_recorded_give_nothing(outcomes):
     without = outcomes.drop(columns="age")
+    assert ages.ages_sentence(ages.age_slopes(without, "age_group")) == "The corpus does not record ages."
     assert ages.age_slopes(without, "age_group").empty and ages.by_age_band(without, "age_group").empty
     few = outcomes[outcomes["speaker_id"] < "s005"]
     assert ages.age_slopes(few, "age_group").empty

@@ -7,7 +7,15 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display.tables import written
-from fairlib.findings.speakers import are_they_alike, differences, sizes_table, smallest_table, speaker_table
+from fairlib.findings.speakers import (
+    are_they_alike,
+    corpus_sentence,
+    differences,
+    sizes_table,
+    smallest_table,
+    speaker_table,
+    too_few_errors,
+)
 
 
 def people(shift: float, size: int = 4000, seed: int = 0) -> pd.DataFrame:
@@ -86,3 +94,18 @@ def test_groups_and_intersections_of_too_few_people_are_left_out():
     study = study.assign(accent=number.map("accent {}".format))  # one child and one adult of each
     table = smallest_table({"writing": study}, "simulated")
     assert table["contrast"].tolist() == ["child vs adult"]
+
+
+def test_a_task_with_hardly_an_error_is_named():
+    study = simulate_outcomes({"child": [0.3], "adult": [0.3]}, speakers=20, by="age_group")
+    table = smallest_table({"writing": study, "reading": study.assign(errors=0)}, "simulated")
+    [said] = too_few_errors(table, "logmel")
+    assert said.startswith("In reading log-mel makes too few errors to say")
+
+
+def test_synthetic_speech_is_called_so():
+    voices = pd.DataFrame({"utterances": [600, 600], "seconds": [6.0, 6.0]})
+    assert corpus_sentence(voices, "planted") == (
+        "This page was made from synthetic speech, 2 speakers, 1,200 utterances and 120 minutes spoken by a program, "
+        "and says nothing about people."
+    )

@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairlib.bias.adjustment import adjusted_gaps
 from fairlib.display.tables import written
+from fairlib.findings import gap_tables
+from fairlib.findings.robustness import other_phone_probes
 from fairlib.findings.views import (
     FAIRER,
     PLAIN,
@@ -114,3 +117,20 @@ def test_verification_is_told_at_the_layer_of_the_lowest_equal_error():
     assert value("false rejections: adults") == pytest.approx(20, abs=2)
     assert value("false acceptances: children") == pytest.approx(10, abs=2)
     assert value("false acceptances: adults") == pytest.approx(20, abs=2)
+
+
+def test_gaps_are_adjusted_for_noise_and_for_every_other_group(monkeypatch):
+    table = outcomes(0.2).query("layer == '0'")
+    table = table.assign(sex=np.where(table["speaker_id"].str[1:].astype(int) % 3, "female", "male"), duration_s=2.0)
+    noise = pd.Series(np.random.default_rng(1).normal(20, 3, len(table)), index=table["utterance_id"])
+    monkeypatch.setattr(gap_tables, "recording_noise", lambda corpus: {"made": noise}[corpus])
+    found = gap_tables.adjusted_for_recorded(table.assign(pace=noise.to_numpy() ** 2), "age_group", "made", ["pace"])
+    measured = table.assign(snr_db=noise.to_numpy(), pace=noise.to_numpy() ** 2)
+    pd.testing.assert_frame_equal(found, adjusted_gaps(measured, "age_group", ["pace", "snr_db", "sex"]))
+
+
+def test_other_phone_probes_are_those_that_every_encoder_was_probed_with():
+    kinds = other_phone_probes(["mini-hubert", "logmel"], "speechocean762")
+    assert next(iter(kinds)) == "errors, linear"
+    assert all(set(rows["encoder"]) == {"mini-hubert", "logmel"} for rows in kinds.values())
+    assert other_phone_probes(["mini-hubert", "logmel"], "nowhere") == {}
