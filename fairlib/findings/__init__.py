@@ -21,7 +21,7 @@ from fairlib.findings.encoder_gap import (
     where_bias_begins,
     whose_gap,
 )
-from fairlib.findings.finding import Finding, not_asked, of_people
+from fairlib.findings.finding import Finding, not_asked, of_people, of_task, refused
 from fairlib.findings.gap_tables import (
     SATURATED,
     adjusted_table,
@@ -67,6 +67,8 @@ __all__ = [
     "mean_error",
     "not_asked",
     "of_people",
+    "of_task",
+    "refused",
     "the_encoder",
     "where_bias_begins",
     "whose_gap",
