@@ -258,7 +258,7 @@ for task, every in ladders.items():
     names = every["encoder"].unique()
     bias = group_bias(every, by=group)
     display(charts.gaps_of_task(task, bias, contrast, names[-1], names[0]))
-    display(charts.table(sizes.sizes_table(every, bias, contrast), f"{TASKS[task].heading}, by size"))
+    display(charts.captioned("by_size", sizes.sizes_table(every, bias, contrast), heading=TASKS[task].heading))
 
 # %% [markdown]
 # </details>

@@ -7,9 +7,12 @@ Charts are Altair charts, so they can be changed further; `fairlib.display.rende
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from fairlib.base.tasks import TASKS, unit_named
 from fairlib.display import drawing
@@ -23,7 +26,7 @@ from fairlib.display.sentences import describe_gaps, gap_title
 from fairlib.display.tables import table as table
 from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
-from fairlib.findings.wording import of_chart
+from fairlib.findings.wording import of_chart, unbound
 
 NULL = "null"  # line of `lines_by_layer` that becomes a grey band
 
@@ -337,4 +340,16 @@ def curves(
     return drawing.finish(parts, title, notes, description, rows, height)
 
 
-# ---- parts of a chart ----
+def captioned(name: str, frame: pd.DataFrame, folded: bool = False, **facts: Any) -> HTML:
+    """A `table` under a caption of `assets/sentences.toml`.
+
+    Args:
+        name: of the caption's template.
+        facts: what the template names.
+
+    Example:
+        >>> shown = captioned("variance", pd.DataFrame({"what": ["gap"]}), layer="cnn")
+        >>> "<caption>Where the uncertainty comes from, at layer cnn (log odds)</caption>" in shown.data
+        True
+    """
+    return table(frame, unbound(f"captions.{name}", **facts), folded)
