@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -44,16 +45,11 @@ def at_hand(encoder: str, counterpart: str, ask: Callable[[str], pd.DataFrame]) 
     Args:
         ask: gives the outcomes of an encoder by its name.
     """
-    found = {}
-    for name in _names(encoder, counterpart):
+    pairs, found = pairs_of(encoder, counterpart).values(), {}
+    for name in dict.fromkeys(name for pair in pairs for name in (pair.one, pair.other)):
         with contextlib.suppress(EncoderError, CorpusError, ProbeError):
             found[name] = ask(name)
     return found
-
-
-def _names(encoder: str, counterpart: str) -> list[str]:
-    pairs = pairs_of(encoder, counterpart).values()
-    return list(dict.fromkeys(name for pair in pairs for name in (pair.one, pair.other)))
 
 
 def lacking_sentence(task: str, names: Sequence[str]) -> str:
@@ -84,10 +80,7 @@ def effect_of(
         gaps(bias, encoder, contrast)
     except ValueError:
         return Effect(pd.DataFrame(), pd.DataFrame(), refused("cause", say("cause.too_few")))
-    pairs = {
-        what: pair for what, pair in pairs_of(encoder, counterpart).items() if {pair.one, pair.other} <= set(tables)
-    }
-    changes = changes_by_speech(kept, by, pairs)
+    changes = changes_by_speech(kept, by, pairs_of(encoder, counterpart))
     return Effect(bias, changes, does_it_help(bias, changes, encoder, contrast, best_layer(kept, encoder)))
 
 
@@ -140,7 +133,8 @@ def published_effect(
         'inconclusive'
     """
     for probe in dict.fromkeys([EARLY.name if task == "sid" else TASKS[task].main[2], TASKS[task].main[2]]):
-        tables = {name: published(name, corpus, *TASKS[task].main[:2], probe) for name in _names(encoder, counterpart)}
+        ask = partial(published, corpus=corpus, task=task, unit=TASKS[task].main[1], probe=probe)
+        tables = at_hand(encoder, counterpart, ask)
         tables = {name: table for name, table in tables.items() if len(table) and by in table}
         if {encoder, counterpart} <= set(tables):
             break

@@ -25,7 +25,7 @@ from fairlib.findings import Finding, gaps, mark_saturated, mean_error
 from fairlib.findings.encoder_gap import side_of
 from fairlib.findings.finding import judged
 from fairlib.findings.layers import layer_errors
-from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.rules import MARGIN, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.findings.wording import estimate_of, say
 from fairlib.probes import SpeakerProbe
@@ -35,9 +35,7 @@ from fairlib.probes import SpeakerProbe
 EARLY = SpeakerProbe(iterations=20)
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
-WHEN_CLAIM = claim("when")
 WHEN_CRITERION = rule("when")
-CAUSE_CLAIM = claim("cause")
 CAUSE_CRITERION = rule("cause")
 
 
@@ -299,14 +297,16 @@ def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, Pair]
     """How much each layer's gap differs between two encoders, in pairs, for each pair of encoders in turn.
 
     Args:
-        outcomes: of all these encoders, one task and unit.
+        outcomes: of these encoders, one task and unit; a pair of which one is not there is left out.
         pairs: by what to call them, as from `pairs_of`.
 
     Returns:
         As `bias_differences`, with the columns ``pair`` and ``by_speech``; Holm's p is over the layers of one pair.
     """
-    tables = []
+    tables, there = [], set(outcomes["encoder"])
     for name, pair in pairs.items():
+        if not {pair.one, pair.other} <= there:
+            continue
         layers = layer_order(outcomes.loc[outcomes["encoder"] == pair.one, "layer"].unique())
         apart = bias_differences(outcomes, by, [((pair.one, layer), (pair.other, layer)) for layer in layers])
         tables.append(apart.assign(pair=name, by_speech=pair.by_speech))

@@ -51,20 +51,14 @@ def does_size_help(outcomes: pd.DataFrame, by: str, contrast: str, smaller: str,
         outcomes: of both encoders, one task and unit, the same people and seeds; where both were trained from a second
             seed, of those, too.
     """
-    there = set(outcomes.get("encoder", ()))
-    if not {smaller, larger} <= there:
+    if not {smaller, larger} <= set(outcomes.get("encoder", ())):
         return None
-    pairs = {
-        what: pair
-        for what, pair in pairs_of(smaller, larger, "larger", "of the larger").items()
-        if {pair.one, pair.other} <= there
-    }
     pair = outcomes[outcomes["encoder"].isin([smaller, larger])]
     try:
         bias = mark_saturated(group_bias(pair, by=by), pair)
     except BiasError:
         return None
-    changes = changes_by_speech(outcomes, by, pairs)
+    changes = changes_by_speech(outcomes, by, pairs_of(smaller, larger, "larger", "of the larger"))
     return does_it_help(bias, changes, smaller, contrast, best_layer(pair, larger), rule="size")
 
 
