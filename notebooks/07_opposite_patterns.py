@@ -30,7 +30,6 @@ seeds = 5  # speaker probes trained per layer; the character probe is trained on
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
-import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
@@ -38,53 +37,37 @@ import fairlib
 from fairlib import findings
 from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias
-from fairlib.bias.association import error_slopes
 from fairlib.book.provenance import provenance_box, rerun
-from fairlib.display import charts, sentences, words
-from fairlib.findings import questions, reference
-from fairlib.findings.cells import numbers
-from fairlib.findings.opposite import (
-    RULE,
-    c2_finding,
-    families_together,
-    primary,
-    scales_title,
-    slope_rows,
-    slope_title,
-)
+from fairlib.display import charts, patterns, sentences, words
+from fairlib.findings import opposite, questions, reference
 from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
 
 twins = {encoder: f"random:{encoder}"} if len(findings.controls(encoder)) == 2 else {}
+names = (encoder, *twins.values())
 asked = questions.ask(
     {
-        "sid": lambda: [identify_or_verify(name, corpus, group, seeds, force) for name in (encoder, *twins.values())],
-        "asr": lambda: [
-            fairlib.probe_characters(name, corpus, force=force).query("unit == 'char'")
-            for name in (encoder, *twins.values())
-        ],
+        "sid": lambda: [identify_or_verify(name, corpus, group, seeds, force) for name in names],
+        "asr": lambda: [fairlib.probe_characters(name, corpus, force=force).query("unit == 'char'") for name in names],
     },
     by=group,
 ).or_stop()
-contrast, why_not = asked.contrast, dict(asked.refused)
-runs, bias, slopes, found = {}, {}, {}, {}
+contrast, said, why_not = asked.contrast, list(asked.said), dict(asked.refused)
+bias, slopes, own, found = {}, {}, {}, {}
 for task, outcomes in asked.outcomes.items():
     try:
-        every = error_slopes(outcomes, by=group, twins=twins)
+        every = fairlib.error_slopes(outcomes, by=group, twins=twins)
     except BiasError as error:  # an encoder of too few layers
         why_not[task] = str(error)
+        said.append(f"{TASKS[task].heading}: {error}")
         continue
-    runs[task] = outcomes
     bias[task] = findings.mark_saturated(group_bias(outcomes, by=group), outcomes)
     slopes[task] = every[every["contrast"] == contrast]
-    found[task] = c2_finding(every[every["encoder"] == encoder], task, contrast)
+    own[task] = slopes[task][slopes[task]["encoder"] == encoder]
+    found[task] = opposite.c2_finding(own[task], task, contrast)
 for task, why in why_not.items():
-    found[task] = findings.not_asked(TASKS[task].c2_claim, RULE, why)
-said = [
-    *asked.said,
-    *(f"{TASKS[task].heading}: {why}" for task, why in why_not.items() if task not in asked.refused),
-]
+    found[task] = findings.not_asked(TASKS[task].c2_claim, opposite.RULE, why)
 if said:
     display(Markdown(words.bullets(said)))
 
@@ -92,24 +75,14 @@ if said:
 for task, finding in found.items():
     glue(f"{task}_pattern", finding.sentence)
     glue(f"{task}_pattern_verdict", finding.verdict)
-glue("pattern_criterion", RULE)
+glue("pattern_criterion", opposite.RULE)
 
 # %% [markdown]
 # If the claim holds, the dots of the first chart rise from left to right, and those of the second fall.
 
 # %% tags=["hide-input"]
-for task, outcomes in runs.items():
-    rows = findings.gaps(bias[task], encoder, contrast).drop(columns="error", errors="ignore")
-    error = findings.mean_error(outcomes[outcomes["encoder"] == encoder]).set_index("layer")["error"]
-    points = rows.assign(error=rows["layer"].map(error), estimate=rows["estimate"].astype(float))
-    display(
-        charts.gap_against_error(
-            points,
-            title=f"{TASKS[task].heading}: the gap at each layer over the layer's error",
-            description=f"One dot for each layer of {words.encoder_label(encoder)}, {TASKS[task].title}. "
-            + sentences.describe_gaps(bias[task], encoder, contrast),
-        )
-    )
+for task, table in bias.items():
+    display(patterns.gap_over_error(task, table, encoder, contrast))
 
 # %% [markdown]
 # **The answer.**
@@ -151,19 +124,9 @@ for task, outcomes in runs.items():
 
 # %% tags=["hide-input"]
 for task, table in slopes.items():
-    rows = slope_rows(table, task, contrast)
+    rows = opposite.slope_rows(table, task, contrast)
     if len(rows):
-        display(
-            charts.forest(
-                rows,
-                x_title="slope of the log odds ratio of error",
-                title=f"{TASKS[task].heading}: {slope_title(slopes[task], task, contrast)}",
-                notes="Strokes: 95 % intervals over speakers. Orange: p below 0.05.",
-                description="; ".join(
-                    f"{row.name}: {words.interval(row.estimate, row.low, row.high)}" for row in rows.itertuples()
-                ),
-            )
-        )
+        display(patterns.slopes_chart(task, rows, opposite.slope_title(table, task, contrast)))
 
 # %% [markdown]
 # ### Does it need different layers at all?
@@ -175,22 +138,17 @@ for task, table in slopes.items():
 
 # %% tags=["remove-input"]
 ruled = []
-for task, outcomes in runs.items():
+for task in slopes:
     steps = reference.reference_steps(task, encoder, corpus, group, seeds)
-    beside = reference.against_reference(outcomes, steps, encoder, group, contrast) if len(steps) else pd.DataFrame()
-    told = (
-        reference.reference_sentence(beside, encoder)
-        if len(beside)
-        else "No such outcomes are published for these people."
-    )
-    ruled.append((TASKS[task].heading, told))
+    beside = reference.against_reference(asked.outcomes[task], steps, encoder, group, contrast)
+    ruled.append((TASKS[task].heading, reference.reference_sentence(beside, encoder)))
 Markdown(words.bullets(ruled))
 
 # %% [markdown]
 # At equal error, a difference between layers cannot come from the error.
 
 # %% tags=["remove-input"]
-if "sid" in runs:
+if "sid" in slopes:
     matched = reference.at_equal_error(encoder, corpus, group, contrast, seeds)
     display(Markdown(words.bullets([(TASKS["sid"].heading, reference.equal_error_sentence(matched))])))
 
@@ -198,34 +156,15 @@ if "sid" in runs:
 # ### Does the scale matter?
 
 # %% tags=["remove-input"]
-for task, table in slopes.items():
-    display(Markdown(f"{TASKS[task].heading}: {scales_title(table[table['encoder'] == encoder], task, contrast)}."))
+for task, table in own.items():
+    display(Markdown(f"{TASKS[task].heading}: {opposite.scales_title(table, task, contrast)}."))
 
 # %% [markdown]
 # <details class="more"><summary>The slope on three scales</summary>
 
 # %% tags=["remove-input"]
-if slopes:
-    every = pd.concat(slopes.values())
-    every = every[every["encoder"] == encoder]
-    shown = pd.concat([primary(every, task, contrast).reset_index() for task in slopes])
-    table = pd.DataFrame(
-        {
-            "task": [TASKS[task].title for task in shown["task"]],
-            "scale": shown["scale"].map(words.SCALE_WORDS),
-            "slope": numbers("log odds", shown["slope"]),
-            "constant odds give": numbers("log odds", shown["null"]),
-            "beyond it": numbers("log odds", *(shown[name] for name in ("excess", "excess_low", "excess_high"))),
-            "p": numbers("p", shown["p"]),
-            "would be detected": numbers("size", shown["detectable"]),
-        }
-    )
-    display(
-        charts.table(
-            table,
-            "Slopes of the gap on the error's log odds, over all layers, less the untrained twin's where there is one",
-        )
-    )
+if own:
+    display(charts.captioned("slopes", opposite.slopes_table(own, contrast)))
 
 # %% [markdown]
 # </details>
@@ -239,23 +178,9 @@ if slopes:
 # They share these people, and some learnt from the features of others, so they are not independent studies.
 
 # %% tags=["remove-input"]
-together = families_together(corpus, group)
+together = opposite.families_together(corpus, group)
 if len(together):
-    together = together[(together["contrast"] == contrast) & (together["scale"] == "log_odds")]
-    shown = pd.DataFrame(
-        {
-            "task": [TASKS[task].title for task in together["task"]],
-            "layers": together["layers"],
-            "less their twins": together["twin"].notna().map({True: "yes", False: "no"}),
-            "encoders": together["encoders"],
-            "mean slope": numbers("log odds", *(together[name] for name in ("excess", "excess_low", "excess_high"))),
-            "p": numbers("p", together["p"]),
-            "would be detected": numbers("size", together["detectable"]),
-        }
-    )
-    display(
-        charts.table(shown, "Mean slopes beyond constant odds, over published encoders, one of each family and depth")
-    )
+    display(charts.captioned("families", opposite.families_table(together, contrast)))
 else:
     display(Markdown(f"Of {corpus} and {group} no two encoders are published."))
 

@@ -65,7 +65,7 @@ for task, rows in outcomes.items():
     differences = bias_differences(rows, group, [((encoder, layer), (before, layer)) for layer in layers])
     found[task] = findings.after_fine_tuning(bias[task], differences, encoder, contrast)
 for task, why in asked.refused.items():
-    found[task] = findings.not_asked(findings.TUNED_CLAIM, findings.TUNED_CRITERION, why)
+    found[task] = findings.refused("tuned", why)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
@@ -77,13 +77,7 @@ glue("tuned_criterion", findings.TUNED_CRITERION)
 
 # %% tags=["remove-input"]
 for task in outcomes:
-    chart = charts.bias_by_layer(
-        bias[task],
-        contrast=contrast,
-        title=f"{TASKS[task].heading}: {sentences.gap_title(bias[task], encoder, contrast)}",
-        description=sentences.describe_gaps(bias[task], encoder, contrast),
-    )
-    display(chart)
+    display(charts.gaps_of_task(task, bias[task], contrast, encoder))
 
 # %% [markdown]
 # **The answer.**

@@ -30,23 +30,16 @@ seeds = 5  # speaker probes trained per layer; the phone probe is trained once
 force = False  # compute the encoder's outcomes again, even where they are stored or published
 
 # %% tags=["hide-input"]
-import itertools
-from dataclasses import replace
-
-import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
 import fairlib
-from fairlib import encoders, findings
+from fairlib import findings
 from fairlib.base.tasks import TASKS
-from fairlib.bias import BiasError, group_bias, only_groups
+from fairlib.bias import group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
-from fairlib.findings import pretraining, questions, sizes
-from fairlib.findings.cells import Cell, Number
-from fairlib.findings.exchanged import exchanged_pairs, published_effect
-from fairlib.findings.survey import strangers
+from fairlib.findings import exchanged, pretraining, questions, sizes
 from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
@@ -55,39 +48,31 @@ probes = {
     "sid": lambda name: identify_or_verify(name, corpus, group, seeds, force and name == encoder, pretraining.EARLY),
     "phone": lambda name: fairlib.probe_phones(name, corpus, force=force and name == encoder),
 }
-everything = {}
 asked = questions.ask(
     {
-        task: lambda task=task: [
-            *everything.setdefault(task, pretraining.outcomes_along(encoder, probes[task])).values(),
-            probes[task]("logmel"),
-        ]
-        for task in probes
+        task: lambda ask=ask: [*pretraining.outcomes_along(encoder, ask).values(), ask("logmel")]
+        for task, ask in probes.items()
     },
     by=group,
 ).or_stop()
 contrast, runs = asked.contrast, list(asked.runs)
-outcomes, maps, changes, signal, found = {}, {}, {}, {}, {}
+maps, changes, signal, opens = {}, {}, {}, {}
 for task, rows in asked.outcomes.items():
-    outcomes[task] = {step: only_groups(table, group, asked.groups) for step, table in everything[task].items()}
-    maps[task] = pretraining.map_along(outcomes[task], group, contrast)
-    changes[task] = pretraining.since_the_start(outcomes[task], group)
-    mel = rows[rows["encoder"] == "logmel"]
-    signal[task] = findings.gaps(group_bias(mel, by=group), "logmel", contrast).iloc[0]
-    opens = pretraining.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
-    found[f"{task}_when"] = replace(opens, claim=f"{TASKS[task].heading}: {opens.claim}")
+    steps = pretraining.by_step(rows, encoder)
+    maps[task] = pretraining.map_along(steps, group, contrast)
+    changes[task] = pretraining.since_the_start(steps, group)
+    signal[task] = findings.gaps(group_bias(rows[rows["encoder"] == "logmel"], by=group), "logmel", contrast).iloc[0]
+    opens[task] = pretraining.when_it_opens(maps[task], changes[task], encoder, contrast, signal[task])
+found = {f"{task}_when": findings.of_task(task, finding) for task, finding in opens.items()}
 for task, why in asked.refused.items():
-    found[f"{task}_when"] = findings.not_asked(
-        f"{TASKS[task].heading}: {pretraining.WHEN_CLAIM}", pretraining.WHEN_CRITERION, why
-    )
-steps = sorted(next(iter(outcomes.values())))
-hours = pretraining.hours_at(encoder, steps)
+    found[f"{task}_when"] = findings.of_task(task, findings.refused("when", why))
+    found[f"{task}_cause"] = findings.of_task(task, findings.refused("cause", why))
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
 # %% tags=["remove-input"]
 for task, table in maps.items():
-    display(trajectories.gap_map(task, table, hours, contrast, signal[task]))
+    display(trajectories.gap_map(task, table, encoder, contrast, signal[task]))
 
 # %% [markdown]
 # *How to read it.* Training goes from top to bottom, layers from left to right.
@@ -127,7 +112,7 @@ for task, table in maps.items():
 
 # %% tags=["hide-input"]
 for task, table in maps.items():
-    display(trajectories.error_map(task, table, hours))
+    display(trajectories.error_map(task, table, encoder))
 
 # %% [markdown]
 # </details>
@@ -142,12 +127,8 @@ for task, table in maps.items():
     display(trajectories.three_layers(task, table, changes[task], encoder, contrast))
 
 # %% tags=["remove-input"]
-rows = [
-    row
-    for task in outcomes
-    for row in trajectories.opening_rows(task, found[f"{task}_when"].evidence, changes[task], contrast, hours)
-]
-charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pretraining, with 95 % intervals")
+opening = trajectories.opening_table(opens, changes, encoder, contrast)
+charts.table(opening, "The gap's log odds ratio before and after pretraining, with 95 % intervals")
 
 # %% [markdown]
 # </details>
@@ -164,35 +145,17 @@ charts.table(pd.DataFrame(rows), "The gap's log odds ratio before and after pret
 
 # %% tags=["hide-input"]
 told = []
-for task in probes:
-    rows = []
-    for name, mine in (pretraining.published_along(corpus, task) if task in outcomes else {}).items():
+for task in asked.outcomes:
+    families = {}
+    for name, mine in pretraining.published_along(corpus, task).items():
         mine = {step: only_groups(table, group, asked.groups) for step, table in mine.items()}
-        table = pretraining.map_along(mine, group, contrast)
-        end = mine[max(mine)]
-        layer = pretraining.best_layer(end, end["encoder"].iloc[0])
-        at_best = table[table["layer"] == layer]
-        label = f"{words.encoder_label(name)}, layer {layer}"
-        x = at_best["step"].map(pretraining.hours_heard(name))
-        rows.append(at_best.assign(line=label, x=x, value=at_best["estimate"]))
+        families[name] = pretraining.map_along(mine, group, contrast)
         if name != encoder:
-            opens = pretraining.when_it_opens(table, pretraining.since_the_start(mine, group), name, contrast)
-            told.append((f"{TASKS[task].heading}, {opens.verdict}", opens.sentence))
-    if len(rows) > 1:
-        ends = pd.concat(rows).groupby("line", sort=False)["value"].last()
-        display(
-            charts.curves(
-                pd.concat(rows),
-                x_title="hours of speech heard in training",
-                y_title=f"log odds ratio of error, {contrast}",
-                format="+~f",
-                reference=(0, "no gap"),
-                title=f"{TASKS[task].heading}: the gap ends at "
-                + words.listing([f"{words.number(value, 2)} ({line})" for line, value in ends.items()]),
-                description="Lines of the gap over hours heard, one for each family, at the layer at which it ends best.",
-                notes="Bands: 95 % intervals over speakers.",
-            )
-        )
+            since = pretraining.since_the_start(mine, group)
+            opened = pretraining.when_it_opens(families[name], since, name, contrast)
+            told.append((f"{TASKS[task].heading}, {opened.verdict}", opened.sentence))
+    if len(families) > 1:
+        display(trajectories.families(task, families, contrast))
 if not told:
     display(Markdown("Of no other family outcomes along its training are published on this corpus."))
 
@@ -217,73 +180,32 @@ Markdown(words.bullets(told))
 # alone.
 
 # %% tags=["hide-input"]
-pairs = pretraining.pairs_of(encoder, counterpart)
-unheard = strangers(corpus) if corpus in encoders.heard(counterpart) else None  # the half that is tested on transcripts
-helped, effects = {}, {}
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
-names = dict.fromkeys(name for pair in pairs.values() for name in (pair.one, pair.other))
+effects = {}
 for task, ask in cause_probes.items():
-    if why := asked.refused.get(task):
-        found[f"{task}_cause"] = findings.not_asked(
-            f"{TASKS[task].heading}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
-        )
+    if task in asked.refused:
         continue
-    tables = {name: table for name in names if (table := pretraining.at_hand(ask, name)) is not None}
-    lacking = [words.encoder_label(name) for name in (encoder, counterpart) if name not in tables]
+    tables = exchanged.at_hand(encoder, counterpart, ask)
+    lacking = [name for name in (encoder, counterpart) if name not in tables]
     if lacking:
-        display(
-            Markdown(
-                f"*{TASKS[task].heading}: there are no outcomes of {words.listing(lacking)}, published or computed here.*"
-            )
-        )
+        display(Markdown(f"*{exchanged.lacking_sentence(task, lacking)}*"))
         found[f"{task}_cause"] = pretraining.unknown(counterpart)
         continue
     runs += tables.values()
-    paired = {what: pair for what, pair in pairs.items() if {pair.one, pair.other} <= set(tables)}
-    kept = pd.concat(tables.values(), ignore_index=True)
-    if unheard is not None:
-        kept = kept[kept["speaker_id"].isin(unheard)]
-    kept = only_groups(kept, group, asked.groups)
-    try:
-        bias = findings.mark_saturated(group_bias(kept, by=group), kept)
-        findings.gaps(bias, encoder, contrast)
-    except (BiasError, ValueError):
-        why = "too few people of some group are left whom neither encoder has heard."
-        found[f"{task}_cause"] = findings.not_asked(
-            f"{TASKS[task].heading}: {pretraining.CAUSE_CLAIM}", pretraining.CAUSE_CRITERION, why
-        )
-        continue
-    effects[task] = pretraining.changes_by_speech(kept, group, paired)
-    helps = pretraining.does_it_help(bias, effects[task], encoder, contrast, pretraining.best_layer(kept, encoder))
-    found[f"{task}_cause"] = replace(helps, claim=f"{TASKS[task].heading}: {helps.claim}")
-    helped[task] = charts.bias_by_layer(
-        bias,
-        contrast=contrast,
-        title=f"{TASKS[task].heading}: {sentences.gap_title(bias, counterpart, contrast)}",
-        description=sentences.describe_gaps(bias, encoder, contrast),
-    )
-for task in list(helped)[:1]:
-    display(helped[task])
+    effect = exchanged.effect_of(tables, encoder, counterpart, corpus, group, contrast, asked.groups)
+    found[f"{task}_cause"] = findings.of_task(task, effect.finding)
+    if len(effect.bias):
+        effects[task] = effect
+helped = [charts.gaps_of_task(task, effect.bias, contrast, counterpart, encoder) for task, effect in effects.items()]
+display(*helped[:1])
 
 # %% [markdown]
 # <details class="more"><summary>The other tasks, and the change at every layer</summary>
 
 # %% tags=["remove-input"]
-for task in list(helped)[1:]:
-    display(helped[task])
-rows = []
-for task, table in effects.items():
-    table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
-    for layer in fairlib.layer_order(table["layer"].unique()):
-        entry = {"task": TASKS[task].title, "layer": layer}
-        for row in table[table["layer"] == layer].itertuples():
-            moved, low, high = (Number("log odds", value) for value in (row.estimate, row.low, row.high))
-            entry[row.pair] = Cell(moved, ", p ", Number("p", row.p_holm), "\n", low, " to ", high)
-        rows.append(entry)
-charts.table(
-    pd.DataFrame(rows).fillna(""),
-    "How much the gap's log odds ratio changes, in pairs, with Holm's p and 95 % intervals",
-)
+display(*helped[1:])
+changed = exchanged.changes_table(effects, contrast)
+charts.table(changed, "How much the gap's log odds ratio changes, in pairs, with Holm's p and 95 % intervals")
 
 # %% [markdown]
 # </details>
@@ -296,9 +218,9 @@ charts.table(
 
 # %% tags=["remove-input"]
 again = []
-for name, other in exchanged_pairs(corpus):
+for name, other in exchanged.exchanged_pairs(corpus):
     for task in cause_probes if name != encoder else ():
-        effect = published_effect(name, other, task, corpus, group, contrast, asked.groups)
+        effect = exchanged.published_effect(name, other, task, corpus, group, contrast, asked.groups)
         if effect is not None:
             again.append((f"{TASKS[task].heading}, {effect.verdict}", effect.sentence))
 Markdown(words.bullets(again) or "Of no other such pair outcomes are published on this corpus.")
@@ -316,17 +238,13 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # %% tags=["hide-input"]
 sized, ladders = [], {}
 for names in sizes.ladders():
-    for task in outcomes:
+    for task in asked.outcomes:
         every = sizes.published_of(names, task, corpus, group, asked.groups)
-        ladder = [name for name in names if name in set(every.get("encoder", ()))]
-        for smaller, larger in itertools.pairwise(ladder):
-            if grown := sizes.does_size_help(every, group, contrast, smaller, larger):
-                key = f"{task}_size" if f"{task}_size" not in found else f"{task}_size_{larger}"
-                found[key] = replace(grown, claim=f"{TASKS[task].heading}: {grown.claim}")
-                sized.append((f"{TASKS[task].heading}, {sizes.size_verdict(grown)}", grown.sentence))
-        if f"{task}_size" in found:
-            bias = group_bias(every, by=group)
-            ladders[task] = bias, sizes.sizes_table(every, bias, contrast)
+        for larger, grown in sizes.up_the_ladder(every, names, group, contrast).items():
+            key = f"{task}_size" if f"{task}_size" not in found else f"{task}_size_{larger}"
+            found[key] = findings.of_task(task, grown)
+            ladders[task] = every
+            sized.append((f"{TASKS[task].heading}, {sizes.size_verdict(grown)}", grown.sentence))
 Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
 
 # %% [markdown]
@@ -336,18 +254,11 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 # The larger encoder here was trained on a graphics card, the smaller on a processor, whose arithmetic differs a little.
 
 # %% tags=["remove-input"]
-for task, (bias, table) in ladders.items():
-    display(
-        charts.bias_by_layer(
-            bias,
-            contrast=contrast,
-            title=f"{TASKS[task].heading}: {sentences.gap_title(bias, table['encoder'].iloc[-1], contrast)}",
-            description=sentences.describe_gaps(bias, table["encoder"].iloc[0], contrast),
-        )
-    )
-    display(
-        charts.table(table.assign(encoder=table["encoder"].map(words.encoder_label)), f"{TASKS[task].heading}, by size")
-    )
+for task, every in ladders.items():
+    names = every["encoder"].unique()
+    bias = group_bias(every, by=group)
+    display(charts.gaps_of_task(task, bias, contrast, names[-1], names[0]))
+    display(charts.captioned("by_size", sizes.sizes_table(every, bias, contrast), heading=TASKS[task].heading))
 
 # %% [markdown]
 # </details>
@@ -410,8 +321,6 @@ rerun("along-pretraining", parameters)
 # The starting point is to training what a control is to an experiment, and it costs one more row.
 
 # %% tags=["solution"]
-import pandas as pd
-
 import fairlib
 from fairlib.findings import main_contrast, pretraining
 

@@ -47,11 +47,11 @@ from fairlib.bias.contrasts import contrast_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, reasons, words
 from fairlib.findings import by_phone, erased, questions, training_groups
-from fairlib.probes.erasure import GROUP, KEPT
 
 charts.use_book_renderer()
 
 chosen = [name.strip() for name in between.split(",") if name.strip()]
+two = (encoder, "logmel")
 controls = {"phone": findings.controls_in_context(encoder), "sid": findings.controls(encoder)}
 asked = questions.ask(
     {
@@ -65,14 +65,12 @@ asked = questions.ask(
 ).or_stop()
 contrast = asked.contrast
 pair = contrast_groups(contrast)
-first, second = words.sides(group, contrast)
 lead = "phone" if "phone" in asked.outcomes else "sid"
-units = {"phone": "phone", "sid": "speaker"}
-crossed = {task: rows[rows["unit"] == units[task]] for task, rows in asked.outcomes.items()}
+crossed = {task: rows[rows["unit"] == TASKS[task].main[1]] for task, rows in asked.outcomes.items()}
 gaps = {task: fairlib.training_group_gaps(rows, by=group) for task, rows in crossed.items()}
+alike = dict(gaps)
 if "phone" in crossed:  # what remains is judged at one mix of phones and durations
-    mixed = asked.outcomes["phone"].query("unit == 'phone, same mix'")
-    gaps["phone, same mix"] = fairlib.training_group_gaps(mixed, by=group)
+    alike["phone"] = fairlib.training_group_gaps(asked.outcomes["phone"].query("unit == 'phone, same mix'"), by=group)
 errors = {task: training_groups.errors_by_training_group(rows, group, pair) for task, rows in crossed.items()}
 best = {task: training_groups.best_mixed_layer(rows, encoder) for task, rows in crossed.items()}
 if asked.said:
@@ -81,7 +79,7 @@ if asked.said:
 found = {}
 for task in crossed:
     found[task, "systematic"] = training_groups.is_it_systematic(gaps[task], errors[task], encoder, best[task])
-    found[task, "remains"] = training_groups.what_remains(gaps.get(f"{task}, same mix", gaps[task]), encoder)
+    found[task, "remains"] = training_groups.what_remains(alike[task], encoder)
     found[task, "deepens"] = training_groups.does_it_deepen(gaps[task], encoder, best[task])
 
 # %% tags=["hide-input"]
@@ -112,14 +110,10 @@ for (task, rule), finding in found.items():
 reasons.penalty_chart(lead, gaps[lead], encoder, contrast)
 
 # %% tags=["remove-input"]
-display(
-    Markdown(words.bullets([found[lead, "deepens"].sentence, reasons.span_sentence(gaps[lead], encoder, best[lead])]))
-)
-charts.table(
-    training_groups.training_group_table(gaps[lead], encoder),
-    f"The gap at each layer by who trained the probe: log odds ratio of error, {contrast}, with 95 % intervals",
-    folded=True,
-)
+said = [found[lead, "deepens"].sentence, reasons.span_sentence(gaps[lead], encoder, best[lead])]
+display(Markdown(words.bullets(said)))
+table = training_groups.training_group_table(gaps[lead], encoder)
+charts.captioned("by_trainer", table, folded=True, by=group, contrast=contrast)
 
 # %% [markdown]
 # ### Is the shift in the sound already?
@@ -128,21 +122,14 @@ charts.table(
 # If log-mel, which was never trained, shows the same penalty, then the shift is in the sound.
 
 # %% tags=["remove-input"]
-mel = gaps[lead].query("encoder == 'logmel' and quantity == 'penalty' and scale == 'log_odds'")
-named = dict(zip(pair, (first, second)))
-each = [f"{words.interval(row.estimate, row.low, row.high)} for {named[row.group]}" for row in mel.itertuples()]
-Markdown(f"The penalty of log-mel is {words.listing(each)}." if each else "*Log-mel was not measured.*")
+Markdown(reasons.penalty_sentence(gaps[lead], "logmel"))
 
 # %% [markdown]
 # <details class="more"><summary>And of every other encoder?</summary>
 
 # %% tags=["remove-input"]
-charts.table(
-    training_groups.encoders_table(
-        pd.concat([crossed[lead], training_groups.published_elsewhere(crossed[lead], corpus)]), group
-    ),
-    "Each encoder at its best layer: error, penalties, and the gap where each group has its own probe (log odds ratios)",
-)
+everywhere = training_groups.with_published(crossed[lead], corpus)
+charts.captioned("by_encoder", training_groups.encoders_table(everywhere, group))
 
 # %% [markdown]
 # </details>
@@ -154,10 +141,7 @@ charts.table(
 # Here the training speakers, too, were drawn several times.
 
 # %% tags=["remove-input"]
-charts.table(
-    training_groups.variance_table(gaps[lead], encoder, best[lead]),
-    f"Where the uncertainty comes from, at layer {best[lead]} (log odds)",
-)
+charts.captioned("variance", training_groups.variance_table(gaps[lead], encoder, best[lead]), layer=best[lead])
 
 # %% [markdown]
 # </details>
@@ -169,20 +153,11 @@ charts.table(
 
 # %% tags=["remove-input"]
 if "phone" in crossed:
-    counted = pd.concat(
-        [
-            fairlib.probe_phones(name, corpus, by_phone=True, force=force and name == encoder)
-            for name in (encoder, "logmel")
-        ]
-    )
-    counted = only_groups(counted, group, pair)
-    kinds = fairlib.gaps_by_kind(counted, group, classes=by_phone.PHONE_CLASSES)
-    mine = kinds[kinds["encoder"] == encoder]
-    if not by_phone.enough(mine, best["phone"]):
-        display(Markdown("*Too few people say too few phones: a gap of single phones would be mostly chance.*"))
-    else:
-        said = [by_phone.carriers_sentence(mine, best["phone"]), by_phone.between_sentence(mine, best["phone"])]
-        display(Markdown(words.bullets(said)))
+    both = [fairlib.probe_phones(name, corpus, by_phone=True, force=force and name == encoder) for name in two]
+    counted = only_groups(pd.concat(both), group, pair)
+    kinds = fairlib.gaps_by_kind(counted, group, classes=by_phone.PHONE_CLASSES).query("encoder == @encoder")
+    too_few = "*Too few people say too few phones: a gap of single phones would be mostly chance.*"
+    display(Markdown(words.bullets(by_phone.sentences(kinds, best["phone"])) or too_few))
 
 # %% [markdown]
 # <details class="more"><summary>Which phones contribute most, and could other texts make the gap?</summary>
@@ -192,14 +167,10 @@ if "phone" in crossed:
 
 # %% tags=["hide-input"]
 if "phone" in crossed:
-    if by_phone.enough(mine, best["phone"]):
-        display(reasons.phones_chart(mine, best["phone"], contrast))
-    display(
-        charts.table(
-            by_phone.mixes_table(counted, group, encoder),
-            f"Could other texts make the gap? Log odds ratio of phone error, {contrast}, as counted and at one mix",
-        )
-    )
+    if by_phone.enough(kinds, best["phone"]):
+        display(reasons.phones_chart(kinds, best["phone"], contrast))
+    table = by_phone.mixes_table(counted, group, encoder)
+    display(charts.captioned("mixes", table, by=group, contrast=contrast))
 
 # %% [markdown]
 # </details>
@@ -213,9 +184,7 @@ if "phone" in crossed:
 # own utterances scatter.
 
 # %% tags=["remove-input"]
-geometry = pd.concat(
-    [fairlib.speaker_geometry(encoder, corpus, task, force=force) for task in crossed], ignore_index=True
-)
+geometry = pd.concat([fairlib.speaker_geometry(encoder, corpus, task, force=force) for task in crossed])
 geometry = only_groups(geometry, group, pair)
 
 # %% tags=["remove-input"]
@@ -232,10 +201,7 @@ Markdown(words.bullets(said))
 # <details class="more"><summary>Each measure at every layer</summary>
 
 # %% tags=["remove-input"]
-charts.table(
-    erased.geometry_table(geometry, group, pair, encoder),
-    f"How much larger each measure is for {first} than for {second}, with 95 % intervals over speakers",
-)
+charts.captioned("geometry", erased.geometry_table(geometry, group, pair, encoder), by=group, contrast=contrast)
 
 # %% [markdown]
 # </details>
@@ -251,25 +217,11 @@ charts.table(
 # Erasing random labels is the control.
 
 # %% tags=["remove-input"]
-how_well = "this was not done here"
 wiped = {
-    task: pd.concat(
-        [
-            fairlib.erase_group(name, corpus, group, task, force=force and name == encoder)
-            for name in (encoder, "logmel")
-        ]
-    )
+    task: pd.concat([fairlib.erase_group(name, corpus, group, task, force=force and name == encoder) for name in two])
     for task in crossed
 }
-if "sid" in wiped:
-    read = erased.readable(wiped["sid"], group)
-    kept = read[(read["probe"] == KEPT) & (read["unit"] == GROUP)]
-    at = kept[kept["encoder"] == encoder].sort_values("error").iloc[0]
-    chance = 1 - 1 / wiped["sid"][group].nunique()
-    how_well = (
-        f"it misclassifies {words.percent(at['error'])} of them at layer {at['layer']}, the best, where guessing "
-    )
-    how_well += f"misclassifies {words.percent(chance)}"
+how_well = reasons.readable_sentence(wiped["sid"], group, encoder) if "sid" in wiped else "this was not done here"
 glue("group_read", how_well, display=False)
 
 # %% tags=["remove-input"]
@@ -280,23 +232,18 @@ if "sid" in wiped and "age" in wiped["sid"] and wiped["sid"]["age"].notna().any(
 
 # %% tags=["remove-input"]
 for task, rows in wiped.items():
-    bias, changes = erased.erased_changes(only_groups(rows, group, pair), group, encoder, units[task])
+    bias, changes = erased.erased_changes(only_groups(rows, group, pair), group, encoder, TASKS[task].main[1])
     found[task, "erased"] = erased.does_it_rest_on_the_group(bias, changes, encoder)
     display(Markdown(f"**{TASKS[task].heading}:** *{found[task, 'erased'].verdict}*. {found[task, 'erased'].sentence}"))
-    display(
-        charts.table(
-            erased.erased_table(rows, bias, group, encoder),
-            f"{TASKS[task].heading}: the gap (log odds ratio, {contrast}) with nothing, the group and the controls erased",
-            folded=True,
-        )
-    )
+    table = erased.erased_table(rows, bias, group, encoder)
+    display(charts.captioned("erased", table, folded=True, heading=TASKS[task].heading, by=group, contrast=contrast))
 
 # %% [markdown]
 # <details class="more"><summary>From which layer can the group be read best?</summary>
 
 # %% tags=["remove-input"]
 if "sid" in wiped:
-    display(reasons.readable_chart(kept, encoder, wiped["sid"][group].nunique()))
+    display(reasons.readable_chart(wiped["sid"], group, encoder))
 
 # %% [markdown]
 # </details>
@@ -311,9 +258,7 @@ if "sid" in wiped:
 # identified in the rest.
 
 # %% tags=["remove-input"]
-for task in crossed:
-    if task == lead:
-        continue
+for task in crossed.keys() - {lead}:
     display(reasons.penalty_chart(task, gaps[task], encoder, contrast))
     display(Markdown(reasons.answers(found, task)))
 
@@ -334,11 +279,8 @@ for task in crossed:
 # <details class="more"><summary>The rules behind these verdicts</summary>
 
 # %% tags=["remove-input"]
-Markdown(
-    words.bullets(
-        [(finding.claim.rstrip("."), finding.criterion) for (task, _), finding in found.items() if task == lead]
-    )
-)
+rules = [(finding.claim.rstrip("."), finding.criterion) for (task, _), finding in found.items() if task == lead]
+Markdown(words.bullets(rules))
 
 # %% [markdown]
 # </details>
@@ -480,9 +422,6 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 
 # %% tags=["remove-input"]
 made = [*wiped.values(), geometry, *([counted] if "phone" in crossed else []), *([years] if len(years) else [])]
-provenance_box(
-    [*asked.runs, *(rows for table in made for _, rows in table.groupby(["encoder", "task"], sort=False))],
-    parameters,
-    chapter="why",
-    findings={f"{TASKS[task].heading}, {rule}": finding for (task, rule), finding in found.items()},
-)
+runs = [rows for table in made for _, rows in table.groupby(["encoder", "task"], sort=False)]
+judged = {f"{TASKS[task].heading}, {rule}": finding for (task, rule), finding in found.items()}
+provenance_box([*asked.runs, *runs], parameters, chapter="why", findings=judged)

@@ -33,10 +33,12 @@ import pandas as pd
 from IPython.display import Markdown, display
 from myst_nb import glue
 
+from fairlib import findings
 from fairlib.base.tasks import TASKS
 from fairlib.bias import only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
+from fairlib.display.choices import choices_chart
 from fairlib.findings import claims, questions, robustness, variance
 
 charts.use_book_renderer()
@@ -51,7 +53,6 @@ asked = questions.ask(
 ).or_stop()
 book, contrast = asked.outcomes, asked.contrast
 choices = {task: {name: only_groups(rows, group, asked.groups) for name, rows in every[task].items()} for task in book}
-first, second = words.sides(group, contrast)
 tables = {task: robustness.gaps_of(made, group, contrast) for task, made in choices.items()}
 if "sid" in tables:
     adjusted = robustness.adjusted_choice(book["sid"], group, contrast, corpus)
@@ -60,36 +61,11 @@ if asked.said:
     display(Markdown(words.bullets(asked.said)))
 found = {
     task: robustness.does_it_hold(table, group, contrast, f"In {TASKS[task].title}") for task, table in tables.items()
-} | {task: robustness.not_asked(why) for task, why in asked.refused.items()}
+} | {task: findings.refused("robust", why) for task, why in asked.refused.items()}
 
 # %% tags=["hide-input"]
-drawn = {}
-for task, table in tables.items():
-    order = robustness.in_order(table)
-    rows = table.assign(
-        order=table["name"].map(order.index),
-        marked=table["name"] == robustness.BOOK,
-    ).sort_values(["order", "at"])
-    rows["name"] = rows["name"] + rows["name"].map(
-        table[(table["at"] == "best") & table["saturated"]].set_index("name")["saturated"].map({True: " *"})
-    ).fillna("")
-    best = table[table["at"] == "best"]
-    above, below = int((best["low"] > 0).sum()), int((best["high"] < 0).sum())
-    drawn[task] = charts.forest(
-        rows,
-        x_title=f"log odds ratio of error, {contrast}",
-        title=f"{TASKS[task].heading}: of {len(best)} ways to ask, {above} find that {first} have more errors than {second}, "
-        f"{below} that they have fewer, {len(best) - above - below} are inconclusive",
-        description="Estimates with intervals, one for each choice, at the layer that is best. "
-        + "; ".join(
-            f"{row.name} {words.interval(row.estimate, row.low, row.high)}"
-            for row in best.sort_values("estimate", ascending=False).itertuples(index=False)
-        ),
-        notes="Orange: as in the book. Blue: other choices. Grey, below each: the same at layer cnn. Strokes: 95 % "
-        "intervals over speakers." + " Starred: saturated, a gap there means little." * bool(best["saturated"].any()),
-    )
-for task in list(drawn)[:1]:
-    display(drawn[task])
+drawn = [choices_chart(task, table, group, contrast) for task, table in tables.items()]
+display(*drawn[:1])
 
 # %% tags=["remove-input", "remove-output"]
 for task, finding in found.items():
@@ -119,15 +95,10 @@ glue("robust_criterion", robustness.ROBUST_CRITERION)
 # <details class="more"><summary>The other task, and every choice in numbers and on three scales</summary>
 
 # %% tags=["remove-input"]
-for task in list(drawn)[1:]:
-    display(drawn[task])
+display(*drawn[1:])
 for task, table in tables.items():
-    display(
-        charts.table(
-            robustness.choices_table(table),
-            f"{TASKS[task].heading}: gaps under every choice, log odds ratio ({contrast})",
-        )
-    )
+    named = {"heading": TASKS[task].heading, "by": group, "contrast": contrast}
+    display(charts.captioned("choices", robustness.choices_table(table), **named))
 
 # %% [markdown]
 # Difference, ratio and odds ratio cannot share an axis, but their signs can be compared.
@@ -136,10 +107,7 @@ for task, table in tables.items():
 # %% tags=["remove-input"]
 units = {**book, "phone": choices.get("asr", {}).get(robustness.PHONES)}
 units = {TASKS[task].title: rows for task, rows in units.items() if rows is not None}
-charts.table(
-    robustness.scales_at_best(units, group, contrast),
-    f"The gap {contrast} at the best layer on three scales, with 95 % intervals",
-)
+charts.captioned("three_scales", robustness.scales_at_best(units, group, contrast), by=group, contrast=contrast)
 
 # %% [markdown]
 # </details>
@@ -148,23 +116,8 @@ charts.table(
 # ## Which choices move the conclusion most?
 
 # %% tags=["remove-input"]
-lines = []
-for task, table in tables.items():
-    best = table[table["at"] == "best"].set_index("name")
-    if robustness.BOOK not in best.index:
-        continue
-    usual = best.loc[robustness.BOOK, "estimate"]
-    away = (best["estimate"] - usual).drop(robustness.BOOK).sort_values(key=lambda column: -column.abs())
-    if away.empty:
-        continue
-    lines.append(
-        f"- **{TASKS[task].heading}.** Farthest from the book’s own choice are "
-        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.head(3).items()])
-        + "; nearest to it are "
-        + words.listing([f"{name} ({words.number(value, 2)})" for name, value in away.tail(3).items()])
-        + "."
-    )
-Markdown("\n".join(lines))
+lines = [robustness.farthest_sentence(task, table) for task, table in tables.items()]
+Markdown("\n".join(f"- {line}" for line in lines if line))
 
 # %% [markdown]
 # ## Every claim, every encoder
@@ -191,7 +144,8 @@ Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agr
 
 # %% tags=["hide-input"]
 for instrument in verdicts:
-    display(charts.table(claims.verdicts_table(verdicts[instrument]), f"Verdicts on the book's claims, {instrument}"))
+    table = claims.verdicts_table(verdicts[instrument])
+    display(charts.captioned("verdicts", table, instrument=instrument))
 
 # %% [markdown]
 # </details>

@@ -7,11 +7,14 @@ Charts are Altair charts, so they can be changed further; `fairlib.display.rende
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
-from fairlib.base.tasks import unit_named
+from fairlib.base.tasks import TASKS, unit_named
 from fairlib.display import drawing
 from fairlib.display.comparisons import forest as forest
 from fairlib.display.comparisons import gap_against_error as gap_against_error
@@ -24,7 +27,7 @@ from fairlib.display.tables import show_table as show_table
 from fairlib.display.tables import table as table
 from fairlib.encoders.names import encoder_label, is_untrained
 from fairlib.findings import SATURATED, main_contrast, the_encoder
-from fairlib.findings.wording import of_chart
+from fairlib.findings.wording import of_chart, unbound
 
 NULL = "null"  # line of `lines_by_layer` that becomes a grey band
 
@@ -155,6 +158,22 @@ def bias_by_layer(
     facts = {"by": str(rows["by"].iloc[0]), "contrast": contrast, "grey": "null_low" in numbers}
     notes = of_chart("bias_by_layer", hollow=rows["hollow"].any(), **facts)["notes"]
     return drawing.finish(parts, title, notes, description, rows.rename(columns={"value": "gap"}), height)
+
+
+def gaps_of_task(
+    task: str, bias: pd.DataFrame, contrast: str, encoder: str, described: str | None = None
+) -> alt.LayerChart:
+    """`bias_by_layer`, whose title begins with the task: for charts of several tasks, one below the other.
+
+    Args:
+        task: a key of `fairlib.base.tasks.TASKS`.
+        bias, contrast: as `bias_by_layer`.
+        encoder: at which of whose layers a gap is shown, the title says.
+        described: the one that the description begins with; the same by default.
+    """
+    title = f"{TASKS[task].heading}: {gap_title(bias, encoder, contrast)}"
+    description = describe_gaps(bias, described or encoder, contrast)
+    return bias_by_layer(bias, title=title, description=description, contrast=contrast)
 
 
 def encoders_by_layer(errors: pd.DataFrame, *, title: str, description: str, height: int = 220) -> alt.LayerChart:
@@ -352,4 +371,16 @@ def curves(
     return drawing.finish(parts, title, notes, description, rows, height)
 
 
-# ---- parts of a chart ----
+def captioned(name: str, frame: pd.DataFrame, folded: bool = False, **facts: Any) -> HTML:
+    """A `table` under a caption of `assets/sentences.toml`.
+
+    Args:
+        name: of the caption's template.
+        facts: what the template names.
+
+    Example:
+        >>> shown = captioned("variance", pd.DataFrame({"what": ["gap"]}), layer="cnn")
+        >>> "<caption>Where the uncertainty comes from, at layer cnn (log odds)</caption>" in shown.data
+        True
+    """
+    return table(frame, unbound(f"captions.{name}", **facts), folded)

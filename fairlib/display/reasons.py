@@ -15,7 +15,7 @@ from fairlib.display import charts, drawing
 from fairlib.display.words import short
 from fairlib.encoders.names import encoder_label
 from fairlib.findings import Finding
-from fairlib.findings.erased import what_foretells_errors
+from fairlib.findings.erased import as_read, what_foretells_errors
 from fairlib.findings.training_groups import points, quantity
 from fairlib.findings.wording import estimate_of, of_chart, say, unbound
 from fairlib.outcomes.training_groups import MIXED
@@ -121,13 +121,27 @@ def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerCha
     )
 
 
-def readable_chart(read: pd.DataFrame, encoder: str, groups: int) -> alt.LayerChart:
-    """How often a new speaker's group is misclassified from each layer.
+def penalty_sentence(gaps: pd.DataFrame, encoder: str) -> str:
+    """The penalty of either group with the features of an encoder that has one layer, such as log-mel."""
+    mine = gaps[(gaps["encoder"] == encoder) & (gaps["quantity"] == PENALTY) & (gaps["scale"] == "log_odds")]
+    penalties = list(zip(mine["group"], map(estimate_of, mine.to_dict("records"))))
+    return say("penalty.of_encoder", by=str(gaps["by"].iloc[0]), encoder=encoder, penalties=penalties)
+
+
+def readable_sentence(erased: pd.DataFrame, by: str, encoder: str) -> str:
+    """How often a linear probe misclassifies a new speaker's group at the layer that shows it best, beside chance.
 
     Args:
-        read: from `fairlib.findings.erased.readable`, of one unit, with nothing erased.
-        groups: how many there are to choose from; chance depends on it.
+        erased: outcomes of `fairlib.erase_group` for speakers.
     """
+    own = as_read(erased, by).query("encoder == @encoder")
+    best = own.loc[own["error"].idxmin()]
+    return say("readable.best", error=best["error"], layer=best["layer"], chance=1 - 1 / erased[by].nunique())
+
+
+def readable_chart(erased: pd.DataFrame, by: str, encoder: str) -> alt.LayerChart:
+    """How often a new speaker's group is misclassified from each layer; arguments as `readable_sentence`."""
+    read = as_read(erased, by)
     own = read[read["encoder"] == encoder].assign(line=encoder_label(encoder))
     layers = drawing.layer_order(own["layer"])
     rows = own.set_index("layer").loc[layers].reset_index().assign(value=lambda table: 100 * table["error"])
@@ -137,7 +151,7 @@ def readable_chart(read: pd.DataFrame, encoder: str, groups: int) -> alt.LayerCh
     if len(mel) and encoder != "logmel":
         level = rows.assign(line="log-mel", value=100 * mel["error"].iloc[0])
         rows, looks = pd.concat([rows, level]), looks | {"log-mel": (drawing.PALETTE[2], [2, 3], "circle")}
-    best, chance = own.loc[own["error"].idxmin()], 100 * (1 - 1 / groups)
+    best, chance = own.loc[own["error"].idxmin()], 100 * (1 - 1 / erased[by].nunique())
     return charts.lines_by_layer(
         rows[["line", "layer", "value", "low", "high"]],
         looks=looks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -12,21 +12,21 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import layer_order
 from fairlib.display import charts, words
 from fairlib.encoders.names import encoder_label
+from fairlib.findings import Finding
 from fairlib.findings.cells import ESTIMATE, Number, with_interval
-from fairlib.findings.pretraining import hours_heard
+from fairlib.findings.pretraining import hours_at, hours_heard
 from fairlib.findings.wording import estimate_of, of_chart
 
 
-def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: str, signal: pd.Series) -> alt.Chart:
+def gap_map(task: str, along: pd.DataFrame, encoder: str, contrast: str, signal: pd.Series) -> alt.Chart:
     """The gap of every layer at every step, signed.
 
     Args:
         task: a key of `fairlib.base.tasks.TASKS`.
         along: from `fairlib.findings.pretraining.map_along`.
-        hours: what to call each step.
         signal: log-mel's row of `fairlib.findings.gaps`.
     """
-    shown = along.groupby("step")["biased"].sum()
+    shown, hours = along.groupby("step")["biased"].sum(), _hours(along, encoder)
     rows = along.assign(
         row=along["step"].map(hours), value=along["estimate"], text=along["estimate"].map(words.short),
         marked=along["biased"],
@@ -50,9 +50,9 @@ def gap_map(task: str, along: pd.DataFrame, hours: Mapping[int, str], contrast: 
     )
 
 
-def error_map(task: str, along: pd.DataFrame, hours: Mapping[int, str]) -> alt.Chart:
+def error_map(task: str, along: pd.DataFrame, encoder: str) -> alt.Chart:
     """The error of every layer at every step; arguments as `gap_map`."""
-    best = along.loc[along.groupby("step")["error"].idxmin()]
+    best, hours = along.loc[along.groupby("step")["error"].idxmin()], _hours(along, encoder)
     rows = along.assign(
         row=along["step"].map(hours), value=along["error"], low=along["error_low"], high=along["error_high"],
         text=along["error"].map(lambda error: f"{100 * error:.0f}"),
@@ -77,7 +77,7 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
         changes: from `fairlib.findings.pretraining.since_the_start`.
     """
     layers = layer_order(along["layer"].unique())
-    best = along[along["step"] == along["step"].max()].set_index("layer")["error"].idxmin()
+    best = _best_at_the_end(along)
     chosen = {layers[0]: layers[0], best: f"{best}, best", layers[-1]: f"{layers[-1]}, last"}
     rows = along[along["layer"].isin(chosen)].assign(
         line="layer " + along["layer"].map(chosen).fillna(""),
@@ -85,13 +85,10 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
         value=along["estimate"],
     )
     at = {layer: along[along["layer"] == layer] for layer in chosen}
-    return charts.curves(
+    return _over_hours(
         rows,
-        x_title="hours of speech heard in training",
-        y_title=f"log odds ratio of error, {contrast}",
-        format="+~f",
-        reference=(0, "no gap"),
-        **of_chart(
+        contrast,
+        of_chart(
             "three_layers",
             heading=TASKS[task].heading,
             best=best,
@@ -101,27 +98,71 @@ def three_layers(task: str, along: pd.DataFrame, changes: pd.DataFrame, encoder:
     )
 
 
-def opening_rows(
-    task: str, evidence: Sequence[dict], changes: pd.DataFrame, contrast: str, hours: Mapping[int, str]
-) -> list[dict[str, Any]]:
-    """Rows of the table of gaps before and after pretraining.
+def families(task: str, maps: Mapping[str, pd.DataFrame], contrast: str) -> alt.LayerChart:
+    """The gap of several encoders over the hours that each has heard, at the layer that is most accurate in its end.
 
     Args:
-        evidence: of `fairlib.findings.pretraining.when_it_opens`.
+        maps: by encoder, from `fairlib.findings.pretraining.map_along`.
     """
-    change, rows = _changes(changes, contrast), []
-    for row in evidence:
-        gaps = {
-            f"gap at the {when}": with_interval("log odds", row, tuple(f"{name}_at_{when}" for name in ESTIMATE))
-            for when in ("start", "end")
-        }
-        moved = with_interval("log odds", change.loc[row["layer"]])
-        since = row["biased_since_step"]
-        rows.append(
-            {"task": TASKS[task].title, "layer": row["layer"], **gaps, "change": moved}
-            | {"p (Holm)": Number("p", row["p_holm"]), "shown from": "" if pd.isna(since) else hours[since]}
-        )
-    return rows
+    lines = []
+    for name, along in maps.items():
+        best = _best_at_the_end(along)
+        mine = along[along["layer"] == best]
+        x, label = mine["step"].map(hours_heard(name)), f"{words.encoder_label(name)}, layer {best}"
+        lines.append(mine.assign(line=label, x=x, value=mine["estimate"]))
+    rows = pd.concat(lines)
+    ends = rows.groupby("line", sort=False)["value"].last().to_dict()
+    return _over_hours(rows, contrast, of_chart("families", heading=TASKS[task].heading, ends=ends))
+
+
+def _over_hours(rows: pd.DataFrame, contrast: str, said: Mapping[str, Any]) -> alt.LayerChart:
+    return charts.curves(
+        rows,
+        x_title="hours of speech heard in training",
+        y_title=f"log odds ratio of error, {contrast}",
+        format="+~f",
+        reference=(0, "no gap"),
+        **said,
+    )
+
+
+def opening_table(
+    opens: Mapping[str, Finding], changes: Mapping[str, pd.DataFrame], encoder: str, contrast: str
+) -> pd.DataFrame:
+    """The gap before and after pretraining at each layer of each task.
+
+    Args:
+        opens: by task, from `fairlib.findings.pretraining.when_it_opens`.
+        changes: by task, from `fairlib.findings.pretraining.since_the_start`.
+    """
+    rows = []
+    for task, finding in opens.items():
+        change = _changes(changes[task], contrast)
+        for row in finding.evidence:
+            since = row["biased_since_step"]
+            rows.append(
+                {"task": TASKS[task].title, "layer": row["layer"]}
+                | {f"gap at the {when}": _gap_at(row, when) for when in ("start", "end")}
+                | {
+                    "change": with_interval("log odds", change.loc[row["layer"]]),
+                    "p (Holm)": Number("p", row["p_holm"]),
+                }
+                | {"shown from": "" if pd.isna(since) else hours_at(encoder, [since])[since]}
+            )
+    return pd.DataFrame(rows)
+
+
+def _gap_at(row: Mapping[str, Any], when: str) -> Number:
+    return with_interval("log odds", row, [f"{name}_at_{when}" for name in ESTIMATE])
+
+
+def _hours(along: pd.DataFrame, encoder: str) -> dict[int, str]:
+    """What to call each step."""
+    return hours_at(encoder, sorted(along["step"].unique()))
+
+
+def _best_at_the_end(along: pd.DataFrame) -> str:
+    return str(along[along["step"] == along["step"].max()].set_index("layer")["error"].idxmin())
 
 
 def best_errors(paths: Mapping[str, pd.DataFrame], corpus: str) -> alt.LayerChart:

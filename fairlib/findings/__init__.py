@@ -12,7 +12,6 @@ from fairlib.findings.encoder_gap import (
     BEGINS_CLAIM,
     BEGINS_CRITERION,
     FIRST_LAYERS,
-    TUNED_CLAIM,
     TUNED_CRITERION,
     WHOSE_CLAIM,
     WHOSE_CRITERION,
@@ -22,7 +21,7 @@ from fairlib.findings.encoder_gap import (
     where_bias_begins,
     whose_gap,
 )
-from fairlib.findings.finding import Finding, not_asked, of_people
+from fairlib.findings.finding import Finding, not_asked, of_people, of_task, refused
 from fairlib.findings.gap_tables import (
     SATURATED,
     adjusted_for_recorded,
@@ -49,7 +48,6 @@ __all__ = [
     "FIRST_LAYERS",
     "Finding",
     "SATURATED",
-    "TUNED_CLAIM",
     "TUNED_CRITERION",
     "WHOSE_CLAIM",
     "WHOSE_CRITERION",
@@ -71,6 +69,8 @@ __all__ = [
     "mean_error",
     "not_asked",
     "of_people",
+    "of_task",
+    "refused",
     "the_encoder",
     "where_bias_begins",
     "whose_gap",

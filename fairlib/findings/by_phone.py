@@ -53,6 +53,13 @@ def enough(kinds: pd.DataFrame, layer: str) -> bool:
     return bool(kinds.loc[kinds["layer"] == layer, "estimate"].notna().any())
 
 
+def sentences(kinds: pd.DataFrame, layer: str) -> list[str]:
+    """Which phones carry the gap at a layer and how much it varies between them; empty where there are not `enough`."""
+    if not enough(kinds, layer):
+        return []
+    return [carriers_sentence(kinds, layer), between_sentence(kinds, layer)]
+
+
 def carriers_sentence(kinds: pd.DataFrame, layer: str, lowest: str = "cnn") -> str:
     """Which phones carry the gap at a layer, and which of them at the first layer too."""
     found = carriers(kinds, layer)

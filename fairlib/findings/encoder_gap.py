@@ -22,7 +22,6 @@ BEGINS_CLAIM = claim("begins")
 BEGINS_CRITERION = rule("begins")
 WHOSE_CLAIM = claim("whose")
 WHOSE_CRITERION = rule("whose")
-TUNED_CLAIM = claim("tuned")
 TUNED_CRITERION = rule("tuned")
 
 

@@ -78,6 +78,12 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     return judged("erased", verdict, facts, rows[columns].to_dict("records"), rows, said="change")
 
 
+def as_read(erased: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows of `readable` of the group itself, with nothing erased."""
+    read = readable(erased, by)
+    return read[(read["probe"] == KEPT) & (read["unit"] == GROUP)]
+
+
 def readable(erased: pd.DataFrame, by: str) -> pd.DataFrame:
     """How often a linear probe misclassifies a new speaker's group at each layer, groups weighted equally.
 

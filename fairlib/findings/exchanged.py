@@ -1,18 +1,102 @@
-"""Pairs of encoders that were pretrained alike but for a part of the speech: the experiment on cause, once more."""
+"""Pairs of encoders that were pretrained alike but for a part of the speech: what that does to a gap."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from fairlib.base.tasks import TASKS
-from fairlib.bias import BiasError, group_bias, only_groups
-from fairlib.encoders import heard, pretrained_alike
-from fairlib.findings.finding import Finding
-from fairlib.findings.gap_tables import mark_saturated
+from fairlib.bias import group_bias, layer_order, only_groups
+from fairlib.corpora import CorpusError
+from fairlib.encoders import EncoderError, heard, pretrained_alike
+from fairlib.findings.cells import Cell, Number
+from fairlib.findings.finding import Finding, refused
+from fairlib.findings.gap_tables import gaps, mark_saturated
 from fairlib.findings.pretraining import EARLY, best_layer, changes_by_speech, does_it_help, pairs_of
 from fairlib.findings.survey import published, strangers
+from fairlib.findings.wording import say
+from fairlib.probes import ProbeError
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What other speech in pretraining does to a gap.
+
+    Attributes:
+        bias: the gaps of the encoder, of its counterpart and of their second trainings (`group_bias`).
+        changes: how much these differ, in pairs (`changes_by_speech`).
+        finding: judged by the rule "cause"; where too few people are left, it says so, and the tables are empty.
+    """
+
+    bias: pd.DataFrame
+    changes: pd.DataFrame
+    finding: Finding
+
+
+def at_hand(encoder: str, counterpart: str, ask: Callable[[str], pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Outcomes of an encoder, of its counterpart and of their second trainings, by name. Left out is of whom nothing is
+    published where weights or speech are not here.
+
+    Args:
+        ask: gives the outcomes of an encoder by its name.
+    """
+    pairs, found = pairs_of(encoder, counterpart).values(), {}
+    for name in dict.fromkeys(name for pair in pairs for name in (pair.one, pair.other)):
+        with contextlib.suppress(EncoderError, CorpusError, ProbeError):
+            found[name] = ask(name)
+    return found
+
+
+def lacking_sentence(task: str, names: Sequence[str]) -> str:
+    """That there is nothing of these encoders to compare.
+
+    Example:
+        >>> lacking_sentence("sid", ["mini-hubert"])
+        'Speaker identification: there are no outcomes of mini-hubert, published or computed here.'
+    """
+    return say("cause.lacking", heading=TASKS[task].heading, names=names)
+
+
+def effect_of(
+    tables: Mapping[str, pd.DataFrame], encoder: str, counterpart: str, corpus: str, by: str, contrast: str,
+    groups: Sequence[str],
+) -> Effect:  # fmt: skip
+    """Whether the gap is smaller in the counterpart, among people whom neither has heard.
+
+    Args:
+        tables: outcomes by encoder, as from `at_hand`; both are there.
+    """
+    kept = pd.concat(tables.values(), ignore_index=True)
+    if corpus in heard(counterpart):  # of the half that is tested on transcripts it has heard nobody
+        kept = kept[kept["speaker_id"].isin(strangers(corpus))]
+    kept = only_groups(kept, by, groups)
+    try:
+        bias = mark_saturated(group_bias(kept, by=by), kept)
+        gaps(bias, encoder, contrast)
+    except ValueError:
+        return Effect(pd.DataFrame(), pd.DataFrame(), refused("cause", say("cause.too_few")))
+    changes = changes_by_speech(kept, by, pairs_of(encoder, counterpart))
+    return Effect(bias, changes, does_it_help(bias, changes, encoder, contrast, best_layer(kept, encoder)))
+
+
+def changes_table(effects: Mapping[str, Effect], contrast: str) -> pd.DataFrame:
+    """How much the gap changes at each layer of each task, a column for each pair of encoders, with Holm's p."""
+    rows = []
+    for task, effect in effects.items():
+        table = effect.changes
+        table = table[(table["contrast"] == contrast) & (table["scale"] == "log_odds")]
+        for layer in layer_order(table["layer"].unique()):
+            row: dict[str, Any] = {"task": TASKS[task].title, "layer": layer}
+            for pair in table[table["layer"] == layer].itertuples():
+                moved, low, high = (Number("log odds", value) for value in (pair.estimate, pair.low, pair.high))
+                row[pair.pair] = Cell(moved, ", p ", Number("p", pair.p_holm), "\n", low, " to ", high)
+            rows.append(row)
+    return pd.DataFrame(rows).fillna("")
 
 
 def exchanged_pairs(corpus: str) -> list[tuple[str, str]]:
@@ -48,21 +132,13 @@ def published_effect(
         >>> published_effect(*pair, "sid", "speechocean762", "age_group", contrast, groups).verdict
         'inconclusive'
     """
-    pairs = pairs_of(encoder, counterpart)
-    names = dict.fromkeys(name for pair in pairs.values() for name in (pair.one, pair.other))
     for probe in dict.fromkeys([EARLY.name if task == "sid" else TASKS[task].main[2], TASKS[task].main[2]]):
-        tables = {name: published(name, corpus, *TASKS[task].main[:2], probe) for name in names}
+        ask = partial(published, corpus=corpus, task=task, unit=TASKS[task].main[1], probe=probe)
+        tables = at_hand(encoder, counterpart, ask)
         tables = {name: table for name, table in tables.items() if len(table) and by in table}
         if {encoder, counterpart} <= set(tables):
             break
     else:
         return None
-    kept = pd.concat(tables.values(), ignore_index=True)
-    kept = only_groups(kept[kept["speaker_id"].isin(strangers(corpus))], by, groups)
-    try:
-        bias = mark_saturated(group_bias(kept, by=by), kept)
-    except BiasError:
-        return None
-    paired = {what: pair for what, pair in pairs.items() if {pair.one, pair.other} <= set(tables)}
-    effects = changes_by_speech(kept, by, paired)
-    return does_it_help(bias, effects, encoder, contrast, best_layer(kept, encoder))
+    effect = effect_of(tables, encoder, counterpart, corpus, by, contrast, groups)
+    return effect.finding if len(effect.bias) else None

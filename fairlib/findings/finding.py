@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairlib.base.tasks import TASKS
 from fairlib.bias.contrasts import counted
 from fairlib.findings.rules import FEWEST_JUDGED, claim, rule
 from fairlib.findings.wording import say
@@ -130,3 +131,23 @@ def of_people(finding: Finding, rows: pd.DataFrame, by: str, contrast: str) -> F
 def not_asked(claim: str, criterion: str, why: str) -> Finding:
     """The finding where a corpus does not allow the question."""
     return Finding(claim, criterion, "inconclusive", say("parts.not_tested", why=why))
+
+
+def refused(name: str, why: str) -> Finding:
+    """As `not_asked`, of a claim of the book by the name of its rule.
+
+    Example:
+        >>> refused("when", "there are no transcripts.").sentence
+        'Not tested: there are no transcripts.'
+    """
+    return not_asked(claim(name), rule(name), why)
+
+
+def of_task(task: str, finding: Finding) -> Finding:
+    """The finding, whose claim says of which task it is: for claims that are judged in several.
+
+    Example:
+        >>> of_task("sid", refused("when", "why not")).claim
+        'Speaker identification: The gap between the groups opens during pretraining.'
+    """
+    return replace(finding, claim=f"{TASKS[task].heading}: {finding.claim}")

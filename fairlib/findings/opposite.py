@@ -3,6 +3,7 @@ by more than in random layers?"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fairlib.bias.association import ALL, WITHOUT_CNN, mean_slopes
 from fairlib.bias.contrasts import SCALE_WORDS
 from fairlib.encoders import encoder_layers, finetuned_from, our_encoders, pretraining_task
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin
+from fairlib.findings.cells import Number, numbers
 from fairlib.findings.finding import Finding, of_people
 from fairlib.findings.rules import NUMBERS, rule
 from fairlib.findings.survey import published, published_twin
@@ -106,6 +108,40 @@ def _without_cnn(slopes: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
         same &= slopes[name] == row[name]
     same &= slopes["twin"].isna() if not isinstance(row["twin"], str) else slopes["twin"] == row["twin"]
     return slopes[same & (slopes["p"] < 0.05)].head(1)
+
+
+def slopes_table(slopes: Mapping[str, pd.DataFrame], contrast: str) -> pd.DataFrame:
+    """What `RULE` judges of an encoder, on three scales.
+
+    Args:
+        slopes: by task, as `c2_finding` takes them.
+    """
+    rows = pd.concat([primary(table, task, contrast).reset_index() for task, table in slopes.items()])
+    columns = {
+        "task": [TASKS[task].title for task in rows["task"]],
+        "scale": rows["scale"].map(SCALE_WORDS),
+        "slope": numbers("log odds", rows["slope"]),
+        "constant odds give": numbers("log odds", rows["null"]),
+    }
+    return pd.DataFrame(columns | _tested(rows, "beyond it"))
+
+
+def families_table(together: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """The mean slopes of the log odds ratio of `families_together`."""
+    rows = together[(together["contrast"] == contrast) & (together["scale"] == "log_odds")]
+    columns = {
+        "task": [TASKS[task].title for task in rows["task"]],
+        "layers": rows["layers"],
+        "less their twins": rows["twin"].notna().map({True: "yes", False: "no"}),
+        "encoders": rows["encoders"],
+    }
+    return pd.DataFrame(columns | _tested(rows, "mean slope"))
+
+
+def _tested(rows: pd.DataFrame, name: str) -> dict[str, list[Number]]:
+    """Slopes beyond constant odds with their interval, p, and what would be detected."""
+    excess = numbers("log odds", *(rows[column] for column in ("excess", "excess_low", "excess_high")))
+    return {name: excess, "p": numbers("p", rows["p"]), "would be detected": numbers("size", rows["detectable"])}
 
 
 def slope_rows(slopes: pd.DataFrame, task: str, contrast: str, scale: str = "log_odds") -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from fairlib.base.tasks import TASKS
 from fairlib.bias import bias_differences, group_bias, layer_order
-from fairlib.corpora import CORPORA, CorpusError
+from fairlib.corpora import CORPORA
 from fairlib.encoders import (
     EncoderError,
     our_encoders,
@@ -25,19 +25,17 @@ from fairlib.findings import Finding, gaps, mark_saturated, mean_error
 from fairlib.findings.encoder_gap import side_of
 from fairlib.findings.finding import judged
 from fairlib.findings.layers import layer_errors
-from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.rules import MARGIN, rule
 from fairlib.findings.survey import published, published_twin
 from fairlib.findings.wording import estimate_of, say
-from fairlib.probes import ProbeError, SpeakerProbe
+from fairlib.probes import SpeakerProbe
 
 # Along pretraining, speakers were identified by a probe that stops early, and most weights along the way are not there
 # any more to be probed to the optimum. So all that is compared along a training stops early alike.
 EARLY = SpeakerProbe(iterations=20)
 UNTRAINED = -1  # the step of an untrained twin, which stands before the first where that is not the beginning
 
-WHEN_CLAIM = claim("when")
 WHEN_CRITERION = rule("when")
-CAUSE_CLAIM = claim("cause")
 CAUSE_CRITERION = rule("cause")
 
 
@@ -55,9 +53,26 @@ def outcomes_along(encoder: str, ask: Callable[[str], pd.DataFrame]) -> dict[int
             found[step] = ask(f"{encoder}@{step}")
         except EncoderError:  # these weights do not ship, and nothing is published of them on this corpus
             continue
+    return (found or {UNTRAINED: ask(untrained_twin(encoder))}) | {_end(encoder, found): ask(encoder)}
+
+
+def by_step(outcomes: pd.DataFrame, encoder: str) -> dict[int, pd.DataFrame]:
+    """What `outcomes_along` gave, by step again, from one table of all of it; log-mel's outcomes are left out.
+
+    Example:
+        >>> table = pd.DataFrame({"encoder": ["pocket-hubert@400", "pocket-hubert", "logmel"], "errors": 1})
+        >>> list(by_step(table, "pocket-hubert"))
+        [400, 10000]
+    """
+    named = {name: mine for name, mine in outcomes.groupby("encoder", sort=False) if name not in ("logmel", encoder)}
+    steps = {UNTRAINED if (step := parsed(str(name)).step) is None else step: mine for name, mine in named.items()}
+    return steps | {_end(encoder, steps): outcomes[outcomes["encoder"] == encoder]}
+
+
+def _end(encoder: str, steps: Iterable[int]) -> int:
+    """The last step of an encoder's pretraining, which comes after these."""
     log = pretraining_log(encoder)
-    end = int(log["step"].iloc[-1]) if log is not None else max(found, default=0) + 1
-    return (found or {UNTRAINED: ask(untrained_twin(encoder))}) | {end: ask(encoder)}
+    return int(log["step"].iloc[-1]) if log is not None else max(steps, default=0) + 1
 
 
 def published_along(corpus: str, task: str) -> dict[str, dict[int, pd.DataFrame]]:
@@ -282,14 +297,16 @@ def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, Pair]
     """How much each layer's gap differs between two encoders, in pairs, for each pair of encoders in turn.
 
     Args:
-        outcomes: of all these encoders, one task and unit.
+        outcomes: of these encoders, one task and unit; a pair of which one is not there is left out.
         pairs: by what to call them, as from `pairs_of`.
 
     Returns:
         As `bias_differences`, with the columns ``pair`` and ``by_speech``; Holm's p is over the layers of one pair.
     """
-    tables = []
+    tables, there = [], set(outcomes["encoder"])
     for name, pair in pairs.items():
+        if not {pair.one, pair.other} <= there:
+            continue
         layers = layer_order(outcomes.loc[outcomes["encoder"] == pair.one, "layer"].unique())
         apart = bias_differences(outcomes, by, [((pair.one, layer), (pair.other, layer)) for layer in layers])
         tables.append(apart.assign(pair=name, by_speech=pair.by_speech))
@@ -339,14 +356,6 @@ def best_layer(outcomes: pd.DataFrame, encoder: str) -> str:
     """The layer of an encoder with the lowest error over all speakers."""
     error = mean_error(outcomes[outcomes["encoder"] == encoder])
     return str(error.loc[error["error"].idxmin(), "layer"])
-
-
-def at_hand(ask: Callable[[str], pd.DataFrame], name: str) -> pd.DataFrame | None:
-    """Outcomes of an encoder, or None where nothing is published of it and weights or speech are not here."""
-    try:
-        return ask(name)
-    except (EncoderError, CorpusError, ProbeError):
-        return None
 
 
 def unknown(counterpart: str) -> Finding:

@@ -66,7 +66,12 @@ def against_reference(
     Args:
         outcomes: of the encoder's layers, one task, unit and probe.
         steps: from `reference_steps`.
+
+    Returns:
+        Empty where there are no steps, or too few layers.
     """
+    if steps.empty:
+        return pd.DataFrame()
     mine = outcomes[outcomes["encoder"] == encoder]
     people = set(mine["speaker_id"]) & set(steps["speaker_id"])
     both = pd.concat([mine.assign(probe=steps["probe"].iloc[0]), steps], ignore_index=True)
@@ -79,7 +84,13 @@ def against_reference(
 
 
 def reference_sentence(slopes: pd.DataFrame, encoder: str) -> str:
-    """What the reference's slope is, and what is left of the layers' beside it."""
+    """What the reference's slope is, and what is left of the layers' beside it.
+
+    Args:
+        slopes: from `against_reference`; empty where there is no reference.
+    """
+    if slopes.empty:
+        return say("reference.unpublished")
     alone, twinned = slopes[slopes["twin"].isna()].set_index("encoder"), slopes[slopes["twin"].notna()].iloc[0]
     moved = next(name for name in alone.index if name != encoder)
     slope = ("slope", "low", "high")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairlib import findings
 from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import BiasError, group_bias, groups_of_speakers
 from fairlib.corpora import CorpusError
@@ -25,16 +24,15 @@ from fairlib.findings.finding import judged
 from fairlib.findings.gap_tables import SCALES, adjusted_for_recorded
 from fairlib.findings.pretraining import EARLY, second_seed
 from fairlib.findings.questions import fewest_compared
-from fairlib.findings.rules import claim, rule
+from fairlib.findings.rules import rule
 from fairlib.findings.survey import published, strangers
 from fairlib.findings.views import PLAIN, speaker_views
-from fairlib.findings.wording import estimate_of
+from fairlib.findings.wording import estimate_of, say
 from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.probes import PhoneProbe, ProbeError, probe_characters, probe_of, probe_phones, probe_speakers
 
 BOOK = "as in the book"
 PHONES = "phones instead of characters"
-ROBUST_CLAIM = claim("robust")
 ROBUST_CRITERION = rule("robust")
 
 
@@ -198,8 +196,18 @@ def does_it_hold(table: pd.DataFrame, by: str, contrast: str, what: str) -> Find
     return judged("robust", verdict, facts, table.to_dict("records"), best[best["name"] == BOOK], said="ways")
 
 
-def not_asked(why: str) -> Finding:
-    return findings.not_asked(ROBUST_CLAIM, ROBUST_CRITERION, why)
+def farthest_sentence(task: str, table: pd.DataFrame) -> str:
+    """Which choices move the gap most, and least, from that of the book's own; empty where nothing can be compared.
+
+    Args:
+        task: a key of `fairlib.base.tasks.TASKS`.
+        table: from `gaps_of`.
+    """
+    best = table[table["at"] == "best"].set_index("name")["estimate"]
+    if BOOK not in best.index or len(best) == 1:
+        return ""
+    away = list((best - best[BOOK]).drop(BOOK).sort_values(key=lambda column: -column.abs()).items())
+    return say("robust.farthest", heading=TASKS[task].heading, farthest=away[:3], nearest=away[-3:])
 
 
 def choices_table(table: pd.DataFrame) -> pd.DataFrame:

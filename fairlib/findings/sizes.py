@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 
 from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import parameters_of, pretrained_alike
-from fairlib.encoders.names import parsed
+from fairlib.encoders.names import encoder_label, parsed
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
@@ -50,21 +51,28 @@ def does_size_help(outcomes: pd.DataFrame, by: str, contrast: str, smaller: str,
         outcomes: of both encoders, one task and unit, the same people and seeds; where both were trained from a second
             seed, of those, too.
     """
-    there = set(outcomes.get("encoder", ()))
-    if not {smaller, larger} <= there:
+    if not {smaller, larger} <= set(outcomes.get("encoder", ())):
         return None
-    pairs = {
-        what: pair
-        for what, pair in pairs_of(smaller, larger, "larger", "of the larger").items()
-        if {pair.one, pair.other} <= there
-    }
     pair = outcomes[outcomes["encoder"].isin([smaller, larger])]
     try:
         bias = mark_saturated(group_bias(pair, by=by), pair)
     except BiasError:
         return None
-    changes = changes_by_speech(outcomes, by, pairs)
+    changes = changes_by_speech(outcomes, by, pairs_of(smaller, larger, "larger", "of the larger"))
     return does_it_help(bias, changes, smaller, contrast, best_layer(pair, larger), rule="size")
+
+
+def up_the_ladder(outcomes: pd.DataFrame, names: Sequence[str], by: str, contrast: str) -> dict[str, Finding]:
+    """`does_size_help` of each encoder that is there and the next larger one, by the larger one's name; what cannot be
+    judged is left out.
+
+    Args:
+        outcomes: from `published_of`.
+        names: from the smallest encoder to the largest.
+    """
+    there = [name for name in names if name in set(outcomes.get("encoder", ()))]
+    steps = {larger: does_size_help(outcomes, by, contrast, smaller, larger) for smaller, larger in pairwise(there)}
+    return {larger: finding for larger, finding in steps.items() if finding}
 
 
 def size_verdict(finding: Finding) -> str:
@@ -87,7 +95,7 @@ def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd
         gap = gaps(bias, name, contrast).set_index("layer").loc[layer]
         rows.append(
             {
-                "encoder": name,
+                "encoder": encoder_label(name),
                 "million weights": f"{parameters_of(parsed(name).plain) / 1e6:.1f}",
                 "most accurate layer": layer,
                 "error": Number("share", float(error)),

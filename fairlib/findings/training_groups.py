@@ -142,13 +142,13 @@ def points(difference: float) -> str:
     return say("systematic.points", points=100 * difference, shown=f"{abs(100 * difference):.1f}" != "0.0")
 
 
-def published_elsewhere(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
-    """What is published of other encoders of ours by the same probe, in the same unit; may be empty."""
+def with_published(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """The outcomes, and what is published of other encoders of ours by the same probe, in the same unit."""
     entry = entries_of(outcomes)[0]
     task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"].unique())
     names = [name for shipped in our_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
     tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
-    return pd.concat([outcomes.iloc[:0], *tables])
+    return pd.concat([outcomes, *tables])
 
 
 def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -10,8 +10,7 @@ import pytest
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.encoders import EncoderError, heard
-from fairlib.findings import pretraining
-from fairlib.findings.exchanged import published_effect
+from fairlib.findings import exchanged, pretraining
 from fairlib.findings.pretraining import Pair
 
 CONTRAST = "child vs adult"
@@ -97,7 +96,31 @@ def test_steps_that_are_not_at_hand_are_left_out_and_the_twin_stands_in_when_non
         pretraining.UNTRAINED: "random:pocket-hubert",
         10000: "pocket-hubert",
     }
-    assert pretraining.at_hand(ask, "x@3") is None and pretraining.at_hand(ask, "x") == "x"
+    assert exchanged.at_hand("x", "y@3", ask) == {"x": "x"}
+
+
+def test_outcomes_along_are_found_again_in_one_table():
+    along = {400: made(NONE, "pocket-hubert@400"), 10000: made(GAP, "pocket-hubert")}
+    table = pd.concat([*along.values(), made(NONE, "logmel")], ignore_index=True)
+    found = pretraining.by_step(table, "pocket-hubert")
+    assert list(found) == [400, 10000]
+    assert all(mine["errors"].tolist() == along[step]["errors"].tolist() for step, mine in found.items())
+    twin = pd.concat([made(NONE, "random:pocket-hubert"), made(GAP, "pocket-hubert")])
+    assert list(pretraining.by_step(twin, "pocket-hubert")) == [pretraining.UNTRAINED, 10000]
+
+
+def test_other_speech_is_judged_at_every_task_and_layer_or_is_said_not_to_be():
+    tables = {"mini-wavlm": made(NONE, "mini-wavlm"), "mini-hubert": made(GAP, "mini-hubert", seed=1)}
+    about = ("mini-hubert", "mini-wavlm", "mine", "age_group", CONTRAST)
+    effect = exchanged.effect_of(tables, *about, ["child", "adult"])
+    assert effect.finding.verdict == "supported" and set(effect.bias["encoder"]) == set(tables)
+    table = exchanged.changes_table({"phone": effect}, CONTRAST)
+    assert list(table) == ["task", "layer", "heard such speakers"] and list(table["layer"]) == ["cnn", "0"]
+    moved = table["heard such speakers"].iloc[0].parts[0].value
+    assert moved == pytest.approx(effect.finding.evidence[0]["estimate"]) and moved < -0.3
+    few = exchanged.effect_of(tables, *about, ["child"])
+    assert few.bias.empty and few.finding.sentence.startswith("Not tested: too few people")
+    assert exchanged.changes_table({}, CONTRAST).empty
 
 
 def test_heard_is_what_the_record_says():
@@ -131,5 +154,5 @@ def test_a_published_pair_is_judged_as_its_chapter_judges_it():
     chapter = [one["verdict"] for one in golden["09_along_pretraining"]]
     about = ("speechocean762", "age_group", "child vs adult", ["child", "adult"])
     for task, verdict in zip(("sid", "phone"), chapter[2:4]):
-        effect = published_effect("pocket-hubert", "pocket-hubert-children", task, *about)
+        effect = exchanged.published_effect("pocket-hubert", "pocket-hubert-children", task, *about)
         assert effect.verdict == verdict and "in both pairs" in effect.sentence

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from fairlib.bias.simulation import simulate_outcomes
+from fairlib.display.choices import choices_chart
 from fairlib.findings import robustness
 from fairlib.findings.robustness import BOOK, does_it_hold, gaps_of, in_order
 
@@ -34,6 +35,26 @@ def test_the_rule_tells_whether_a_choice_leads_elsewhere(book, others, verdict):
     assert found.sentence.startswith("In a made-up task, the book’s own analysis finds that")
     assert set(table.loc[table["at"] == "best", "layer"]) == {"1"}  # cnn has the higher error throughout
     assert in_order(table)[0] == table[table["at"] == "best"].sort_values("estimate")["name"].iloc[-1]
+
+
+def test_choices_are_drawn_in_order_and_the_farthest_is_named():
+    ways = {BOOK: 0.42, "near": 0.43, "far": 0.7, "turned": 0.2}
+    table = gaps_of({name: made(child, seed) for seed, (name, child) in enumerate(ways.items())}, "age_group", CONTRAST)
+    said = robustness.farthest_sentence("sid", table)
+    assert said.startswith("**Speaker identification.** Farthest from the book’s own choice are far (+")
+    assert said.index("turned (−") < said.index("near (")
+    assert robustness.farthest_sentence("sid", table[table["name"] == BOOK]) == ""
+    assert robustness.farthest_sentence("sid", table[table["name"] != BOOK]) == ""
+
+    table["saturated"] = table["name"] == "near"
+    spec = choices_chart("sid", table, "age_group", CONTRAST).to_dict()
+    assert " ".join(spec["title"]["text"]) == (
+        "Speaker identification: of 4 ways to ask, 3 find that children have more errors than adults, 1 that they have "
+        "fewer, 0 are inconclusive"
+    )
+    drawn = max(spec["datasets"].values(), key=len)
+    assert list(dict.fromkeys(row["name"] for row in drawn))[::3] == ["far", "turned"]
+    assert "near *" in {row["name"] for row in drawn} and "Starred" in " ".join(spec["title"]["subtitle"])
 
 
 def test_a_choice_with_too_few_people_is_left_out():

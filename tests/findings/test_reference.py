@@ -53,6 +53,13 @@ def test_the_sentence_tells_the_three_slopes():
     assert f"{table[table['twin'].notna()].iloc[0]['excess']:+.2f}" in said
 
 
+def test_without_a_reference_it_is_said_that_there_is_none():
+    mine, none = outcomes(np.linspace(0.3, 1.3, 5), "e"), pd.DataFrame()
+    assert reference_sentence(against_reference(mine, none, "e", "age_group", "child vs adult"), "e").startswith(
+        "No such"
+    )
+
+
 def test_the_published_reference_has_a_step_for_each_number_of_candidates():
     steps = reference_steps("sid", "pocket-hubert", "speechocean762", "age_group")
     rate = steps.groupby("step")[["errors", "length"]].sum()

@@ -53,6 +53,17 @@ def test_where_most_is_wrong_the_sentence_warns(adults, warned):
     assert found is not None and bool(found.facts["too_wrong"]) == warned == ("Caution" in found.sentence)
 
 
+def test_each_step_of_a_ladder_is_judged_as_far_as_it_is_there():
+    outcomes = pd.concat([made(GAP, "small", 0), made(GAP, "large", 1), made(NONE, "largest", 2)])
+    names = ["small", "middle", "large", "largest"]
+    found = sizes.up_the_ladder(outcomes, names, "age_group", "child vs adult")
+    assert {larger: finding.verdict for larger, finding in found.items()} == {
+        "large": "inconclusive",
+        "largest": "supported",
+    }
+    assert sizes.up_the_ladder(pd.DataFrame(), names, "age_group", "child vs adult") == {}
+
+
 def test_without_a_gap_none_can_become_smaller():
     outcomes = pd.concat([made(NONE, "small", 0), made(GAP, "large", 1)])
     found = sizes.does_size_help(outcomes, "age_group", "child vs adult", "small", "large")
@@ -75,7 +86,7 @@ def test_encoders_on_a_ladder_differ_in_width_alone():
 def test_each_encoder_has_its_row():
     outcomes = pd.concat([made(GAP, "mini-wavlm", 0), made(NONE, "mini-hubert", 1), made(GAP, "mini-wavlm-seed1@9", 2)])
     table = sizes.sizes_table(outcomes, group_bias(outcomes, "age_group"), "child vs adult")
-    assert list(table["encoder"]) == ["mini-wavlm", "mini-hubert", "mini-wavlm-seed1@9"]
+    assert list(table["encoder"]) == ["mini-wavlm", "mini-hubert", "mini-wavlm, second seed, after 9 steps"]
     assert table["million weights"].iloc[0] == table["million weights"].iloc[2]
     errors = [number.value for number in table["error"]]
     assert errors[0] > errors[1] == pytest.approx(0.3, abs=0.03)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from fairlib.bias.training_groups import DEEPENING, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
-from fairlib.findings.by_phone import carriers_sentence, phones_shown
+from fairlib.display import reasons
+from fairlib.findings.by_phone import carriers_sentence, phones_shown, sentences
 from fairlib.findings.erased import does_it_rest_on_the_group, readable, what_foretells_errors
 from fairlib.findings.training_groups import (
     best_mixed_layer,
@@ -120,6 +121,7 @@ def test_phones_are_named_by_what_they_add():
     assert said.index("AA as in fAther (−1.00)") < said.index("IY as in EAt (+0.50)")
     shown = phones_shown(of_phones(), "0", most=3)
     assert shown["phone"].drop_duplicates().tolist() == ["IY", "AA", "S"]  # vowels first, the largest gap on top
+    assert sentences(of_phones(), "0")[0] == said and sentences(of_phones().assign(estimate=np.nan), "0") == []
 
 
 def erasing(change, p, familywise=0.001):
@@ -158,6 +160,19 @@ def test_both_groups_weigh_alike_where_the_group_is_read():
          "length": [10, 100]}
     )  # fmt: skip
     assert readable(table, "age_group")["error"].item() == pytest.approx(0.2)
+    table = pd.concat([table, table.assign(layer="1", errors=[9, 90]), table.assign(layer="1", probe=ERASED, errors=0)])
+    said = reasons.readable_sentence(table, "age_group", "e")
+    assert said.replace("\N{NO-BREAK SPACE}", " ") == (
+        "it misclassifies 20 % of them at layer 0, the best, where guessing misclassifies 50 %"
+    )
+
+
+def test_the_penalty_of_log_mel_is_said_of_either_group():
+    table = pd.concat([rows(PENALTY, [0.2], "child"), rows(PENALTY, [0.1], "adult"), rows(OWN_GAP, [0.3])])
+    assert reasons.penalty_sentence(table.assign(encoder="logmel"), "logmel") == (
+        "The penalty of log-mel is +0.20 [+0.15, +0.25] for children and +0.10 [+0.05, +0.15] for adults."
+    )
+    assert reasons.penalty_sentence(table, "logmel") == "*Log-mel was not measured.*"
 
 
 def test_what_foretells_errors_is_found_and_the_gap_at_equal_measures():
