@@ -144,14 +144,13 @@ display(*charts.three_scales(bias, encoder=encoder, contrast=contrast))
 
 # %% tags=["hide-input"]
 in_words = everything[everything["unit"] == "word"]
+said = "This corpus is written without spaces between words: there are no words to count errors in."
 if len(in_words):
     word_errors = findings.mark_saturated(group_errors(in_words, by=group), in_words)
     word_bias = findings.mark_saturated(group_bias(in_words, by=group), in_words)
-    glue("asr_in_words", findings.where_bias_begins(word_bias, encoder, contrast).sentence, display=False)
+    said = findings.where_bias_begins(word_bias, encoder, contrast).sentence
     display(charts.error_by_layer(word_errors, encoder=encoder, bias=word_bias, contrast=contrast, counted="words"))
-else:
-    no_words = "This corpus is written without spaces between words: there are no words to count errors in."
-    glue("asr_in_words", no_words, display=False)
+glue("asr_in_words", said, display=False)
 
 # %% [markdown]
 # </details>
