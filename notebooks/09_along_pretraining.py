@@ -240,11 +240,13 @@ sized, ladders = [], {}
 for names in sizes.ladders():
     for task in asked.outcomes:
         every = sizes.published_of(names, task, corpus, group, asked.groups)
-        for larger, grown in sizes.up_the_ladder(every, names, group, contrast).items():
-            key = f"{task}_size" if f"{task}_size" not in found else f"{task}_size_{larger}"
-            found[key] = findings.of_task(task, grown)
-            ladders[task] = every
+        steps = sizes.up_the_ladder(every, names, group, contrast)
+        for larger, grown in steps.items():
+            found[f"{task}_size_{larger}"] = findings.of_task(task, grown)
             sized.append((f"{TASKS[task].heading}, {sizes.size_verdict(grown)}", grown.sentence))
+        if steps:
+            ladders[task] = every, names[0], list(steps)[-1]
+            glue(f"{task}_size_verdict", sizes.ladder_verdict(steps), display=False)
 Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
 
 # %% [markdown]
@@ -254,10 +256,9 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 # The larger encoder here was trained on a graphics card, the smaller on a processor, whose arithmetic differs a little.
 
 # %% tags=["remove-input"]
-for task, every in ladders.items():
-    names = every["encoder"].unique()
+for task, (every, smallest, largest) in ladders.items():
     bias = group_bias(every, by=group)
-    display(charts.gaps_of_task(task, bias, contrast, names[-1], names[0]))
+    display(charts.gaps_of_task(task, bias, contrast, largest, smallest))
     display(charts.captioned("by_size", sizes.sizes_table(every, bias, contrast), heading=TASKS[task].heading))
 
 # %% [markdown]
@@ -266,7 +267,7 @@ for task, every in ladders.items():
 # %% tags=["remove-input", "remove-output"]
 for name, finding in found.items():
     glue(name, finding.sentence)
-    glue(f"{name}_verdict", sizes.size_verdict(finding) if "_size" in name else finding.verdict)
+    glue(f"{name}_verdict", finding.verdict)
 glue("when_criterion", pretraining.WHEN_CRITERION)
 glue("cause_criterion", pretraining.CAUSE_CRITERION)
 glue("size_criterion", sizes.CRITERION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pandas as pd
@@ -84,6 +84,18 @@ def size_verdict(finding: Finding) -> str:
     """
     small = finding.verdict != "inconclusive" and finding.facts["within"]
     return say("size.small", verdict=finding.verdict) if small else finding.verdict
+
+
+def ladder_verdict(steps: Mapping[str, Finding]) -> str:
+    """The verdicts of `up_the_ladder` in one line.
+
+    Example:
+        >>> found = {name: Finding("The gap is smaller.", "", "inconclusive", "") for name in ("b", "c")}
+        >>> ladder_verdict(found)
+        'inconclusive at both steps'
+    """
+    verdicts = {larger: size_verdict(finding) for larger, finding in steps.items()}
+    return say("size.ladder", verdicts=verdicts, same=len(set(verdicts.values())) == 1)
 
 
 def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:

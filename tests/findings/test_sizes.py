@@ -90,3 +90,15 @@ def test_each_encoder_has_its_row():
     assert table["million weights"].iloc[0] == table["million weights"].iloc[2]
     errors = [number.value for number in table["error"]]
     assert errors[0] > errors[1] == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_ladder_of_three_is_judged_step_by_step():
+    made_of = {"small": GAP, "middle": NONE, "large": [0.65, 0.65]}
+    outcomes = pd.concat([made(children, name, seed) for seed, (name, children) in enumerate(made_of.items())])
+    steps = sizes.up_the_ladder(outcomes, ["small", "absent", "middle", "large"], "age_group", "child vs adult")
+    assert {larger: found.verdict for larger, found in steps.items()} == {
+        "middle": "supported",
+        "large": "inconclusive",
+    }
+    assert sizes.ladder_verdict(steps) == "supported (up to middle), inconclusive (up to large)"
+    assert sizes.ladder_verdict({"middle": steps["middle"]}) == "supported"
