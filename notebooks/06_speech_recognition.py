@@ -41,7 +41,7 @@ from fairlib.bias import group_bias, group_errors, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
-from fairlib.findings import ages, instrument, questions, robustness, rules, unaligned, views, where
+from fairlib.findings import ages, instrument, questions, robustness, unaligned, views, where
 
 charts.use_book_renderer()
 
@@ -270,7 +270,7 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
 else:
     phones = None
     why = in_phones.refused.get("phone", "too few people of some group have phones.")
-    phone_found = {name: findings.not_asked(rules.claim(name), rules.rule(name), why) for name in found}
+    phone_found = {name: findings.refused(name, why) for name in found}
     phone_plain = phone_found["begins"].sentence
     display(Markdown(words.plain(phone_plain)))
 
