@@ -269,20 +269,7 @@ for name, task in {"alarms_speakers": "sid", "alarms_characters": "asr"}.items()
 shape = simulate_outcomes({"one": [0.25], "other": [0.25]}, speakers=200, seed=1)
 sizes = [5, 10, 20, 50, 100, 200]
 power = smallest_gaps(shape, "group", speakers=sizes).query("scale == 'difference' and not observed")
-smallest = 100 * power.set_index("n_speakers_a")["smallest"]
-charts.curves(
-    pd.DataFrame({"line": "smallest gap", "x": smallest.index, "value": smallest.to_numpy()}),
-    x_title="people in each group",
-    y_title="smallest detectable gap (points)",
-    title=f"With ten people in each group, a gap of {smallest[10]:.0f} points is detectable; half of it needs four times "
-    "as many",
-    description="The smallest true gap that a study finds with a probability of 80 per cent falls with the root of the "
-    "number of people in each group.",
-    log_x=True,
-    span=(0, float(smallest.max()) * 1.08),
-    notes="Found in four studies of five, at an error of one in four, with people who differ as in the study above.",
-    height=200,
-)
+simulated.power_chart(100 * power.set_index("n_speakers_a")["smallest"])
 
 # %% [markdown]
 # ## Sixth trap: whom the probe was trained on

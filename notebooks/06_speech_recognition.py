@@ -264,9 +264,8 @@ if phones is not None and set(asked.groups) <= set(in_phones.groups):
     phone_found = where.where_and_whose(phones, phone_bias, group, encoder, contrast)
     phone_plain = sentences.in_plain_words(phone_errors, phone_bias, encoder, contrast, phone_found["whose"])
     title = sentences.gap_title(phone_bias, encoder, contrast, counted="phones")
-    description = sentences.describe_gaps(phone_bias, encoder, contrast)
     shown = phone_bias[phone_bias["encoder"].isin(names)]
-    display(charts.bias_by_layer(shown, contrast=contrast, title=title, description=description))
+    display(charts.bias_by_layer(shown, encoder=encoder, contrast=contrast, title=title))
 else:
     phones = None
     why = in_phones.refused.get("phone", "too few people of some group have phones.")

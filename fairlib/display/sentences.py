@@ -30,8 +30,7 @@ def gap_title(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log
     """A chart title that states where the interval of the gap excludes zero; begins with what is counted, if given."""
     rows = gaps(bias, encoder, contrast, scale)
     kind = "none" if not rows["biased"].any() else "every" if rows["biased"].all() else "some"
-    title = say(f"gap_title.{kind}", **_about(rows))
-    return say("gap_title.counted", counted=counted, title=title) if counted else title
+    return say(f"gap_title.{kind}", counted=counted, **_about(rows))
 
 
 def _about(rows: pd.DataFrame) -> dict[str, Any]:

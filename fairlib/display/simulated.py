@@ -44,6 +44,27 @@ def curves(name: str, rows: pd.DataFrame, **facts: float) -> alt.LayerChart:
     return charts.curves(rows, **_LOOKS[name], **of_chart(f"simulated.{name}", **facts))
 
 
+def power_chart(smallest: pd.Series) -> alt.LayerChart:
+    """The smallest gap that a study detects with 80 % power, by its size.
+
+    Args:
+        smallest: in points, by the number of people in each group; ten among them.
+
+    Example:
+        >>> power_chart(pd.Series({10: 16.2, 40: 8.1})).title.text[0]
+        'With ten people in each group, a gap of 16 points is detectable; half of'
+    """
+    return charts.curves(
+        pd.DataFrame({"line": "smallest gap", "x": smallest.index, "value": smallest.to_numpy()}),
+        x_title="people in each group",
+        y_title="smallest detectable gap (points)",
+        log_x=True,
+        span=(0, float(smallest.max()) * 1.08),
+        height=200,
+        **of_chart("simulated.power", points=smallest[10]),
+    )
+
+
 def study_chart(people: pd.DataFrame, gap: float) -> alt.LayerChart:
     """The people of one study, by how often they err: how far groups lie apart, and two people of one group.
 

@@ -103,6 +103,19 @@ def test_prose_holds_no_literal_result(source):
     assert not found, f"{source.name}: glue these from the run: {found}"
 
 
+OURS = [chapter.source for chapter in chapters.chapters().values() if not chapter.declaration.exists()]
+
+
+@pytest.mark.parametrize("source", OURS, ids=lambda path: path.stem)
+def test_at_least_half_of_a_chapter_of_the_book_is_prose(source):
+    """Of its lines that are not blank, without the solutions of exercises."""
+    lines = {"markdown": 0, "code": 0}
+    for cell in pairs.read_notebook(source).cells:
+        if "solution" not in cell.metadata.get("tags", []):
+            lines[cell.cell_type] += sum(bool(line.strip()) for line in cell.source.splitlines())
+    assert lines["markdown"] >= lines["code"], "code that has a name of its own belongs in a room of the library"
+
+
 def test_the_same_source_gives_the_same_pair():
     source = chapters.NOTEBOOKS / "05_speaker_identification.py"
     assert pairs.paired_notebook(source) == pairs.paired_notebook(source)
