@@ -123,7 +123,7 @@ charts.table(layers.knowledge_table(errors), "Errors at every layer, with 95 % i
 # ## Every encoder of this book
 #
 # We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, and at
-# two sizes), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
+# three sizes), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
 # Some were then fine-tuned for speech recognition.
 # Each is tested on people whom it has not heard.
 # A chart’s title compares the best encoder with the worst, picked after the fact, which overstates the difference a
@@ -198,7 +198,7 @@ for where, here in {corpus: family, **elsewhere}.items():
 # %% [markdown]
 # ## How the encoder was trained
 #
-# The shipped encoders are our own, so all that they heard is known.
+# The encoders are our own, so all that they heard is known.
 # The training is only a means: what counts is how the layers improve.
 # The chart follows the best layer’s phone error along those trainings that were measured on the way, on people whom the
 # encoder does not hear in training.
@@ -258,7 +258,7 @@ else:
 # [chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
 # Only chapter 9 is about pocket-hubert, because its weights were kept along its training.
 #
-# <details class="more"><summary>Every shipped encoder by these marks</summary>
+# <details class="more"><summary>Every encoder of ours by these marks</summary>
 #
 # The first two marks count once for each corpus, the third once for phones and once for speakers.
 # On people whom the encoder has not heard. Best blocks stand in brackets.
@@ -266,7 +266,7 @@ else:
 
 # %% tags=["remove-input"]
 marks = marks_table({corpus: family, **elsewhere})
-charts.table(marks, "How far the layers of the shipped encoders lie apart")
+charts.table(marks, "How far the layers of our encoders lie apart")
 
 # %% tags=["remove-input", "remove-output"]
 for shown_as, name in {"lead": "mini-hubert", "first": "pocket-hubert"}.items():

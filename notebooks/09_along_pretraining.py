@@ -252,8 +252,10 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 # %% [markdown]
 # <details class="more"><summary>Error and gap of each size</summary>
 #
-# Two sizes are a beginning: larger ones may do otherwise.
-# The larger encoder here was trained on a graphics card, the smaller on a processor, whose arithmetic differs a little.
+# Each encoder is compared with the next larger one.
+# Three small sizes are a beginning: larger ones may do otherwise, and all of them heard only a few hours of speech.
+# The encoder in the middle was trained on a graphics card, the others on processors, whose arithmetic differs a little.
+# The weights of the largest do not ship with the book, for their size; the command in its card makes them.
 
 # %% tags=["remove-input"]
 for task, (every, smallest, largest) in ladders.items():

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from fairlib.book.refusals import nearest
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.corpora.hub import is_on_hub, pinned
-from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, shipped_encoders
+from fairlib.encoders import HUB_ID, check_folder, encoder_layers, finetuned_from, our_encoders
 from fairlib.encoders.names import without_random
 
 
@@ -43,13 +43,13 @@ def numbers_of(corpus: str) -> tuple[str, ...]:
 
 
 def known_encoders() -> list[str]:
-    """Names of the encoders that a chapter can be run with and that need no download.
+    """Names of the encoders that a chapter can be run with and that need no download: of each, outcomes are published.
 
     Example:
         >>> "pocket-hubert" in known_encoders()
         True
     """
-    return sorted({LEAD, *shipped_encoders()})
+    return sorted({LEAD, *our_encoders()})
 
 
 LEAD = "mini-hubert"  # the encoder that the book is about; the others are compared with it
