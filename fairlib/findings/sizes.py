@@ -8,6 +8,7 @@ from itertools import pairwise
 import pandas as pd
 
 from fairlib.base.tasks import TASKS
+from fairlib.base.writing import listing, percent
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import parameters_of, pretrained_alike
 from fairlib.encoders.names import encoder_label, parsed
@@ -84,6 +85,18 @@ def size_verdict(finding: Finding) -> str:
     """
     small = finding.verdict != "inconclusive" and finding.facts["within"]
     return say("size.small", verdict=finding.verdict) if small else finding.verdict
+
+
+def step_named(task: str, finding: Finding) -> str:
+    """Which step of the ladder a finding of `does_size_help` is of, and its verdict."""
+    facts = {"smaller": finding.facts["encoder"], "larger": finding.facts["other"]}
+    return say("size.step", heading=TASKS[task].heading, verdict=size_verdict(finding), **facts)
+
+
+def lowest_errors(outcomes: pd.DataFrame, names: Sequence[str]) -> str:
+    """The error over all speakers at each encoder's best layer, in this order, as a list of percentages."""
+    lowest = mean_error(outcomes).groupby("encoder")["error"].min()
+    return listing([percent(lowest[name]) for name in names if name in lowest])
 
 
 def ladder_verdict(steps: Mapping[str, Finding]) -> str:
