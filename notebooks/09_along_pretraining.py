@@ -231,8 +231,7 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # %% [markdown]
 # ## Does a larger encoder close the gap?
 #
-# Larger encoders usually make fewer errors, as ours do ({glue:text}`sid_size_errors` of utterances misidentified, from the
-# smallest encoder to the largest). Do they also serve the groups more equally?
+# Larger encoders usually make fewer errors. Do they also serve the groups more equally?
 # We trained one recipe at several sizes: only the blocks' width differs. Speech, hours, seed and the number of layers are
 # the same, so layers can be compared one by one.
 
@@ -242,13 +241,13 @@ for names in sizes.ladders():
     for task in asked.outcomes:
         every = sizes.published_of(names, task, corpus, group, asked.groups)
         steps = sizes.up_the_ladder(every, names, group, contrast)
-        for larger, grown in steps.items():
-            found[f"{task}_size_{larger}"] = findings.of_task(task, grown)
-            sized.append((sizes.step_named(task, grown), grown.sentence))
         if steps:
             ladders[task] = every, names[0], list(steps)[-1]
             glue(f"{task}_size_verdict", sizes.ladder_verdict(steps), display=False)
-            glue(f"{task}_size_errors", sizes.lowest_errors(every, names), display=False)
+            sized.append(sizes.errors_sentence(task, every, names))
+        for larger, grown in steps.items():
+            found[f"{task}_size_{larger}"] = findings.of_task(task, grown)
+            sized.append((sizes.step_named(task, grown), grown.sentence))
 Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
 
 # %% [markdown]

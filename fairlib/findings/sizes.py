@@ -8,7 +8,6 @@ from itertools import pairwise
 import pandas as pd
 
 from fairlib.base.tasks import TASKS
-from fairlib.base.writing import listing, percent
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import parameters_of, pretrained_alike
 from fairlib.encoders.names import encoder_label, parsed
@@ -93,10 +92,11 @@ def step_named(task: str, finding: Finding) -> str:
     return say("size.step", heading=TASKS[task].heading, verdict=size_verdict(finding), **facts)
 
 
-def lowest_errors(outcomes: pd.DataFrame, names: Sequence[str]) -> str:
-    """The error over all speakers at each encoder's best layer, in this order, as a list of percentages."""
+def errors_sentence(task: str, outcomes: pd.DataFrame, names: Sequence[str]) -> str:
+    """What size buys: the error over all speakers at each encoder's best layer, in this order."""
     lowest = mean_error(outcomes).groupby("encoder")["error"].min()
-    return listing([percent(lowest[name]) for name in names if name in lowest])
+    shares = [lowest[name] for name in names if name in lowest]
+    return say("size.errors", heading=TASKS[task].heading, shares=shares)
 
 
 def ladder_verdict(steps: Mapping[str, Finding]) -> str:
