@@ -256,6 +256,7 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 # Each encoder is compared with the next larger one.
 # Three small sizes are a beginning: larger ones may do otherwise, and all of them heard only a few hours of speech.
 # The encoder in the middle was trained on a graphics card, the others on processors, whose arithmetic differs a little.
+# All were trained once and at one learning rate, which need not suit every size equally well.
 # The weights of the largest do not ship with the book, for their size; the command in its card makes them.
 
 # %% tags=["remove-input"]

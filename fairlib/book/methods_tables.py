@@ -111,18 +111,18 @@ def _tested(corpus: str, task: str, column: str) -> str:
 
 
 def _record(name: str) -> dict[str, Any]:
-    """How a shipped encoder was trained."""
+    """How an encoder of ours was trained."""
     file = "finetuning.json" if finetuned_from(name) else "pretraining.json"
     return json.loads((SHIPPED / name / file).read_text())
 
 
 def pretrained() -> list[str]:
-    """The shipped encoders that were pretrained here, without those fine-tuned from them."""
+    """Our encoders that were pretrained here, without those fine-tuned from them."""
     return [name for name in our_encoders() if not finetuned_from(name)]
 
 
 def encoders_table() -> str:
-    """Task, size and width of every shipped encoder."""
+    """Task, size and width of every encoder of ours."""
     rows = []
     for name in our_encoders():
         config = json.loads((SHIPPED / name / "config.json").read_text())
@@ -159,7 +159,7 @@ def context_table() -> str:
 
 
 def hours() -> dict[str, dict[str, str]]:
-    """Of every shipped encoder: hours of distinct speech, hours heard, the most that its steps could hear, passes."""
+    """Of every encoder of ours: hours of distinct speech, hours heard, the most that its steps could hear, passes."""
     found = {}
     for name in our_encoders():
         record = _record(name)
@@ -174,7 +174,7 @@ def hours() -> dict[str, dict[str, str]]:
 
 
 def hours_table() -> str:
-    """Which speech every shipped encoder heard: distinct hours, and hours with repetition."""
+    """Which speech every encoder of ours heard: distinct hours, and hours with repetition."""
     rows = []
     for name, each in hours().items():
         record = _record(name)
@@ -209,7 +209,7 @@ def recipes() -> dict[str, Any]:
 
 
 def recipe_seeds() -> str:
-    """The seeds of the shipped pretrainings."""
+    """The seeds of our pretrainings."""
     return listing(sorted({str(read_recipe(name).seed) for name in pretrained()}))
 
 
@@ -289,7 +289,7 @@ def licence_of_text() -> str:
 
 
 def licence_of_weights() -> str:
-    """Of the shipped encoders, by their cards."""
+    """Of our encoders, by their cards."""
     cards = [(SHIPPED / name / "README.md").read_text() for name in our_encoders()]
     found = {re.findall(r"(?m)^license: (\S+)$", card)[0] for card in cards}
     return listing([re.sub(r"^cc-(.*)-(\d[\d.]*)$", r"cc \1 \2", name).upper() for name in sorted(found)])

@@ -41,7 +41,7 @@ CLAIMS = {
 
 
 def judged(corpus: str, by: str) -> pd.DataFrame:
-    """Every claim that published outcomes can judge, of every shipped encoder.
+    """Every claim that published outcomes can judge, of every encoder of ours.
 
     Of an encoder that has heard part of the corpus, only people whom it has not heard are looked at: those of the test
     half. Where these are too few, nothing is judged.
