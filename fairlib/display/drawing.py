@@ -268,8 +268,10 @@ def broken_label(name: str) -> list[str]:
     Example:
         >>> broken_label("untrained twin"), broken_label("a" * 60)
         (['untrained', 'twin'], ['aaaaaaaaaaa', 'aaaaaaaaaaa', 'aaaaaaaaaa…'])
+        >>> broken_label("pocket-hubert-children, second seed")
+        ['pocket-', 'hubert-', 'children,', 'second seed']
     """
-    endless = max(map(len, name.split()), default=0) > 22
+    endless = max(map(len, name.replace(",", " ").split()), default=0) > 22
     short = f"{name[:32]}…" if endless and len(name) > 33 else name
     return textwrap.wrap(short, 11, break_long_words=endless) or [name]
 

@@ -40,6 +40,7 @@ def gap_map(task: str, along: pd.DataFrame, encoder: str, contrast: str, signal:
             "gap_map",
             by=str(along["by"].iloc[0]),
             contrast=contrast,
+            encoder=encoder,
             heading=TASKS[task].heading,
             before=shown.iloc[0],
             after=shown.iloc[-1],
@@ -173,7 +174,7 @@ def best_errors(paths: Mapping[str, pd.DataFrame], corpus: str) -> alt.LayerChar
     """
     ends = {name: path["value"].iloc[[0, -2, -1]].to_list() for name, path in paths.items()}
     fell = sorted(100 * (before - last) for _, before, last in ends.values())
-    hours = next(iter(paths.values()))["x"]
+    lasted = sorted(path["x"].iloc[-1] - path["x"].iloc[-2] for path in paths.values())
     return charts.curves(
         pd.concat(path.assign(line=encoder_label(name)) for name, path in paths.items()),
         x_title="hours of speech heard in training",
@@ -182,7 +183,7 @@ def best_errors(paths: Mapping[str, pd.DataFrame], corpus: str) -> alt.LayerChar
         height=240,
         **of_chart(
             "best_errors",
-            hours=hours.iloc[-1] - hours.iloc[-2],
+            hours=dict.fromkeys(f"{hours:.0f}" for hours in (lasted[0], lasted[-1])),
             fell=dict.fromkeys(f"{points:.1f}" for points in (fell[0], fell[-1])),
             corpus=corpus,
             ends=ends,

@@ -48,7 +48,7 @@ def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -
             control = logmel_as_wide(name, "0")
             less = 1 - phones[best] / _errors(family[name], control, "phone").iloc[0]
             row[f"phones, {corpus}: below layer 0 (points)"] = Cell(Number("size", below), f" ({best})")
-            row[f"phones, {corpus}: below log-mel"] = Number("share", less)
+            row[f"phones, {corpus}: below log-mel (%)"] = Number("per cent", less)
             met += [below >= GATE["below layer 0"], 100 * less >= GATE["below log-mel"]]
         most = families[CORPORA[-1]][name]
         spans = [float(np.ptp(logit(_errors(most, name, unit).to_numpy(float)))) for unit in ("phone", "speaker")]

@@ -80,9 +80,7 @@ def _of_task(encoder: str, corpus: str, by: str, task: str) -> pd.DataFrame:
     seeds = [_gaps(one, by, contrast) for _, one in outcomes.groupby("seed")]
     if len(seeds) > 1:
         parts.append((PROBE_SEED, spread(np.transpose(seeds))[0], len(seeds) - 1, len(seeds)))
-    which = (*main[:2], EARLY.name) if task == "sid" else main
-    pairs = [[published(name, corpus, *which) for name in pair] for pair in _pairs()]
-    pairs = [[_gaps(one, by, contrast) for one in pair] for pair in pairs if all(map(len, pair))]
+    pairs = [[_gaps(one, by, contrast) for one in pair] for pair in _pairs(corpus, task)]
     if pairs:
         sd = spread([draw for pair in pairs for draw in np.transpose(pair)])[0]
         parts.append((ENCODER_SEED, sd, len(pairs), 2 * len(pairs)))
@@ -112,9 +110,17 @@ def _gaps(outcomes: pd.DataFrame, by: str, contrast: str) -> np.ndarray:
     return bias.loc[layer_order(bias.index)].to_numpy(float)
 
 
-def _pairs() -> list[tuple[str, str]]:
-    """Encoders that ship, each with the one that differs by the seed of its pretraining alone."""
-    return [(name, other) for name in our_encoders() if (other := second_seed(name))]
+def _pairs(corpus: str, task: str) -> list[list[pd.DataFrame]]:
+    """Outcomes of each encoder of ours and of the one that differs by the seed of its pretraining alone, by the same
+    probe: the task's main one or, for speakers, the one that stops early."""
+    main = TASKS[task].main
+    probes = [main[2], EARLY.name] if task == "sid" else [main[2]]
+    pairs = []
+    for name in our_encoders():
+        if other := second_seed(name):
+            tables = [[published(one, corpus, *main[:2], probe) for one in (name, other)] for probe in probes]
+            pairs += [pair for pair in tables if all(map(len, pair))][:1]
+    return pairs
 
 
 def variance_rows(table: pd.DataFrame) -> pd.DataFrame:
