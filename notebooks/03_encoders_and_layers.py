@@ -247,16 +247,19 @@ else:
 #
 # - **With a positional convolution, none passed.** It mixes neighbouring frames into layer `0`, which then knows much of
 #   what the blocks could learn.
-# - **With relative positions** (the last five), layer `0` hears one frame, and all context must form in the blocks.
+# - **With relative positions** (the last six), layer `0` hears one frame, and all context must form in the blocks.
 #   As HuBERT and as WavLM these pass the first and the third test easily, and their error falls from block to block.
 #   None passes the second: they have heard too little speech to leave the spectrogram far behind.
+# - **With voices made faster or slower**, the blocks were meant to learn what is common to many voices, and to forget who
+#   speaks. They did not: phones and speakers are classified about as well as without.
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
-# Two of the last five, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
+# Two of the last six, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
 # meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`.
 # So mini-hubert leads the following chapters. By then its gaps had been seen, too;
 # [chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
-# Only chapter 9 is about pocket-hubert, because its weights were kept along its training.
+# Only chapter 9 is about pocket-hubert, because its weights were kept along its training; of mini-hubert that is true of a
+# second seed alone.
 #
 # <details class="more"><summary>Every encoder of ours by these marks</summary>
 #
@@ -279,13 +282,14 @@ for shown_as, name in {"lead": "mini-hubert", "first": "pocket-hubert"}.items():
 #
 # The lowest errors come from the larger data2vec, which has a teacher of its own and classifies phones best from its third
 # block; its convolutions began as those of an encoder trained before.
-# Where hours or the learning rate differ too, the table cannot say which of them mattered; each training was made once.
+# Where hours or the learning rate differ too, the table cannot say which of them mattered; each training was made once, that
+# with other voices on a processor, all others on a GPU.
 # The layer stands in brackets.
 
 # %% tags=["remove-input"]
 charts.table(
     layers.ablations_table(),
-    "Short trainings on a GPU in half precision, 128 s a step unless stated: how far their layers lie apart",
+    "Short trainings in half precision, 128 s a step unless stated: how far their layers lie apart",
 )
 
 # %% [markdown]

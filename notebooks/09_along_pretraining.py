@@ -134,17 +134,18 @@ charts.table(opening, "The gap's log odds ratio before and after pretraining, wi
 # </details>
 
 # %% [markdown]
-# ## Another family
+# ## Other encoders
 #
 # One training may be an accident.
-# Here are encoders of other families that were measured along their training, each at the layer that is best at the end,
-# and judged by the same rule.
-# A *second seed* is the same training again, from other random numbers.
+# Here are other encoders that were measured along their training, each at the layer that is best at the end, and judged
+# by the same rule.
+# A *second seed* is the same training again, from other random numbers; that of mini-hubert stands for the encoder of the
+# other chapters, whose own weights were not kept on the way.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
 # for the beginning, and nothing was measured between the two.
 
 # %% tags=["hide-input"]
-told = []
+told, others = [], []
 for task in asked.outcomes:
     families = {}
     for name, mine in pretraining.published_along(corpus, task).items():
@@ -154,16 +155,17 @@ for task in asked.outcomes:
             since = pretraining.since_the_start(mine, group)
             opened = pretraining.when_it_opens(families[name], since, name, contrast)
             told.append((f"{TASKS[task].heading}, {opened.verdict}", opened.sentence))
+            others.append(trajectories.gap_map(task, families[name], name, contrast, signal[task]))
     if len(families) > 1:
         display(trajectories.families(task, families, contrast))
 if not told:
-    display(Markdown("Of no other family outcomes along its training are published on this corpus."))
+    display(Markdown("Of no other encoder outcomes along its training are published on this corpus."))
 
 # %% [markdown]
-# <details class="more"><summary>The verdict on each family</summary>
+# <details class="more"><summary>The verdict on each encoder, and its layers</summary>
 
 # %% tags=["remove-input"]
-Markdown(words.bullets(told))
+display(Markdown(words.bullets(told)), *others)
 
 # %% [markdown]
 # </details>
@@ -234,6 +236,7 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # Larger encoders usually make fewer errors. Do they also serve the groups more equally?
 # We trained one recipe at several sizes: only the blocks' width differs. Speech, hours, seed and the number of layers are
 # the same, so layers can be compared one by one.
+# The two smaller sizes were trained again from another seed; there, a difference counts only if both pairs show it.
 
 # %% tags=["hide-input"]
 sized, ladders = [], {}
@@ -255,8 +258,9 @@ Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outco
 #
 # Each encoder is compared with the next larger one.
 # Three small sizes are a beginning: larger ones may do otherwise, and all of them heard only a few hours of speech.
-# The encoder in the middle was trained on a graphics card, the others on processors, whose arithmetic differs a little.
-# All were trained once and at one learning rate, which need not suit every size equally well.
+# The first seed of the encoder in the middle was trained on a graphics card, all others on processors, whose arithmetic
+# differs a little.
+# All were trained at one learning rate, which need not suit every size equally well, and the largest from one seed alone.
 # The weights of the largest do not ship with the book, for their size; the command in its card makes them.
 
 # %% tags=["remove-input"]

@@ -75,6 +75,16 @@ def without_random(name: str) -> str:
     return name.removeprefix(_UNTRAINED)
 
 
+def without_step(name: str) -> str:
+    """The name without the step of its pretraining, where that is not in question.
+
+    Example:
+        >>> encoder_label(without_step("pocket-hubert-seed1@10000"))
+        'pocket-hubert, second seed'
+    """
+    return re.sub(r"@\d+$", "", name)
+
+
 def untrained_twin(name: str) -> str:
     """The name of the same architecture with random weights.
 

@@ -335,13 +335,15 @@ def does_it_help(
     moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
     smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
     larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
+    alone = [layer for layer in biased if any(move[layer] for move in moved.values()) and layer not in smaller + larger]
     every = pd.concat(speech.values())
     too_wrong = [layer for layer in layers if "saturated" in before and before.loc[layer, "saturated"]]
     columns = ["pair", "encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     facts = {
         "encoder": encoder, "other": str(apart["encoder"].iloc[0]), "by": str(before["by"].iloc[0]),
         "contrast": contrast, "layers": layers, "biased": biased, "too_wrong": too_wrong,
-        "smaller": smaller, "larger": larger, "side": side_of(before), "pairs": len(speech), "best": best,
+        "smaller": smaller, "larger": larger, "alone": alone, "side": side_of(before), "pairs": len(speech),
+        "best": best,
         "changes": [estimate_of(rows.loc[best]) for rows in speech.values()],
         "within": bool((every["low"] > -MARGIN).all() and (every["high"] < MARGIN).all()),
         "most": float(max(every.loc[every.index.isin(smaller + larger), "estimate"].abs(), default=np.nan)),

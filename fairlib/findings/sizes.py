@@ -10,7 +10,7 @@ import pandas as pd
 from fairlib.base.tasks import TASKS
 from fairlib.bias import BiasError, group_bias, only_groups
 from fairlib.encoders import parameters_of, pretrained_alike
-from fairlib.encoders.names import encoder_label, parsed
+from fairlib.encoders.names import encoder_label, parsed, without_step
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import gaps, mark_saturated, mean_error
@@ -120,7 +120,7 @@ def sizes_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd
         gap = gaps(bias, name, contrast).set_index("layer").loc[layer]
         rows.append(
             {
-                "encoder": encoder_label(name),
+                "encoder": encoder_label(without_step(name)),
                 "million weights": f"{parameters_of(parsed(name).plain) / 1e6:.1f}",
                 "most accurate layer": layer,
                 "error": Number("share", float(error)),
