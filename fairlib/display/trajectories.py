@@ -112,8 +112,10 @@ def families(task: str, maps: Mapping[str, pd.DataFrame], contrast: str) -> alt.
         x, label = mine["step"].map(hours_heard(name)), f"{words.encoder_label(name)}, layer {best}"
         lines.append(mine.assign(line=label, x=x, value=mine["estimate"]))
     rows = pd.concat(lines)
-    ends = rows.groupby("line", sort=False)["value"].last().to_dict()
-    return _over_hours(rows, contrast, of_chart("families", heading=TASKS[task].heading, ends=ends))
+    ends = rows.groupby("line", sort=False)["value"].last()
+    extremes = ends if len(ends) < 3 else ends.loc[[ends.idxmin(), ends.idxmax()]]  # a title holds no more
+    said = of_chart("families", heading=TASKS[task].heading, ends=ends.to_dict(), extremes=extremes.to_dict())
+    return _over_hours(rows, contrast, said)
 
 
 def _over_hours(rows: pd.DataFrame, contrast: str, said: Mapping[str, Any]) -> alt.LayerChart:

@@ -30,6 +30,15 @@ def test_families_are_named_with_the_layer_at_which_they_end_best():
     assert "(pocket-hubert, layer 0) and −" in title and title.endswith("(pocket-wavlm, layer cnn)")
 
 
+def test_a_title_names_the_smallest_and_the_largest_gap_of_many_families():
+    ends = {"pocket-hubert": [0.45, 0.3], "pocket-wavlm": [0.1, 0.4], "mini-hubert": [0.4, 0.2]}
+    maps = {name: pretraining.map_along(watched(end), "age_group", CONTRAST) for name, end in ends.items()}
+    spec = trajectories.families("phone", maps, CONTRAST).to_dict()
+    title = " ".join(spec["title"]["text"])
+    assert "ends at −" in title and "(pocket-wavlm, layer cnn) to +" in title and "mini-hubert" not in title
+    assert all(name in spec["description"] for name in maps)
+
+
 def test_every_layer_of_every_task_has_its_row():
     steps = watched([0.45, 0.35])
     changes = pretraining.since_the_start(steps, "age_group")
