@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m bench.ablations FOLDER [NAME ...]
 
-Most hear 39 hours, an hour or so of a core each; three are longer. What is finished is not
-done again, and what was stopped goes on. The figures are gathered in FOLDER/ablations.csv, a row for each layer.
+Half of them hear 39 hours, an hour or so of a core each, the others 71 to 160. What is finished is not done again, and
+what was stopped goes on. The figures are gathered in FOLDER/ablations.csv, a row for each layer.
 """
 
 from __future__ import annotations

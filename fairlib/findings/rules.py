@@ -41,8 +41,10 @@ def rule(name: str, file: Path = RULES) -> str:
     if written.get("people_counted", True):
         text += f" With fewer than {FEWEST_JUDGED} speakers on either side nothing is judged (inconclusive)."
     since = "" if written["first"] == written["written"] else f", revised from one of {_day(written['first'])}"
-    if written.get("seen"):
+    if written.get("seen") is True:
         seen = "outcomes that it judges had been seen by then, so it is exploratory for the first edition's encoders"
+    elif written.get("seen"):
+        seen = f"outcomes of {written['seen']} had been seen by then, so it is exploratory for these"
     elif pilot := written.get("pilot"):
         seen = f"written before its results were seen, except those of a pilot ({pilot})"
     else:
