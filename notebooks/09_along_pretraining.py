@@ -155,14 +155,15 @@ for task in asked.outcomes:
             since = pretraining.since_the_start(mine, group)
             opened = pretraining.when_it_opens(families[name], since, name, contrast)
             told.append((f"{TASKS[task].heading}, {opened.verdict}", opened.sentence))
-            others.append(trajectories.gap_map(task, families[name], name, contrast, signal[task]))
     if len(families) > 1:
         display(trajectories.families(task, families, contrast))
+        deepest = max(families, key=lambda name: families[name]["layer"].nunique())
+        others.append(trajectories.gap_map(task, families[deepest], deepest, contrast, signal[task]))
 if not told:
     display(Markdown("Of no other encoder outcomes along its training are published on this corpus."))
 
 # %% [markdown]
-# <details class="more"><summary>The verdict on each encoder, and its layers</summary>
+# <details class="more"><summary>The verdict on each encoder, and the layers of the deepest</summary>
 
 # %% tags=["remove-input"]
 display(Markdown(words.bullets(told)), *others)
