@@ -157,7 +157,7 @@ for task in asked.outcomes:
             told.append((f"{TASKS[task].heading}, {opened.verdict}", opened.sentence))
     if len(families) > 1:
         display(trajectories.families(task, families, contrast))
-        deepest = max(families, key=lambda name: families[name]["layer"].nunique())
+        deepest = max(families.keys() - {encoder}, key=lambda name: (families[name]["layer"].nunique(), name))
         others.append(trajectories.gap_map(task, families[deepest], deepest, contrast, signal[task]))
 if not told:
     display(Markdown("Of no other encoder outcomes along its training are published on this corpus."))

@@ -133,8 +133,8 @@ def mimebundle(spec: dict, **_: object) -> dict[str, str]:
 
 
 def _lighter(svg: str) -> str:
-    """Places to a hundredth of a pixel: Vega writes sixteen digits of each, a quarter of a page's weight. What is read
-    aloud keeps its own.
+    """Places to a hundredth of a pixel: Vega writes sixteen digits of each, which make a page heavier and show
+    nothing. What is read aloud keeps its own.
 
     Example:
         >>> _lighter('<path aria-label="p: 0.0012" d="M341.87179487179486,-0.001L1e-7,2"/>')
