@@ -39,7 +39,7 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, only_groups
 from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
-from fairlib.findings import exchanged, pretraining, questions, sizes
+from fairlib.findings import exchanged, pretraining, questions, scaling
 from fairlib.findings.views import identify_or_verify
 
 charts.use_book_renderer()
@@ -232,43 +232,45 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # </details>
 
 # %% [markdown]
-# ## Does a larger encoder close the gap?
+# ## Does a better encoder close the gap?
 #
 # Larger encoders usually make fewer errors. Do they also serve the groups more equally?
-# We trained one recipe at several sizes: only the blocks' width differs. Speech, hours, seed and the number of layers are
-# the same, so layers can be compared one by one.
+# We trained one recipe at several sizes: only the blocks' width differs.
+# Everything else is the same, seed and number of layers included, so layers can be compared one by one.
 # The two smaller sizes were trained again from another seed; there, a difference counts only if both pairs show it.
 
 # %% tags=["hide-input"]
-sized, ladders = [], {}
-for names in sizes.ladders():
-    for task in asked.outcomes:
-        every = sizes.published_of(names, task, corpus, group, asked.groups)
-        steps = sizes.up_the_ladder(every, names, group, contrast)
-        if steps:
-            ladders[task] = every, names[0], list(steps)[-1]
-            glue(f"{task}_size_verdict", sizes.ladder_verdict(steps), display=False)
-            sized.append(sizes.errors_sentence(task, every, names))
-        for larger, grown in steps.items():
-            found[f"{task}_size_{larger}"] = findings.of_task(task, grown)
-            sized.append((sizes.step_named(task, grown), grown.sentence))
-Markdown(words.bullets(sized) or "Of encoders that differ in size alone no outcomes are published on this corpus.")
+scaled, ladders = [], {}
+for rule in scaling.DIFFER:
+    for names in scaling.ladders(rule):
+        for task in asked.outcomes:
+            every = scaling.published_of(names, task, corpus, group, asked.groups)
+            steps = scaling.up_the_ladder(rule, every, names, group, contrast)
+            if steps:
+                ladders[rule, task] = every, names[0], list(steps)[-1]
+                glue(f"{task}_{rule}_verdict", scaling.ladder_verdict(steps), display=False)
+                scaled.append(scaling.errors_sentence(rule, task, every, names))
+            for more, step in steps.items():
+                found[f"{task}_{rule}_{more}"] = findings.of_task(task, step)
+                scaled.append((scaling.step_named(task, step), step.sentence))
+Markdown(words.bullets(scaled) or "Of encoders that differ in scale alone no outcomes are published on this corpus.")
 
 # %% [markdown]
-# <details class="more"><summary>Error and gap of each size</summary>
+# <details class="more"><summary>Error and gap of each</summary>
 #
 # Each encoder is compared with the next larger one.
-# Three small sizes are a beginning: larger ones may do otherwise, and all of them heard only a few hours of speech.
+# Three small sizes are a beginning: larger ones may do otherwise, and all of them heard the same few hours of speech again
+# and again.
 # The first seed of the encoder in the middle was trained on a graphics card, all others on processors, whose arithmetic
 # differs a little.
 # All were trained at one learning rate, which need not suit every size equally well, and the largest from one seed alone.
 # The weights of the largest do not ship with the book, for their size; the command in its card makes them.
 
 # %% tags=["remove-input"]
-for task, (every, smallest, largest) in ladders.items():
+for (rule, task), (every, least, most) in ladders.items():
     bias = group_bias(every, by=group)
-    display(charts.gaps_of_task(task, bias, contrast, largest, smallest))
-    display(charts.captioned("by_size", sizes.sizes_table(every, bias, contrast), heading=TASKS[task].heading))
+    display(charts.gaps_of_task(task, bias, contrast, most, least))
+    display(charts.captioned(f"by_{rule}", scaling.scaling_table(every, bias, contrast), heading=TASKS[task].heading))
 
 # %% [markdown]
 # </details>
@@ -279,7 +281,8 @@ for name, finding in found.items():
     glue(f"{name}_verdict", finding.verdict)
 glue("when_criterion", pretraining.WHEN_CRITERION)
 glue("cause_criterion", pretraining.CAUSE_CRITERION)
-glue("size_criterion", sizes.CRITERION)
+for rule, criterion in scaling.CRITERIA.items():
+    glue(f"{rule}_criterion", criterion)
 glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
 
 # %% [markdown]

@@ -6,7 +6,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairlib.encoders.checkpoints import (
     CHECKPOINTS,
@@ -64,7 +64,7 @@ def pretrained_alike(*but: str) -> list[list[str]]:
     """Encoders of ours whose recipes are the same but for their names and these parts; each group has two or more.
 
     Args:
-        but: parts of a recipe, such as ``data``, or of its model: ``model.hidden_size``.
+        but: parts of a recipe, such as ``data``, or of its tables, such as ``model.hidden_size``.
 
     Example:
         >>> pretrained_alike("data")
@@ -73,8 +73,10 @@ def pretrained_alike(*but: str) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in our_encoders():
         recipe = pretraining_recipe(name)
-        rest = recipe | {f"model.{part}": value for part, value in recipe.get("model", {}).items()}
-        for part in ("name", "model", *but):
+        rest: dict[str, Any] = {}
+        for part, value in recipe.items():
+            rest |= {f"{part}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {part: value}
+        for part in ("name", *but):
             rest.pop(part, None)
         if rest:
             groups.setdefault(json.dumps(rest, sort_keys=True), []).append(name)

@@ -1,11 +1,12 @@
 """Findings: what outcomes say of a claim, by a dated rule; one file for each question.
 
 `finding` (the form of a finding), `wording` (its words, from `assets/sentences.toml`), `gap_tables`, `encoder_gap`
-(where a gap begins, whose it is, what fine-tuning does), `layers` (what layers know), `pretraining` (when a gap opens),
-`views` (speaker identification asked more fairly), `speakers` (who is in the data), `questions` (what can be asked of a
-corpus), `where` (whether a gap differs between layers), `opposite` (claim C2), `reference` (its slopes beside others),
-`training_groups` (whom a probe is trained on), `robustness`, `claims` and `survey` (every encoder side by side),
-`calibration` and `planted` (what the measures do on planted truth).
+(where a gap begins, whose it is, what fine-tuning does), `layers` (what layers know), `pretraining` (when a gap
+opens), `scaling` (whether a better encoder closes it), `views` (speaker identification asked more fairly), `speakers`
+(who is in the data), `questions` (what can be asked of a corpus), `where` (whether a gap differs between layers),
+`opposite` (claim C2), `reference` (its slopes beside others), `training_groups` (whom a probe is trained on),
+`robustness`, `claims` and `survey` (every encoder side by side), `calibration` and `planted` (what the measures do on
+planted truth).
 """
 
 from fairlib.findings.encoder_gap import (

@@ -276,7 +276,7 @@ def pairs_of(
     once more, those, and each beside its own second training.
 
     Args:
-        counterpart: the encoder that heard such speakers, or the larger one.
+        counterpart: the encoder that heard such speakers, or the one with more.
         differ: what the counterpart differs in.
         other: says of the counterpart that it is meant.
 
@@ -316,13 +316,13 @@ def changes_by_speech(outcomes: pd.DataFrame, by: str, pairs: Mapping[str, Pair]
 def does_it_help(
     bias: pd.DataFrame, changes: pd.DataFrame, encoder: str, contrast: str, best: str, rule: str = "cause"
 ) -> Finding:
-    """Judge whether the gap is smaller in an encoder that heard such speakers, or is larger.
+    """Judge whether the gap is smaller in an encoder that heard such speakers, is larger, or heard more.
 
     Args:
-        bias: from `group_bias`, with the encoder that did not hear such speakers, or the smaller one.
+        bias: from `group_bias`, with the encoder that did not hear such speakers, or the one with less.
         changes: from `changes_by_speech`.
         best: the layer to quote.
-        rule: "cause" or "size".
+        rule: "cause", "size" or "hours".
     """
     before = gaps(bias, encoder, contrast).set_index("layer")
     layers, side = list(before.index), np.sign(before["estimate"])
