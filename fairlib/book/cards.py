@@ -109,7 +109,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
             "heard in all",
             f"{record['hours_heard']} hours ({record['hours_heard'] / record['hours_of_speech']:.1f} passes)",
         ),
-        ("compute", f"{record['training_hours']} hours on one {_device(record)}"),
+        ("compute", f"{record['training_hours']} hours on {_device(record)}"),
         ("at the end", ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in record["final"].items())),
         ("weights", _weights(recipe["name"])),
         ("command", f"`fairlib pretrain {recipe['name']}{seed}`"),
@@ -123,7 +123,7 @@ def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
         ("method", "CTC over characters; the convolutions stay frozen"),
         ("speech", f"{record['hours_of_speech']} hours: {part}"),
         ("steps", f"{record['schedule']['steps']:,}; {record['hours_heard']} hours heard in all"),
-        ("compute", f"{record['training_hours']} hours on one {_device(record)}"),
+        ("compute", f"{record['training_hours']} hours on {_device(record)}"),
         ("character error", f"{record['test_character_error']:.1%} on the corpus's test half, decoded greedily"),
         ("weights", "half precision, safetensors; `AutoModel` or `AutoModelForCTC.from_pretrained` loads them"),
         ("command", f"`fairlib finetune {record['finetuned_from']} --corpus {record['corpus']} --output {name}`"),
@@ -145,7 +145,10 @@ def _not_heard(corpora: set[str]) -> str:
 
 
 def _device(record: dict) -> str:
-    return {"cpu": "processor core"}.get(record["device"], record["device"])
+    if record["device"] != "cpu":
+        return "one graphics card"
+    cores = record.get("cores", 1)  # records of earlier trainings, each on one, do not say
+    return "one processor core" if cores == 1 else f"{cores} processor cores"
 
 
 def _figures(name: str) -> str:

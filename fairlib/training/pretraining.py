@@ -124,6 +124,7 @@ def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, outpu
         "hours_heard": round(log["hours_heard"].iloc[-1], 1),
         "training_hours": training_hours(log),
         "device": device.type,
+        "cores": torch.get_num_threads() if device.type == "cpu" else 1,
         "final": log.iloc[-5:].drop(columns=["step", "hours_heard", "times_real_time"]).mean().round(4).to_dict(),
     }
     replace(folder / "pretraining.json", lambda path: path.write_text(json.dumps(record, indent=1)))
