@@ -112,6 +112,8 @@ HTML(explorer_link(corpus, encoder, group, contrast, list(outcomes)))
 # ## What fine-tuning did to the task itself
 #
 # A gap should be read beside the error rates that it compares.
+# Whether speakers and phones are then classified best at different depths is judged at the end of
+# [chapter 3](03_encoders_and_layers.ipynb).
 
 # %% tags=["hide-input"]
 for task in outcomes:

@@ -9,35 +9,38 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from fairlib.encoders import finetuned_from, logmel_as_wide
+from fairlib.encoders import logmel_as_wide
 from fairlib.encoders.names import encoder_label
 from fairlib.findings.cells import Cell, Number
 from fairlib.findings.gap_tables import mean_error
-from fairlib.findings.layers import GATE
+from fairlib.findings.layers import GATE, which_depths
 from fairlib.findings.survey import every_encoder
 
-CORPORA = ("librispeech", "speechocean762")  # the last has most people: spans are of it
+CORPORA = ("librispeech", "speechocean762")  # the last has most people: spans and best layers are of it
+_DIFFER = {"supported": "yes", "contradicted": "no", "inconclusive": "not shown"}
 
 
 def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -> pd.DataFrame:
-    """Each pretrained encoder of ours on people whom it has not heard, a row each, from the published outcomes.
+    """Each encoder of ours on people whom it has not heard, a row each, from the published outcomes; those that were
+    fine-tuned come last.
 
     In phones: points of error between layer 0 and the best block; how far, as a share, that block is below log-mel with
-    the context of layer 0; and the span over all layers in log odds, which is given for speakers, too. The last column
-    counts the marks of `fairlib.findings.layers.GATE` that are met: two for each corpus, and a span of each kind.
+    the context of layer 0; and the span over all layers in log odds, which is given for speakers, too. Then the layers
+    best for speakers and for phones, and whether they differ by the rule "depth". The last column counts the marks
+    that are met: those of `fairlib.findings.layers.GATE`, two for each corpus and a span of each kind, and that.
 
     Args:
         families: what `every_encoder` gives of corpora that were asked before, by corpus; the others are asked now.
 
     Example:
         >>> marks_table().set_index("encoder").loc["mini-hubert", "marks met"]
-        '5 of 6'
+        '5 of 7'
     """
     given = families or {}
     families = {corpus: given.get(corpus) or every_encoder(corpus) for corpus in CORPORA}
     rows = []
     for name in dict.fromkeys(name for family in families.values() for name in family):
-        if finetuned_from(name) or any(name not in family for family in families.values()):
+        if any(name not in family for family in families.values()):
             continue
         row: dict[str, Any] = {"encoder": encoder_label(name)}
         met = []
@@ -54,6 +57,10 @@ def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -
         spans = [float(np.ptp(logit(_errors(most, name, unit).to_numpy(float)))) for unit in ("phone", "speaker")]
         row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
         met += [span >= GATE["span"] for span in spans]
+        depths = which_depths(most[most["unit"].isin(("speaker", "phone"))], name)
+        row |= {"best for speakers": depths.facts["sid"], "best for phones": depths.facts["phone"]}
+        row["best layers differ"] = _DIFFER[depths.verdict]
+        met.append(depths.verdict == "supported")
         row["marks met"] = f"{sum(met)} of {len(met)}"
         rows.append(row)
     return pd.DataFrame(rows)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairlib.encoders import heard
 from fairlib.findings.layers import along_training, layer_errors, reduction, what_was_learnt, which_depths
 from fairlib.findings.marks import marks_table
+from fairlib.findings.survey import strangers
 from fairlib.outcomes import published_outcomes
 
 LAYERS = ["cnn", "0", "1", "2"]
@@ -106,3 +108,20 @@ def test_the_marks_of_a_shipped_encoder_are_those_of_its_published_outcomes():
     # Its layer 0 hears a single frame, and so does this log-mel.
     less = 1 - error("mini-hubert", best) / error("logmel-25ms", "logmel")
     assert row["phones, speechocean762: below log-mel (%)"].value == pytest.approx(less)
+
+
+def test_the_last_mark_is_whether_speakers_and_phones_are_best_at_different_layers():
+    table = marks_table().set_index("encoder")
+    for name, row in table.iterrows():
+        best = []
+        for task, unit in (("sid", "speaker"), ("phone", "phone")):
+            rows = published_outcomes(name, "speechocean762", task, "linear")
+            if {"speechocean762"} & heard(name):
+                rows = rows[rows["speaker_id"].isin(strangers("speechocean762"))]
+            sums = rows[rows["unit"] == unit].groupby("layer")[["errors", "length"]].sum()
+            best.append((sums["errors"] / sums["length"]).idxmin())
+        assert [row["best for speakers"], row["best for phones"]] == best
+        assert (row["best layers differ"] == "no") == (best[0] == best[1])
+    # Fine-tuning moves what phones need to late blocks, and speakers lose there: every resample agrees.
+    tuned = table.loc["mini-hubert-asr-librispeech"]
+    assert tuned["best layers differ"] == "yes" and int(tuned["best for speakers"]) < int(tuned["best for phones"]) - 4
