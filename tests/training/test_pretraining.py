@@ -120,7 +120,7 @@ def test_each_family_learns_and_loads_anywhere(recipe, family, least, tmp_path):
     assert log["masked_accuracy"].iloc[-1] > least
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
     record = json.loads((folder / "pretraining.json").read_text())
-    assert record["recipe"]["family"] == family
+    assert record["recipe"]["family"] == family and record["cores"] == torch.get_num_threads()
     assert record["hours_heard"] == pytest.approx(120 * 6 / 3600, abs=0.05)
     assert AutoModel.from_pretrained(folder).config.model_type == family
     layers = load_encoder(str(folder), device="cpu").layers_of([np.zeros(16000, np.float32) + 0.01])
