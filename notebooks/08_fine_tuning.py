@@ -42,7 +42,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, words
 from fairlib.display.links import explorer_link
 from fairlib.encoders import finetuned_from
-from fairlib.findings import questions
+from fairlib.findings import questions, where
 from fairlib.findings.layers import layer_errors, told
 from fairlib.findings.views import identify_or_verify
 
@@ -58,14 +58,15 @@ asked = questions.ask(
     {task: lambda ask=ask: [ask(name, force and name == encoder) for name in three] for task, ask in probes.items()},
     by=group,
 ).or_stop()
-outcomes, contrast, bias, found = asked.outcomes, asked.contrast, {}, {}
+outcomes, contrast, bias, found, between = asked.outcomes, asked.contrast, {}, {}, {}
 for task, rows in outcomes.items():
     bias[task] = findings.mark_saturated(group_bias(rows, by=group), rows)
     layers = layer_order(rows.loc[rows["encoder"] == encoder, "layer"].unique())
     differences = bias_differences(rows, group, [((encoder, layer), (before, layer)) for layer in layers])
     found[task] = findings.after_fine_tuning(bias[task], differences, encoder, contrast)
+    between[task] = where.do_layers_differ(rows, group, encoder, contrast)
 for task, why in asked.refused.items():
-    found[task] = findings.refused("tuned", why)
+    found[task], between[task] = findings.refused("tuned", why), findings.refused("where", why)
 if asked.said:
     display(Markdown(words.bullets(asked.said)))
 
@@ -73,7 +74,11 @@ if asked.said:
 for task, finding in found.items():
     glue(f"{task}_tuned", finding.sentence)
     glue(f"{task}_tuned_verdict", finding.verdict)
+for task, finding in between.items():
+    glue(f"{task}_between", finding.sentence)
+    glue(f"{task}_between_verdict", where.where_verdict(finding))
 glue("tuned_criterion", findings.TUNED_CRITERION)
+glue("between_criterion", where.WHERE_CRITERION)
 
 # %% tags=["remove-input"]
 for task in outcomes:
@@ -85,9 +90,15 @@ for task in outcomes:
 # - **Speech recognition:** *{glue:text}`asr_tuned_verdict`.* {glue:text}`asr_tuned`
 # - **Speaker identification:** *{glue:text}`sid_tuned_verdict`.* {glue:text}`sid_tuned`
 #
-# <details class="more"><summary>The rule behind these verdicts</summary>
+# **Does the gap differ between the layers of the fine-tuned encoder?**
 #
-# {glue:text}`tuned_criterion`
+# - **Speech recognition:** *{glue:text}`asr_between_verdict`.* {glue:text}`asr_between`
+# - **Speaker identification:** *{glue:text}`sid_between_verdict`.* {glue:text}`sid_between`
+#
+# <details class="more"><summary>The rules behind these verdicts</summary>
+#
+# - *Unchanged?* {glue:text}`tuned_criterion`
+# - *Different between layers?* {glue:text}`between_criterion`
 #
 # </details>
 #
@@ -270,5 +281,6 @@ provenance_box(
     asked.runs,
     parameters,
     chapter="fine-tuning",
-    findings={TASKS[task].heading: finding for task, finding in found.items()},
+    findings={TASKS[task].heading: finding for task, finding in found.items()}
+    | {f"{TASKS[task].heading}, between layers": finding for task, finding in between.items()},
 )
