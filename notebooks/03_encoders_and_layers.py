@@ -122,8 +122,8 @@ charts.table(layers.knowledge_table(errors), "Errors at every layer, with 95 % i
 # %% [markdown]
 # ## Every encoder of this book
 #
-# We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, and at
-# three sizes), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
+# We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, at
+# three sizes, and once for much longer), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
 # Some were then fine-tuned for speech recognition.
 # Each is tested on people whom it has not heard.
 # A chart’s title compares the best encoder with the worst, picked after the fact, which overstates the difference a
@@ -255,8 +255,9 @@ else:
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
 # Two of the last six, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
-# meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`, and midi-hubert, the
-# largest, {glue:text}`marks_largest`.
+# meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`, midi-hubert, the
+# largest, {glue:text}`marks_largest`, and mini-hubert-long, which heard mini-hubert's speech nearly four times as often,
+# {glue:text}`marks_longest`.
 # Fine-tuned for speech recognition, mini-hubert meets {glue:text}`marks_tuned`: the layer best for speakers is then layer
 # {glue:text}`tuned_speakers`, the layer best for phones layer {glue:text}`tuned_phones`.
 #
@@ -279,7 +280,12 @@ charts.table(marks, "How far the layers of our encoders lie apart")
 # %% tags=["remove-input", "remove-output"]
 by_name = marks.set_index("encoder")
 tuned = by_name.loc["mini-hubert-asr-librispeech"]
-for shown_as, name in {"lead": "mini-hubert", "first": "pocket-hubert", "largest": "midi-hubert"}.items():
+for shown_as, name in {
+    "lead": "mini-hubert",
+    "first": "pocket-hubert",
+    "largest": "midi-hubert",
+    "longest": "mini-hubert-long",
+}.items():
     glue(f"marks_{shown_as}", by_name.loc[name, "marks met"])
 glue("marks_tuned", tuned["marks met"])
 glue("tuned_speakers", tuned["best for speakers"])

@@ -42,8 +42,8 @@ def ladders(rule: str) -> list[list[str]]:
         rule: a key of `DIFFER`.
 
     Example:
-        >>> ladders("size")
-        [['micro-hubert', 'mini-hubert', 'midi-hubert']]
+        >>> ladders("hours")
+        [['mini-hubert', 'mini-hubert-long']]
     """
 
     def amount(name: str) -> tuple[int, float]:
