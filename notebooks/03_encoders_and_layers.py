@@ -255,13 +255,13 @@ else:
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
 # Two of the last six, mini-hubert and mini-wavlm, were kept and measured again with the probes of this chapter: mini-hubert
-# meets {glue:text}`marks_lead` marks, pocket-hubert, one of the first encoders, {glue:text}`marks_first`, midi-hubert, the
-# largest, {glue:text}`marks_largest`, and mini-hubert-long, which heard mini-hubert's speech nearly four times as often,
-# {glue:text}`marks_longest`.
+# meets {glue:text}`marks_lead` marks, and pocket-hubert, one of the first encoders, {glue:text}`marks_first`.
+# So mini-hubert leads the following chapters. Later came midi-hubert, which is larger: {glue:text}`marks_largest`; and
+# mini-hubert-long, which heard mini-hubert's speech nearly four times as often: {glue:text}`marks_longest`.
 # Fine-tuned for speech recognition, mini-hubert meets {glue:text}`marks_tuned`: the layer best for speakers is then layer
 # {glue:text}`tuned_speakers`, the layer best for phones layer {glue:text}`tuned_phones`.
 #
-# So mini-hubert leads the following chapters. By then its gaps had been seen, too;
+# When mini-hubert was chosen, its gaps had been seen, too;
 # [chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
 # Only chapter 9 is about pocket-hubert, because its weights were kept along its training; of mini-hubert that is true of a
 # second seed alone.

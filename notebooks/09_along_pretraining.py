@@ -280,7 +280,8 @@ Markdown(words.bullets(scaled) or "Of encoders that differ in scale alone no out
 # %% tags=["remove-input"]
 for (rule, task), (every, least, most) in ladders.items():
     bias = group_bias(every, by=group)
-    display(charts.gaps_of_task(task, bias, contrast, most, least))
+    if task in list(asked.outcomes)[:1]:
+        display(charts.gaps_of_task(task, bias, contrast, most, least))
     display(charts.captioned(f"by_{rule}", scaling.scaling_table(every, bias, contrast), heading=TASKS[task].heading))
 
 # %% [markdown]
