@@ -20,7 +20,7 @@ from fairlib.bias.contrasts import people
 from fairlib.bias.sums import everybody
 from fairlib.book.parameters import LEAD
 from fairlib.corpora import CORPORA, is_synthetic, speaker_columns
-from fairlib.encoders import LOGMEL_AROUND, finetuned_from, heard, our_encoders
+from fairlib.encoders import LOGMEL_AROUND, encoder_fingerprint, finetuned_from, heard, our_encoders
 from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
 from fairlib.findings.survey import published, published_twin, strangers
 
@@ -39,7 +39,8 @@ def explorer_data() -> dict:
     Returns:
         ``tasks`` (what they are called), ``lead`` (the encoder shown first) and ``corpora``: of each the ``columns``
         recorded of its speakers, the seeds of their random numbers, and its ``sets``: one for each encoder and task,
-        with ``errors`` ``[speakers, seeds, layers]`` and ``units`` ``[speakers, seeds]``, in base 64.
+        with ``errors`` ``[speakers, seeds, layers]`` and ``units`` ``[speakers, seeds]``, in base 64, and the name of
+        the set that holds its untrained ``twin``.
     """
     tasks = {}
     for task in TASKS.values():
@@ -50,7 +51,8 @@ def explorer_data() -> dict:
 
 
 def _corpus(corpus: str) -> dict:
-    sets, tables, trained, unheard = [], [], set(our_encoders()), strangers(corpus)
+    sets, tables, unheard = [], [], strangers(corpus)
+    trained = {name: _twin(name) for name in our_encoders()}
     for task in TASKS.values():
         for encoder, outcomes in _published(corpus, task.main):
             if outcomes.empty:
@@ -61,7 +63,7 @@ def _corpus(corpus: str) -> dict:
                 tables.append(outcomes.drop_duplicates("speaker_id"))
                 sets.append(
                     {
-                        "encoder": encoder, "label": _label(encoder), "task": task.name,
+                        "encoder": encoder, "label": _label(encoder), "task": task.name, "twin": trained.get(encoder),
                         "heard": encoder in trained and corpus in heard(encoder) and not set(sums.speakers) <= unheard,
                         "layers": sums.cells["layer"].tolist(), "seeds": len(sums.seeds), "names": list(sums.speakers),
                         "errors": _packed(sums.errors), "units": _packed(sums.lengths[:, :, 0]),
@@ -96,12 +98,17 @@ def _published(corpus: str, main: tuple[str, str, str]) -> list[tuple[str, pd.Da
     """Outcomes of every encoder by the task's leading probe, pretrained ones first; twins that several share, once."""
     named = sorted(our_encoders(), key=lambda name: (finetuned_from(name) is not None, name))
     trained = [(name, published(name, corpus, *main)) for name in named]
-    twins = {}
-    for name in named:
-        if finetuned_from(name) is None:
-            twins[untrained_twin(name)] = published_twin(name, corpus, *main)
+    twins = {_twin(name): published_twin(name, corpus, *main) for name in named if finetuned_from(name) is None}
     signals = [(name, published(name, corpus, *main)) for name in ("logmel", "logmel-25ms", *LOGMEL_AROUND)]
-    return [*trained, *twins.items(), *dict(signals).items()]
+    return [*trained, *sorted(twins.items()), *dict(signals).items()]
+
+
+def _twin(encoder: str) -> str:
+    """The name under which the page holds an encoder's untrained twin: that of the first encoder of this shape."""
+    before = finetuned_from(encoder)
+    twin = untrained_twin(before[0] if before else encoder)
+    alike = (untrained_twin(name) for name in sorted(our_encoders()) if finetuned_from(name) is None)
+    return next(other for other in alike if encoder_fingerprint(other) == encoder_fingerprint(twin))
 
 
 def _label(encoder: str) -> str:

@@ -11,6 +11,7 @@ from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, group_errors
 from fairlib.book.chapters import ROOT
 from fairlib.book.explorer import explorer_data, write_explorer
+from fairlib.encoders import encoder_fingerprint, finetuned_from, our_encoders
 from fairlib.findings.survey import published, published_twin
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed")
@@ -139,6 +140,19 @@ def test_keys_and_taps_choose_a_layer(page, browser):
     )
     assert "misclassified frames" in browser.evaluate("document.querySelector('.explorer-said').textContent")
     assert browser.evaluate("document.activeElement.tagName") in ("SELECT", "BODY")
+
+
+def test_every_encoder_stands_beside_its_twin_and_twins_of_one_shape_are_there_once(data):
+    sets = {(one["task"], one["encoder"]): one for one in data["corpora"]["speechocean762"]["sets"]}
+    twins = {encoder for _, encoder in sets if encoder.startswith("random:")}
+    assert len({encoder_fingerprint(name) for name in twins}) == len(twins)
+    for (task, encoder), one in sets.items():
+        if encoder in our_encoders():
+            before = finetuned_from(encoder)
+            assert (task, one["twin"]) in sets
+            assert encoder_fingerprint(one["twin"]) == encoder_fingerprint(f"random:{before[0] if before else encoder}")
+        else:
+            assert one["twin"] is None
 
 
 def test_who_was_heard_in_training_is_said(page, browser):

@@ -281,7 +281,7 @@
       chosen.layer = set.layers[pooled.indexOf(Math.min(...pooled))];
     }
     const controls = chosen.controls === "1"
-      ? sets.filter((one) => (one.encoder === `random:${set.encoder}` || one.encoder === "logmel") && one !== set && !refusal(one)).map(analysed)
+      ? sets.filter((one) => (one.encoder === set.twin || one.encoder === "logmel") && one !== set && !refusal(one)).map(analysed)
       : [];
     shown = { found, controls };
     render();
@@ -322,7 +322,7 @@
         band: { low: found.rows.map((row) => row.nullLow), high: found.rows.map((row) => row.nullHigh) },
         lines: [
           ...controls.map((one) => lineOf(one, layers, gap, {
-            name: one.set.label, plain: true, dash: one.set.encoder === "logmel" ? "2 3" : "6 3",
+            name: one.set.encoder === "logmel" ? one.set.label : "untrained twin", plain: true, dash: one.set.encoder === "logmel" ? "2 3" : "6 3",
             colour: one.set.encoder === "logmel" ? "var(--explorer-mel)" : "var(--explorer-twin)", low: null,
           })),
           lineOf(found, layers, gap, { name: found.set.label, colour: COLOURS.gap }),
