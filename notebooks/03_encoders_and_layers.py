@@ -258,8 +258,8 @@ else:
 # meets {glue:text}`marks_lead` marks, and pocket-hubert, one of the first encoders, {glue:text}`marks_first`.
 # So mini-hubert leads the following chapters. Later came midi-hubert, which is larger: {glue:text}`marks_largest`; and
 # mini-hubert-long, which heard mini-hubert's speech nearly four times as often: {glue:text}`marks_longest`.
-# Fine-tuned for speech recognition, mini-hubert meets {glue:text}`marks_tuned`: the layer best for speakers is then layer
-# {glue:text}`tuned_speakers`, the layer best for phones layer {glue:text}`tuned_phones`.
+# Fine-tuned for speech recognition, mini-hubert meets {glue:text}`marks_tuned`; then the layer best for speakers is
+# {glue:text}`tuned_speakers`, and the layer best for phones {glue:text}`tuned_phones`.
 #
 # When mini-hubert was chosen, its gaps had been seen, too;
 # [chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
@@ -288,8 +288,8 @@ for shown_as, name in {
 }.items():
     glue(f"marks_{shown_as}", by_name.loc[name, "marks met"])
 glue("marks_tuned", tuned["marks met"])
-glue("tuned_speakers", tuned["best for speakers"])
-glue("tuned_phones", tuned["best for phones"])
+for task, layer in zip(("speakers", "phones"), tuned["best for speakers, for phones"].split("\n")[0].split(", ")):
+    glue(f"tuned_{task}", layer)
 
 # %% [markdown]
 # </details>

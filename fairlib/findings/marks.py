@@ -17,7 +17,7 @@ from fairlib.findings.layers import GATE, which_depths
 from fairlib.findings.survey import every_encoder
 
 CORPORA = ("librispeech", "speechocean762")  # the last has most people: spans and best layers are of it
-_DIFFER = {"supported": "yes", "contradicted": "no", "inconclusive": "not shown"}
+_DIFFER = {"supported": "they differ", "contradicted": "the same", "inconclusive": "not shown to differ"}
 
 
 def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -> pd.DataFrame:
@@ -58,8 +58,9 @@ def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -
         row["span, log odds"] = Cell(Number("size", spans[0]), " phones\n", Number("size", spans[1]), " speakers")
         met += [span >= GATE["span"] for span in spans]
         depths = which_depths(most[most["unit"].isin(("speaker", "phone"))], name)
-        row |= {"best for speakers": depths.facts["sid"], "best for phones": depths.facts["phone"]}
-        row["best layers differ"] = _DIFFER[depths.verdict]
+        row["best for speakers, for phones"] = (
+            f"{depths.facts['sid']}, {depths.facts['phone']}\n{_DIFFER[depths.verdict]}"
+        )
         met.append(depths.verdict == "supported")
         row["marks met"] = f"{sum(met)} of {len(met)}"
         rows.append(row)
