@@ -26,7 +26,7 @@ def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -
 
     In phones: points of error between layer 0 and the best block; how far, as a share, that block is below log-mel with
     the context of layer 0; and the span over all layers in log odds, which is given for speakers, too. Then the layers
-    best for speakers and for phones, and whether they differ by the rule "depth". The last column counts the marks
+    best for speakers and for phones, and whether they differ by the rule "depth". The first column counts the marks
     that are met: those of `fairlib.findings.layers.GATE`, two for each corpus and a span of each kind, and that.
 
     Args:
@@ -42,7 +42,7 @@ def marks_table(families: Mapping[str, dict[str, pd.DataFrame]] | None = None) -
     for name in dict.fromkeys(name for family in families.values() for name in family):
         if any(name not in family for family in families.values()):
             continue
-        row: dict[str, Any] = {"encoder": encoder_label(name)}
+        row: dict[str, Any] = {"encoder": encoder_label(name), "marks met": ""}  # what counts stands first
         met = []
         for corpus, family in families.items():
             phones = _errors(family[name], name, "phone")
