@@ -29,7 +29,7 @@ from fairlib.book.pairs import read_notebook
 from fairlib.book.runs import ChapterStopped
 
 FINDINGS = {"speakers-and-groups": 1, "measuring-bias": 0, "speaker-identification": 4, "speech-recognition": 6}
-FINDINGS |= {"along-pretraining": 5, "why": 8, "your-own-model": 5}
+FINDINGS |= {"fine-tuning": 4, "along-pretraining": 5, "why": 8, "your-own-model": 5}
 TINY = """\
 # ---
 # jupyter:
