@@ -123,5 +123,5 @@ def test_the_last_mark_is_whether_speakers_and_phones_are_best_at_different_laye
         layers, differ = row["best for speakers, for phones"].split("\n")
         assert layers.split(", ") == best
         assert (differ == "the same") == (best[0] == best[1])
-    # Fine-tuning moves what phones need to late blocks, and speakers lose there: every resample agrees.
+    # Fine-tuning moves what phones need to late blocks, and speakers lose there.
     assert table.loc["mini-hubert-asr-librispeech", "best for speakers, for phones"] == "2, 11\nthey differ"
