@@ -133,11 +133,12 @@ def check(
 def encoders() -> None:
     """List the encoders that need no download."""
     from fairlib.encoders import finetuned_from, our_encoders, shipped_encoders
+    from fairlib.encoders.checkpoints import training_command
 
     for name in our_encoders():
         made = finetuned_from(name)
         what = f"fine-tuned from {made[0]} on {made[1]}" if made else f"pretrained; control: random:{name}"
-        absent = "" if name in shipped_encoders() else f"; its weights do not ship: fairlib pretrain {name}"
+        absent = "" if name in shipped_encoders() else f"; its weights do not ship: {training_command(name)}"
         print(f"{name:34}{what}{absent}")
     print(f"{'logmel':34}control: a plain spectrogram, no encoder at all")
     print("Any folder or hub id in the transformers format works too, such as facebook/hubert-base-ls960.")

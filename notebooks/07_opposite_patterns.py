@@ -23,7 +23,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows
+encoder = "mini-hubert-long"  # any encoder that fairlib.load_encoder knows
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the character probe is trained once

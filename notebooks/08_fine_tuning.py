@@ -23,7 +23,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "mini-hubert-asr-librispeech"  # an encoder fine-tuned for speech recognition
+encoder = "mini-hubert-long-asr-librispeech"  # an encoder fine-tuned for speech recognition
 pretrained = ""  # the encoder it was made from; left empty for our own, whose records say it
 corpus = "speechocean762"  # any corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers

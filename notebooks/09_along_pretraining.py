@@ -22,8 +22,8 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "pocket-hubert"  # an encoder whose pretraining was followed; of others, only its untrained twin is known
-counterpart = "pocket-hubert-children"  # the same encoder, pretrained on other speech
+encoder = "mini-hubert-long"  # any encoder; where its pretraining was not followed, its untrained twin is the beginning
+counterpart = "pocket-hubert-children"  # a second training on other speech, of ours; or of your encoder
 corpus = "speechocean762"  # any transcribed corpus that fairlib.load_corpus knows
 group = "age_group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer; the phone probe is trained once
@@ -147,13 +147,12 @@ charts.table(opening, "The gap's log odds ratio before and after pretraining, wi
 # One training may be an accident.
 # Here are other encoders that were measured along their training, each at the layer that is best at the end, and judged
 # by the same rule.
-# A *second seed* is the same training again, from other random numbers; that of mini-hubert stands for the encoder of the
-# other chapters, whose own weights were not kept on the way.
+# A *second seed* is the same training again, from other random numbers.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
 # for the beginning, and nothing was measured between the two.
 
 # %% tags=["hide-input"]
-told, others = [], []
+told = []
 for task in asked.outcomes:
     families = {}
     for name, mine in pretraining.published_along(corpus, task).items():
@@ -165,16 +164,14 @@ for task in asked.outcomes:
             told.append((f"{TASKS[task].heading}, {opened.verdict}", opened.sentence))
     if len(families) > 1:
         display(trajectories.families(task, families, contrast))
-        deepest = max(families.keys() - {encoder}, key=lambda name: (families[name]["layer"].nunique(), name))
-        others.append(trajectories.gap_map(task, families[deepest], deepest, contrast, signal[task]))
 if not told:
     display(Markdown("Of no other encoder outcomes along its training are published on this corpus."))
 
 # %% [markdown]
-# <details class="more"><summary>The verdict on each encoder, and the layers of the deepest</summary>
+# <details class="more"><summary>The verdict on each encoder</summary>
 
 # %% tags=["remove-input"]
-display(Markdown(words.bullets(told)), *others)
+Markdown(words.bullets(told))
 
 # %% [markdown]
 # </details>
@@ -183,7 +180,7 @@ display(Markdown(words.bullets(told)), *others)
 # ## Would it be smaller, had the encoder heard such people?
 #
 # Watching a training shows when, not why.
-# So we trained the encoder twice, with the same architecture, seed, number of steps and hours of speech.
+# So we trained {glue:text}`compared` twice, with the same architecture, seed, number of steps and hours of speech.
 # In the second training, part of the speech was exchanged for speech of the corpus that we test on:
 # {glue:text}`exchanged`.
 # People whom that encoder has heard are left out here, so all test speakers are new to both.
@@ -191,23 +188,24 @@ display(Markdown(words.bullets(told)), *others)
 # alone.
 
 # %% tags=["hide-input"]
+compared = exchanged.compared_with(counterpart, encoder)
 cause_probes = probes | {"asr": lambda name: fairlib.probe_characters(name, corpus).query("unit == 'char'")}
 effects = {}
 for task, ask in cause_probes.items():
     if task in asked.refused:
         continue
-    tables = exchanged.at_hand(encoder, counterpart, ask)
-    lacking = [name for name in (encoder, counterpart) if name not in tables]
+    tables = exchanged.at_hand(compared, counterpart, ask)
+    lacking = [name for name in (compared, counterpart) if name not in tables]
     if lacking:
         display(Markdown(f"*{exchanged.lacking_sentence(task, lacking)}*"))
         found[f"{task}_cause"] = pretraining.unknown(counterpart)
         continue
     runs += tables.values()
-    effect = exchanged.effect_of(tables, encoder, counterpart, corpus, group, contrast, asked.groups)
+    effect = exchanged.effect_of(tables, compared, counterpart, corpus, group, contrast, asked.groups)
     found[f"{task}_cause"] = findings.of_task(task, effect.finding)
     if len(effect.bias):
         effects[task] = effect
-helped = [charts.gaps_of_task(task, effect.bias, contrast, counterpart, encoder) for task, effect in effects.items()]
+helped = [charts.gaps_of_task(task, effect.bias, contrast, counterpart, compared) for task, effect in effects.items()]
 display(*helped[:1])
 
 # %% [markdown]
@@ -230,7 +228,7 @@ charts.table(changed, "How much the gap's log odds ratio changes, in pairs, with
 # %% tags=["remove-input"]
 again = []
 for name, other in exchanged.exchanged_pairs(corpus):
-    for task in cause_probes if name != encoder else ():
+    for task in cause_probes if name != compared else ():
         effect = exchanged.published_effect(name, other, task, corpus, group, contrast, asked.groups)
         if effect is not None:
             again.append((f"{TASKS[task].heading}, {effect.verdict}", effect.sentence))
@@ -244,7 +242,7 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 #
 # Encoders that are larger, or that have heard more, usually make fewer errors. Do they also serve the groups more equally?
 # We trained one recipe at several sizes: only the blocks' width differs. And we trained the encoder in the middle once
-# more, for nearly four times as many steps: it heard the same speech, more often.
+# more, for nearly four times as many steps: it heard the same speech, more often, and is the one that this book is about.
 # Everything else is the same, seed and number of layers included, so layers can be compared one by one.
 # The two smaller sizes were trained again from another seed; there, a difference counts only if both pairs show it.
 
@@ -295,7 +293,8 @@ glue("when_criterion", pretraining.WHEN_CRITERION)
 glue("cause_criterion", pretraining.CAUSE_CRITERION)
 for rule, criterion in scaling.CRITERIA.items():
     glue(f"{rule}_criterion", criterion)
-glue("exchanged", pretraining.what_was_exchanged(encoder, counterpart))
+glue("compared", words.encoder_label(compared))
+glue("exchanged", pretraining.what_was_exchanged(compared, counterpart))
 
 # %% [markdown]
 # ## What could be wrong
@@ -413,8 +412,8 @@ import numpy as np
 import fairlib
 from fairlib.findings import pretraining
 
-pair = [fairlib.probe(name, pretraining.EARLY, corpus) for name in (encoder, counterpart)]
-best = pretraining.best_layer(pair[0], encoder)
+pair = [fairlib.probe(name, pretraining.EARLY, corpus) for name in (compared, counterpart)]
+best = pretraining.best_layer(pair[0], compared)
 sums = [table[table["layer"] == best].groupby(["speaker_id", group])[["errors", "length"]].sum() for table in pair]
 rates = np.stack([(table["errors"] / table["length"]).to_numpy() for table in sums])
 groups = sums[0].index.get_level_values(group)

@@ -22,7 +22,7 @@
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel
 
 # %% tags=["parameters", "hide-input"]
-encoder = "mini-hubert"  # any encoder that fairlib.load_encoder knows: a hub id or a folder of your own
+encoder = "mini-hubert-long"  # any encoder that fairlib.load_encoder knows: a hub id or a folder of your own
 corpus = "planted"  # your CSV or datasets folder; left as it is, synthetic speech that needs no data
 group = "group"  # a column of the corpus that describes its speakers
 seeds = 5  # speaker probes trained per layer, each from another seed

@@ -15,6 +15,7 @@ from fairlib.base.tasks import TASKS, unit_named
 from fairlib.bias import layer_order
 from fairlib.corpora import CORPORA
 from fairlib.encoders import SHIPPED, finetuned_from, heard, our_encoders, parameters_of, shipped_encoders, started_from
+from fairlib.encoders.checkpoints import training_command
 from fairlib.encoders.names import parsed
 from fairlib.findings import mean_error
 from fairlib.findings.pretraining import UNTRAINED, published_along
@@ -83,7 +84,10 @@ def _record(path: Path) -> dict | None:
 def _weights(name: str) -> str:
     if name not in shipped_encoders():
         return "do not ship, for their size; the command below makes them, and what was measured is published"
-    return "half precision, safetensors; `AutoModel.from_pretrained` loads them"
+    loads = (
+        "`AutoModel` or `AutoModelForCTC.from_pretrained`" if finetuned_from(name) else "`AutoModel.from_pretrained`"
+    )
+    return f"half precision, safetensors; {loads} loads them"
 
 
 def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
@@ -112,7 +116,7 @@ def _pretraining_rows(record: dict) -> list[tuple[str, str]]:
         ("compute", f"{record['training_hours']} hours on {_device(record)}"),
         ("at the end", ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in record["final"].items())),
         ("weights", _weights(recipe["name"])),
-        ("command", f"`fairlib pretrain {recipe['name']}{seed}`"),
+        ("command", f"`{training_command(recipe['name'])}{seed}`"),
     ]
 
 
@@ -125,8 +129,8 @@ def _finetuning_rows(name: str, record: dict) -> list[tuple[str, str]]:
         ("steps", f"{record['schedule']['steps']:,}; {record['hours_heard']} hours heard in all"),
         ("compute", f"{record['training_hours']} hours on {_device(record)}"),
         ("character error", f"{record['test_character_error']:.1%} on the corpus's test half, decoded greedily"),
-        ("weights", "half precision, safetensors; `AutoModel` or `AutoModelForCTC.from_pretrained` loads them"),
-        ("command", f"`fairlib finetune {record['finetuned_from']} --corpus {record['corpus']} --output {name}`"),
+        ("weights", _weights(name)),
+        ("command", f"`{training_command(name, name)}`"),
     ]
 
 

@@ -218,7 +218,7 @@ def command(chapter: str, chosen: Parameters) -> str:
 
     Example:
         >>> command("speaker-identification", SpeakerIdentification(corpus="librispeech", group="sex"))
-        'fairlib run speaker-identification --encoder mini-hubert --corpus librispeech --group sex --seeds 5'
+        'fairlib run speaker-identification --encoder mini-hubert-long --corpus librispeech --group sex --seeds 5'
     """
     words = ["fairlib", "run", chapter]
     for name, value in chosen.model_dump(exclude={"force"}).items():

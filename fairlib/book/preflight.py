@@ -9,8 +9,16 @@ from fairlib.base.tasks import TASKS
 from fairlib.book.chapters import Chapter, ChapterError, chapter_named
 from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters
 from fairlib.corpora import CORPORA, is_synthetic
-from fairlib.encoders import HUB_ID, EncoderError, configuration, encoder_folder, encoder_layers, finetuned_from
-from fairlib.encoders.names import without_random
+from fairlib.encoders import (
+    HUB_ID,
+    EncoderError,
+    configuration,
+    encoder_fingerprint,
+    encoder_folder,
+    encoder_layers,
+    finetuned_from,
+)
+from fairlib.encoders.names import is_untrained, without_random
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,10 +70,13 @@ def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str,
         encoders.append(chosen.pretrained or (finetuned_from(chosen.encoder) or ("",))[0])
     if about.controls:
         encoders += controls(chosen.encoder)
-    return [
-        (encoder, task) for encoder in encoders for task in about.tasks
-        if not anything_published(encoder, chosen.corpus, task, _seeds(about, chosen, task) - 1, _probe(chosen, task))
-    ]  # fmt: skip
+
+    def is_there(encoder: str, task: str) -> bool:
+        weights = encoder_fingerprint(encoder) if is_untrained(encoder) and configuration(encoder) else None
+        seed, probe = _seeds(about, chosen, task) - 1, _probe(chosen, task)
+        return anything_published(encoder, chosen.corpus, task, seed, probe, weights)
+
+    return [(encoder, task) for encoder in encoders for task in about.tasks if not is_there(encoder, task)]
 
 
 def _probe(chosen: EncoderParameters, task: str) -> str | None:

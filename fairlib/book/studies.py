@@ -123,7 +123,7 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
 
     Example:
         >>> read_study()[["encoder", "corpus", "call"]].iloc[0].to_list()
-        ['mini-hubert', 'speechocean762', 'probe_speakers']
+        ['mini-hubert-long', 'speechocean762', 'probe_speakers']
     """
     return _read(path)[1]
 

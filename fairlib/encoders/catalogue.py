@@ -84,14 +84,16 @@ def pretrained_alike(*but: str) -> list[list[str]]:
 
 
 def parameters_of(name: str) -> int:
-    """How many weights an encoder of ours has, from the head of its file, or from its record where that does not ship.
+    """How many weights an encoder of ours has, from the head of its file; where that does not ship, from its record, or
+    as many as the encoder has that it was fine-tuned from.
 
     Example:
         >>> round(parameters_of("mini-hubert") / 1e6, 1)
         3.2
     """
     if name not in shipped_encoders():
-        return read_json(SHIPPED / name / "pretraining.json")["parameters"]
+        made = finetuned_from(name)
+        return parameters_of(made[0]) if made else read_json(SHIPPED / name / "pretraining.json")["parameters"]
     with (SHIPPED / name / "model.safetensors").open("rb") as file:
         head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
     return sum(math.prod(tensor["shape"]) for key, tensor in head.items() if key != "__metadata__")

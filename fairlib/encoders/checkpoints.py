@@ -47,13 +47,26 @@ class EncoderError(ValueError):
 
 
 def our_encoders() -> list[str]:
-    """Names of the encoders that this project trained; the weights of the largest do not ship, their outcomes do."""
+    """Names of the encoders that this project trained; the weights of some do not ship, their outcomes do."""
     return sorted(folder.parent.name for folder in SHIPPED.glob("*/config.json"))
 
 
 def shipped_encoders() -> list[str]:
     """Names of the encoders whose weights come with the package."""
     return [name for name in our_encoders() if (SHIPPED / name / "model.safetensors").is_file()]
+
+
+def training_command(name: str, output: str = "FOLDER") -> str:
+    """The command that trains one of our encoders once more; one that was fine-tuned is then found in that folder.
+
+    Example:
+        >>> training_command("mini-hubert"), training_command("pocket-hubert-asr-librispeech", "mine")
+        ('fairlib pretrain mini-hubert', 'fairlib finetune pocket-hubert --corpus librispeech --output mine')
+    """
+    tuned = read_json(SHIPPED / name / "finetuning.json")
+    if not tuned:
+        return f"fairlib pretrain {name}"
+    return f"fairlib finetune {tuned['finetuned_from']} --corpus {tuned['corpus']} --output {output}"
 
 
 def _place(name: str) -> Path:
@@ -278,5 +291,5 @@ def weight_files(folder: Path) -> list[Path]:
                     raise EncoderError(f"{file} is Git LFS's note of where the weights are: fetch them (git lfs pull).")
         return files
     if folder.parent == SHIPPED:
-        raise EncoderError(f"The weights of {folder.name} do not ship; make them: fairlib pretrain {folder.name}.")
+        raise EncoderError(f"The weights of {folder.name} do not ship; make them: {training_command(folder.name)}.")
     raise EncoderError(f"{folder} holds no weights: model.safetensors (or pytorch_model.bin) is needed.")

@@ -27,7 +27,7 @@ from fairlib.findings import (
 )
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.opposite import c2_finding
-from fairlib.findings.survey import by_speaker, every_encoder, published
+from fairlib.findings.survey import by_speaker, every_encoder, published, published_twin
 from fairlib.findings.where import do_layers_differ
 from fairlib.findings.wording import say
 
@@ -114,6 +114,8 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
     rows = []
     for other in corpora:
         own = {name: published(name, other, *which) for name in (encoder, *controls(encoder))}
+        if untrained_twin(encoder) in own:
+            own[untrained_twin(encoder)] = published_twin(encoder, other, *which)
         outcomes = pd.concat(own.values(), ignore_index=True)
         if by not in outcomes or own[encoder].empty:
             continue

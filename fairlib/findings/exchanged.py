@@ -38,6 +38,20 @@ class Effect:
     finding: Finding
 
 
+def compared_with(counterpart: str, encoder: str) -> str:
+    """What a counterpart is compared with: an encoder of ours that was pretrained alike but for the speech; where none
+    was, or this one was, the encoder given.
+
+    Example:
+        >>> compared_with("pocket-hubert-children", "mini-hubert-long"), compared_with("/my/other", "/my/encoder")
+        ('pocket-hubert', '/my/encoder')
+    """
+    alike = [
+        name for names in pretrained_alike("data") if counterpart in names for name in names if name != counterpart
+    ]
+    return encoder if encoder in alike or not alike else alike[0]
+
+
 def at_hand(encoder: str, counterpart: str, ask: Callable[[str], pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Outcomes of an encoder, of its counterpart and of their second trainings, by name. Left out is of whom nothing is
     published where weights or speech are not here.

@@ -57,7 +57,7 @@ def every_encoder(corpus: str) -> dict[str, pd.DataFrame]:
 
     Example:
         >>> sorted(every_encoder("planted"))
-        ['mini-hubert', 'pocket-hubert']
+        ['mini-hubert', 'mini-hubert-long', 'pocket-hubert']
     """
 
     measured = [(task.main, task.main[1]) for task in TASKS.values()]

@@ -12,6 +12,7 @@ the same utterances of the same speakers in other audio files, or where it is no
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -99,32 +100,52 @@ def entry_name(key: dict) -> str:
     return f"{key['task']}-{slug(key['encoder'])}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
 
 
-def anything_published(encoder: str, corpus: str, task: str, seed: int, probe: str | None = None) -> bool:
+def anything_published(
+    encoder: str, corpus: str, task: str, seed: int, probe: str | None = None, weights: str | None = None
+) -> bool:
     """Whether outcomes of this encoder, corpus, task and seed, by any probe or by this one, are published and answer
     for the corpus here.
 
     By their list alone, in no time.
 
+    Args:
+        weights: the encoder's fingerprint; what is published of the same weights by another name then counts, too.
+
     Example:
         >>> anything_published("logmel", "planted", "sid", 4), anything_published("logmel", "mine", "sid", 0)
         (True, False)
     """
-    entries = listed(shipped_file(PUBLISHED, encoder, corpus))
-    keys = [one.key for one in entries if probe in (None, one.key["probe"])]
-    there = any((key["task"], key["seed"]) == (task, seed) for key in keys)
+    keys = (one.key for _, one in _of_encoder(encoder, weights, corpus))
+    there = any((key["task"], key["seed"]) == (task, seed) and probe in (None, key["probe"]) for key in keys)
     return there and published_for(corpus) != OTHER
+
+
+def _of_encoder(encoder: str, weights: str | None, corpus: str) -> Iterator[tuple[Path, Shipped]]:
+    """Published entries of an encoder on a corpus, each with its file; then those of the same weights by other names:
+    encoders of one shape share their untrained twin."""
+    own = shipped_file(PUBLISHED, encoder, corpus)
+    yield from ((own, one) for one in listed(own))
+    for path in sorted(PUBLISHED.glob(f"{slug(corpus)}-*.parquet")) if weights else ():
+        yield from ((path, one) for one in listed(path) if path != own and one.key["encoder_fingerprint"] == weights)
 
 
 def read_outcomes(key: dict) -> Entry | None:
     """The published or stored outcomes of exactly this key, or None."""
-    if _see_published:
-        path = shipped_file(PUBLISHED, key["encoder"], key["corpus"])
-        for one in listed(path):
-            if canonical(one.key) == canonical(key) and (entry := _of_shipped(path, one)) is not None:
-                return entry
+    if _see_published and (entry := _published_of(key)) is not None:
+        return entry
     path = store_folder() / entry_name(key)
     entry = _read(path) if path.exists() else None
     return entry if entry is not None and canonical(entry.key) == canonical(key) else None
+
+
+def _published_of(key: dict, but: Iterable[str] = ()) -> Entry | None:
+    """The published outcomes of a key, or of one that differs in these parts or in what its encoder is called; they
+    bear the name that was asked for, and their entry's key says by which they are published."""
+    for path, one in _of_encoder(key["encoder"], key["encoder_fingerprint"], key["corpus"]):
+        known = {name: value for name, value in one.key.items() if name not in but} | {"encoder": key["encoder"]}
+        if canonical(known) == canonical(key) and (entry := _of_shipped(path, one)) is not None:
+            return dataclasses.replace(entry, outcomes=_typed(entry.outcomes.assign(encoder=key["encoder"])))
+    return None
 
 
 def _of_shipped(path: Path, one: Shipped, rows: bool = True) -> Entry | None:
@@ -147,12 +168,7 @@ def read_published(key: dict) -> Entry | None:
     """
     if not _see_published or OTHER in map(published_for, [key["corpus"], *key["extra"]]):
         return None
-    path = shipped_file(PUBLISHED, key["encoder"], key["corpus"])
-    for one in listed(path):
-        without = {name: value for name, value in one.key.items() if name not in _FINGERPRINTS}
-        if canonical(without) == canonical(key):
-            return _of_shipped(path, one)
-    return None
+    return _published_of(key, _FINGERPRINTS)
 
 
 def published_outcomes(

@@ -19,7 +19,7 @@ WITHOUT_LINES = {
     "02_speakers_and_groups": 3,
     "04_measuring_bias": 1,
     "07_opposite_patterns": 4,
-    "09_along_pretraining": 6,
+    "09_along_pretraining": 4,
     "10_why": 1,
     "11_robustness": 3,
 }

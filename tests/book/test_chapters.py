@@ -114,7 +114,7 @@ def printed(notebook: Path) -> str:
         ("speaker-identification", {"encoder": "pocket-huber"}, "did you mean 'pocket-hubert'?"),
         ("speaker-identification", {"encoder": "./nowhere"}, "no shipped encoder"),
         ("speaker-identification", {"encoder": "logmel"}, "logmel is the control beside every encoder"),
-        ("speaker-identification", {"layer": "13"}, "mini-hubert has no layer '13', it has cnn, 0 to 12"),
+        ("speaker-identification", {"layer": "13"}, "mini-hubert-long has no layer '13', it has cnn, 0 to 12"),
         ("speaker-identification", {"layer": "cn"}, "did you mean 'cnn'?"),
         ("speech-recognition", {"probe": "lin"}, "one of linear, context, not 'lin': did you mean 'linear'?"),
     ],
@@ -170,7 +170,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
     for name, field in chapters.parameters("speech-recognition").model_fields.items():
         assert f"<code>--{name}</code>" in box and html.escape(field.description) in box
     assert "linear<br>" in box and "(linear, context; default: context)" in box and "(1 to 100)" in box
-    assert "fairlib run speech-recognition --encoder mini-hubert --corpus librispeech --group sex" in box
+    assert "fairlib run speech-recognition --encoder mini-hubert-long --corpus librispeech --group sex" in box
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
         (
             "speech-recognition",
             {"corpus": "librispeech", "seeds": 2},
-            "of mini-hubert there are no published outcomes",
+            "of mini-hubert-long there are no published outcomes",
         ),
         ("speaker-identification", {"encoder": "pocket-hubert-children"}, "of random:pocket-hubert-children there are"),
-        ("speech-recognition", {"seeds": 2}, "of mini-hubert there are no published outcomes"),
+        ("speech-recognition", {"seeds": 2}, "of mini-hubert-long there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
         ("fine-tuning", {"pretrained": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are no published outcomes"),
     ],
@@ -224,13 +224,13 @@ def test_a_run_holds_its_notebook_and_its_provenance(tiny, tmp_path, monkeypatch
 
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["parameters"] == {
-        "encoder": "mini-hubert",
+        "encoder": "mini-hubert-long",
         "corpus": "synthetic",
         "group": "group",
         "seeds": 2,
         "layer": "",
     }
-    options = "--encoder mini-hubert --corpus synthetic --group group --seeds 2"
+    options = "--encoder mini-hubert-long --corpus synthetic --group group --seeds 2"
     assert provenance["command"] == f"fairlib run speaker-identification {options}"
     assert provenance["code"].startswith("fairlib ")
     assert "torch" in provenance["packages"] and provenance["duration_s"] > 0
@@ -534,7 +534,7 @@ def test_the_provenance_box_tells_what_the_outcomes_came_from(monkeypatch):
     box = provenance.provenance_box([outcomes], {"corpus": "synthetic", "seeds": 2})
     for words in ("published", "a" * 12, "b" * 12, "on cpu", "1,234 s", "0, 1", "pocket-&lt;hubert&gt;"):
         assert words in box.data
-    assert "fairlib run speaker-identification --encoder mini-hubert --corpus synthetic" in box.data
+    assert "fairlib run speaker-identification --encoder mini-hubert-long --corpus synthetic" in box.data
     assert box.metadata["fairlib"]["outcomes"][0]["encoder_fingerprint"] == "a" * 64
 
 

@@ -84,7 +84,7 @@ def test_parameters_reach_the_chapter_as_their_types(capsys, monkeypatch, tmp_pa
     assert (status, out.strip()) == (0, str(tmp_path))
     assert asked == {
         "chapter": "speech-recognition",
-        "encoder": "mini-hubert",
+        "encoder": "mini-hubert-long",
         "corpus": "synthetic",
         "group": "group",
         "seeds": 2,

@@ -13,12 +13,13 @@ from fairlib.bias.simulation import simulate_outcomes
 from fairlib.book import run_keys, runs
 from fairlib.book.chapters import check
 from fairlib.book.comparison import compare, told, write_page
+from fairlib.book.parameters import LEAD
 from fairlib.book.runs import RunError
 
 CLAIM = "Bias begins in the first layers."
 
 
-def outcomes(gap: float, encoder="mini-hubert", seed=0, speakers=40, corpus="made up") -> pd.DataFrame:
+def outcomes(gap: float, encoder=LEAD, seed=0, speakers=40, corpus="made up") -> pd.DataFrame:
     """Speakers of two groups and three layers, with the gap planted as a log odds ratio at the last layer alone."""
     rates = np.array([0.4, 0.35, 0.3])
     odds = rates / (1 - rates) * np.exp([0, 0, gap])
@@ -83,7 +84,7 @@ def test_changed_verdicts_come_first_and_all_that_differs_is_named(make):
     verdicts = compared["verdicts"]
     assert verdicts["claim"].tolist() == [CLAIM, "Another."] and verdicts["changed"].tolist() == [True, False]
     assert compared["differing"] == [
-        "parameter encoder: 'mini-hubert' in A, 'pocket-wav2vec2' in B",
+        f"parameter encoder: {LEAD!r} in A, 'pocket-wav2vec2' in B",
         "parameter corpus: 'speechocean762' in A, 'librispeech' in B",
         "parameter group: 'age_group' in A, 'sex' in B",
         "data: the corpus of logmel (sid) is cccccccc in A, librispeechl in B",

@@ -15,6 +15,7 @@ from fairlib.base.files import FolderError
 from fairlib.book import chapters, new_chapter, pairs
 from fairlib.book.added_chapters import added_chapters
 from fairlib.book.chapters import ROOT, ChapterError
+from fairlib.book.parameters import LEAD
 from fairlib.book.runs import facts_in
 from fairlib.findings import rules
 
@@ -231,7 +232,7 @@ def test_a_parameter_of_its_own_is_checked_like_any_other(declared):
     own = '[parameters.threshold]\ndefault = 0.5\nabout = "of the score"\nleast = 0\nmost = 1\n\n[rules.best]'
     declared("[rules.best]", own)
     assert chapters.check("accents", {}).model_dump() == {
-        "force": False, "encoder": "mini-hubert", "corpus": "planted", "group": "group", "seeds": 5, "threshold": 0.5,
+        "force": False, "encoder": LEAD, "corpus": "planted", "group": "group", "seeds": 5, "threshold": 0.5,
     }  # fmt: skip
     assert chapters.check("accents", {"threshold": "0.7"}, as_text=True).threshold == 0.7
     with pytest.raises(ChapterError, match="accents: threshold must be at most 1.0, not 2.0"):

@@ -107,6 +107,21 @@ def test_published_outcomes_are_found_without_the_corpus(table):
     assert read_published({**without, "encoder_fingerprint": "other weights"}) is None
 
 
+def test_published_outcomes_of_the_same_weights_are_found_by_another_name(table):
+    """Encoders of one shape share their untrained twin, which is published once."""
+    twin = {**KEY, "encoder": "random:one", "encoder_fingerprint": "shared"}
+    publish_entries([write_outcomes(table.assign(encoder="random:one"), twin, {}).name])
+    asked = {**twin, "encoder": "random:other"}
+    about = ("random:other", KEY["corpus"], KEY["task"], KEY["seed"], None)
+    assert store.anything_published(*about, "shared")
+    assert not store.anything_published(*about) and not store.anything_published(*about, "else")
+    entry = read_outcomes(asked)
+    assert set(entry.outcomes["encoder"]) == {"random:other"} and entry.outcomes["errors"].equals(table["errors"])
+    assert entry.key == twin and list(store.together([entry])["entry"].unique()) == [entry_name(twin)]
+    assert read_published({name: asked[name] for name in asked if name not in store._FINGERPRINTS}).key == twin
+    assert read_outcomes({**asked, "encoder_fingerprint": "else"}) is None
+
+
 def test_what_is_published_anew_takes_the_place_of_what_answered_before(table):
     other_probe, other_seed = {**KEY, "probe": "hidden"}, {**KEY, "seed": 1}
     publish_entries(write_outcomes(table, key, {}).name for key in (KEY, other_probe, other_seed))
