@@ -98,7 +98,7 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     assert "Children are not one group: the older they are, the fewer the errors" in readme
     for outcomes in (
         ask(name)
-        for name in ("mini-hubert", "pocket-hubert")
+        for name in ("mini-hubert-long", "mini-hubert", "pocket-hubert")
         for ask in (
             lambda name: fairlib.probe_speakers(name, "speechocean762"),
             lambda name: fairlib.probe_characters(name, "speechocean762").query("unit == 'char'"),
@@ -118,9 +118,9 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
 
 def test_the_readme_says_what_better_encoders_and_other_layers_bring():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert "identifies speakers best at layer 2 and classifies phones best at layer 11" in readme
-    tuned = marks_table().set_index("encoder").loc["mini-hubert-asr-librispeech"]
-    assert tuned["best for speakers, for phones"] == "2, 11\nthey differ"
+    assert "identifies speakers best at layer 4 and classifies phones best at layer 11" in readme
+    tuned = marks_table().set_index("encoder").loc["mini-hubert-long-asr-librispeech"]
+    assert tuned["best for speakers, for phones"] == "4, 11\nthey differ"
     assert "makes two fifths fewer errors in speaker identification; its gap does not differ detectably" in readme
     lowest = [
         mean_error(fairlib.probe_speakers(name, "speechocean762"))["error"].min()
@@ -139,7 +139,7 @@ def test_the_readme_says_what_better_encoders_and_other_layers_bring():
 def test_the_readme_says_what_the_training_group_does_to_the_gap_in_phones():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert "trained on adults, it shrinks by more than half; trained on children, it grows to about twice" in readme
-    for encoder in ("mini-hubert", "pocket-hubert", "logmel"):
+    for encoder in ("mini-hubert-long", "mini-hubert", "pocket-hubert", "logmel"):
         crossed = fairlib.train_across_groups(encoder, "speechocean762", "age_group").query("unit == 'phone'")
         table = fairlib.training_group_gaps(crossed, "age_group").query("quantity == 'gap' and scale == 'log_odds'")
         gap = table.pivot(index="layer", columns="group", values="estimate")
