@@ -254,11 +254,12 @@ else:
 #   speaks. They did not: phones and speakers are classified about as well as without.
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
-# Two of the last six were kept and measured again with the probes of this chapter, which ask seven marks.
-# Of these, mini-hubert meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert, one of the
-# first encoders, {glue:text}`marks_first`. Two changes to mini-hubert brought more: mini-hubert-long, which heard the same
-# speech nearly four times as often, meets {glue:text}`marks_lead`; midi-hubert, which has three times as many weights,
+# Two of the last six were kept and measured again with the probes of this chapter. Of the seven marks below, mini-hubert
+# meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert, one of the first encoders,
+# {glue:text}`marks_first`. Two changes to mini-hubert brought more: mini-hubert-long, which heard the same speech nearly
+# four times as often, meets {glue:text}`marks_lead`; midi-hubert, which has three times as many weights,
 # {glue:text}`marks_largest`.
+#
 # So mini-hubert-long leads the following chapters: it identifies speakers best at layer {glue:text}`lead_speakers`, and
 # classifies phones best at layer {glue:text}`lead_phones`. Fine-tuned for speech recognition, it meets
 # {glue:text}`marks_tuned`, and these layers are {glue:text}`tuned_speakers` and {glue:text}`tuned_phones`.

@@ -83,7 +83,7 @@ for task, table in maps.items():
 # - **Speaker identification:** *{glue:text}`sid_when_verdict`.* {glue:text}`sid_when`
 # - **Phone classification:** *{glue:text}`phone_when_verdict`.* {glue:text}`phone_when`
 #
-# **Is it smaller if the encoder has heard such speakers?**
+# **Is it smaller if the encoder has heard such speakers?** Asked of {glue:text}`compared`, which was trained twice.
 #
 # - **Speaker identification:** *{glue:text}`sid_cause_verdict`.* {glue:text}`sid_cause`
 # - **Phone classification:** *{glue:text}`phone_cause_verdict`.* {glue:text}`phone_cause`
