@@ -410,8 +410,9 @@ table.round(3)
 import numpy as np
 
 import fairlib
-from fairlib.findings import pretraining
+from fairlib.findings import exchanged, pretraining
 
+compared = exchanged.compared_with(counterpart, encoder)
 pair = [fairlib.probe(name, pretraining.EARLY, corpus) for name in (compared, counterpart)]
 best = pretraining.best_layer(pair[0], compared)
 sums = [table[table["layer"] == best].groupby(["speaker_id", group])[["errors", "length"]].sum() for table in pair]

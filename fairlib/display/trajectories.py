@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -199,7 +200,7 @@ def pretraining_task(log: pd.DataFrame) -> alt.LayerChart:
     Args:
         log: from `fairlib.encoders.pretraining_log`.
     """
-    several = max(1, len(log) // 20)  # of the log's rows stand together in one point
+    several = math.ceil(len(log) / 20)  # of the log's rows stand together in one point
     drawn = log.iloc[len(log) % several :].groupby(lambda row: row // several).mean()
     return charts.curves(
         drawn.assign(line="hidden frames", x=drawn["hours_heard"], value=drawn["masked_accuracy"]),

@@ -10,13 +10,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from fairlib import cli
 from fairlib.book import build, grids, run_keys, runs
 from fairlib.book.chapters import check
+from fairlib.book.parameters import LEAD
 from fairlib.book.runs import RunError
 
-STUDY = """
+STUDY = f"""
 title = "My study"
 [[chapters]]
 chapter = "speaker-identification"
-encoder = ["mini-hubert", "pocket-wav2vec2"]
+encoder = ["{LEAD}", "pocket-wav2vec2"]
 """
 
 

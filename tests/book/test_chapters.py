@@ -181,7 +181,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
             {"corpus": "librispeech", "seeds": 2},
             "of mini-hubert-long there are no published outcomes",
         ),
-        ("speaker-identification", {"encoder": "pocket-hubert-children"}, "of random:pocket-hubert-children there are"),
+        ("speaker-identification", {"encoder": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are"),
         ("speech-recognition", {"seeds": 2}, "of mini-hubert-long there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
         ("fine-tuning", {"pretrained": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are no published outcomes"),

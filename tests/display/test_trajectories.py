@@ -5,6 +5,7 @@ import pandas as pd
 from fairlib.bias import group_bias
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display import charts, trajectories
+from fairlib.encoders import our_encoders, pretraining_log
 from fairlib.findings import pretraining
 
 CONTRAST = "child vs adult"
@@ -57,3 +58,11 @@ def test_the_chart_of_a_task_is_named_by_it():
     spec = chart.to_dict()
     assert " ".join(spec["title"]["text"]).startswith("Speaker identification: Every layer of pocket-hubert shows")
     assert spec["description"].index("pocket-wavlm") < spec["description"].index("pocket-hubert")
+
+
+def test_every_training_task_is_drawn_with_its_points():
+    """Curves of more than twenty points are lines alone; a training that was logged more often is drawn in steps."""
+    for name in our_encoders():
+        log = pretraining_log(name)
+        chart = trajectories.pretraining_task(log).to_dict()
+        assert any(isinstance(part["mark"], dict) and part["mark"]["type"] == "point" for part in chart["layer"]), name
