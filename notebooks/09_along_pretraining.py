@@ -75,7 +75,7 @@ for task, table in maps.items():
     display(trajectories.gap_map(task, table, encoder, contrast, signal[task]))
 
 # %% [markdown]
-# *How to read it.* Training goes from top to bottom, layers from left to right.
+# *How to read it.* Training goes from left to right, layers from top to bottom.
 # Blue: the group named first makes fewer errors. Orange: it makes more. The stronger the colour, the larger the gap.
 #
 # **Does the gap open in pretraining?**
@@ -333,7 +333,7 @@ rerun("along-pretraining", parameters)
 #
 # :::{exercise} Look
 # :label: along-look
-# Cover the first row of the first map: which layers would you now say that pretraining made unfair?
+# Cover the first column of the first map: which layers would you now say that pretraining made unfair?
 # Uncover it: at which of them was the gap as large before the encoder had heard a single word?
 # :::
 #
@@ -341,8 +341,8 @@ rerun("along-pretraining", parameters)
 # :class: dropdown
 # :::
 #
-# Without the row for random weights, the whole gap seems to have been learnt.
-# The starting point is to training what a control is to an experiment, and it costs one more row.
+# Without the column for random weights, the whole gap seems to have been learnt.
+# The starting point is to training what a control is to an experiment, and it costs one more column.
 
 # %% tags=["solution"]
 import fairlib

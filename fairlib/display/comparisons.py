@@ -13,6 +13,8 @@ from fairlib.bias import layer_order
 from fairlib.display import drawing
 from fairlib.findings.wording import of_chart
 
+_FIELD = 27  # pixels that a number such as −.15 needs
+
 
 def gap_against_error(points: pd.DataFrame, *, title: str, description: str, height: int = 260) -> alt.LayerChart:
     """One dot a layer, named: how large its gap is, with its interval, over how often it errs.
@@ -145,22 +147,25 @@ def _horizontal(column: str, scale: alt.Scale, axis: alt.Axis) -> alt.X:
 def heat(
     rows: pd.DataFrame,
     *,
-    y_title: str,
+    named: str,
     value_title: str,
     title: str,
     description: str,
+    layers_down: bool = False,
     signed: bool = False,
     notes: str = "",
 ) -> alt.LayerChart:
-    """A map of one number over layers and rows, each written into its field.
+    """A map of one number over layers and something else, each written into its field where there is room.
 
     Args:
-        rows: ``layer, row`` (what to call it), ``value, low, high, text`` and, where some are to stand out,
-            ``marked``; the rows in the order from top to bottom.
-        y_title: what the rows are.
+        rows: ``layer, name`` (of the other thing), ``value, low, high, text`` and, where some are to stand out,
+            ``marked``; names in the order from top to bottom, or from left to right.
+        named: what the names are.
         value_title: what the number is.
         title: a sentence that states what is seen.
         description: what a person who cannot see the chart should know.
+        layers_down: layers stand from top to bottom, and the names, where they are few and short, from left to right:
+            on a phone many layers leave no room for a number.
         signed: values on both sides of zero, in two colours; else from pale to full in one.
         notes: a line under the title.
 
@@ -169,7 +174,7 @@ def heat(
     """
     drawing.require_words(title, description)
     rows = drawing.finite_rows(rows, "value")
-    names, layers = list(dict.fromkeys(rows["row"])), layer_order(rows["layer"].unique())
+    names, layers = list(dict.fromkeys(rows["name"])), layer_order(rows["layer"].unique())
     least, most = (0.0, rows["value"].abs().max()) if signed else (rows["value"].min(), rows["value"].max())
     share = ((rows["value"].abs() if signed else rows["value"]) - least) / max(most - least, 1e-9)
     full = (
@@ -183,28 +188,33 @@ def heat(
     inks = ["#1F2431" if luminance(fill) > 0.22 else "#FFFFFE" for fill in fills]
     drawn = rows.assign(fill=fills, ink=inks, marked=marked.to_numpy())
     base = drawing.base_chart(
-        drawing.records(drawn, "layer", "row", "value", "low", "high", "text", "fill", "ink", "marked")
+        drawing.records(drawn, "layer", "name", "value", "low", "high", "text", "fill", "ink", "marked")
     )
-    axis = alt.Axis(labelAngle=0, title=drawing.LAYER_TITLE, ticks=False, domain=False)
-    x = alt.X("layer:O", sort=layers, scale=alt.Scale(domain=layers, padding=0.04), axis=axis)
+    titles, orders = {"layer": drawing.LAYER_TITLE, "name": named}, {"layer": layers, "name": names}
+    across, down = ("name", "layer") if layers_down else ("layer", "name")
+    x_axis = alt.Axis(labelAngle=0, title=titles[across], ticks=False, domain=False)
     y_axis = alt.Axis(
-        title=y_title, ticks=False, domain=False, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-34,
+        title=titles[down], ticks=False, domain=False, titleAngle=0, titleAlign="left", titleAnchor="end", titleX=-34,
         titleY=-10,
     )  # fmt: skip
-    y = alt.Y("row:O", sort=names, scale=alt.Scale(padding=0.06), axis=y_axis)
+    x = alt.X(f"{across}:O", sort=orders[across], scale=alt.Scale(domain=orders[across], padding=0.04), axis=x_axis)
+    y = alt.Y(f"{down}:O", sort=orders[down], scale=alt.Scale(domain=orders[down], padding=0.06), axis=y_axis)
     tooltip = [
-        alt.Tooltip("row:N", title=y_title),
+        alt.Tooltip("name:N", title=named),
         alt.Tooltip("layer:N"),
         alt.Tooltip("value:Q", title=value_title, format="+.2f" if signed else ".1%"),
         alt.Tooltip("low:Q", title="interval from", format="+.2f" if signed else ".1%"),
         alt.Tooltip("high:Q", title="to", format="+.2f" if signed else ".1%"),
     ]
     parts = [base.mark_rect().encode(x=x, y=y, color=alt.Color("fill:N", scale=None), tooltip=tooltip)]
+    has_room = alt.ExprRef(f"width < {_FIELD * len(orders[across])} ? 0 : 1")
     for strong in (True, False):
-        look = dict(fontSize=12, fontWeight=700 if strong else 400)
+        look = dict(fontSize=12, fontWeight=700 if strong else 400, opacity=has_room)
         words = base.transform_filter(f"datum.marked == {str(strong).lower()}").mark_text(**look)
         parts.append(words.encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None)))
-    return drawing.finish(parts, title, notes, description, rows, height=34 * len(names))
+    return drawing.finish(
+        parts, title, notes, description, rows, height=(26 if layers_down else 34) * len(orders[down])
+    )
 
 
 def mixed(colour: str, share: float) -> str:

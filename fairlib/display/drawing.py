@@ -309,6 +309,6 @@ def finish(parts, title: str, notes: str, description: str, data: pd.DataFrame, 
 
 def csv_of(data: pd.DataFrame) -> str:
     """What is drawn, as CSV: names, then numbers, in as many digits as anybody could use."""
-    said = ["encoder", "line", "name", "row", "group", "contrast", "scale", "layer", "x", "error", "gap", "estimate"]
+    said = ["encoder", "line", "name", "group", "contrast", "scale", "layer", "x", "error", "gap", "estimate"]
     said += ["value", "low", "high", "null_low", "null_high", "n_speakers", "n_speakers_a", "n_speakers_b", "saturated"]
     return data[[column for column in said if column in data]].to_csv(index=False, float_format="%.6g")

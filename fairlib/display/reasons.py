@@ -107,14 +107,14 @@ def phones_chart(kinds: pd.DataFrame, layer: str, contrast: str) -> alt.LayerCha
     return charts.heat(
         rows.assign(text=rows["value"].map(short)),
         signed=True,
-        y_title="phone",
+        named="phone",
         value_title="log odds ratio",
         **of_chart(
             "phones_chart",
             by=str(kinds["by"].iloc[0]),
             contrast=contrast,
             layer=layer,
-            phones=list(zip(at["row"], at["value"])),
+            phones=list(zip(at["name"], at["value"])),
             worse=(at["low"] > 0).sum(),
             better=(at["high"] < 0).sum(),
         ),

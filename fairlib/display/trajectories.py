@@ -29,13 +29,14 @@ def gap_map(task: str, along: pd.DataFrame, encoder: str, contrast: str, signal:
     """
     shown, hours = along.groupby("step")["biased"].sum(), _hours(along, encoder)
     rows = along.assign(
-        row=along["step"].map(hours), value=along["estimate"], text=along["estimate"].map(words.short),
+        name=along["step"].map(hours), value=along["estimate"], text=along["estimate"].map(words.short),
         marked=along["biased"],
     )  # fmt: skip
     return charts.heat(
         rows,
         signed=True,
-        y_title="speech heard",
+        layers_down=True,
+        named="speech heard",
         value_title="log odds ratio",
         **of_chart(
             "gap_map",
@@ -56,12 +57,13 @@ def error_map(task: str, along: pd.DataFrame, encoder: str) -> alt.Chart:
     """The error of every layer at every step; arguments as `gap_map`."""
     best, hours = along.loc[along.groupby("step")["error"].idxmin()], _hours(along, encoder)
     rows = along.assign(
-        row=along["step"].map(hours), value=along["error"], low=along["error_low"], high=along["error_high"],
+        name=along["step"].map(hours), value=along["error"], low=along["error_low"], high=along["error_high"],
         text=along["error"].map(lambda error: f"{100 * error:.0f}"),
     )  # fmt: skip
     return charts.heat(
         rows,
-        y_title="speech heard",
+        layers_down=True,
+        named="speech heard",
         value_title="error",
         **of_chart(
             "error_map",

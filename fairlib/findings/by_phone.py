@@ -87,7 +87,7 @@ def phones_shown(kinds: pd.DataFrame, layer: str, most: int = 12) -> pd.DataFram
     rows["at"] = rows["phone"].map(order.index)
     rows = rows.sort_values("at", kind="stable")
     return rows.assign(
-        row=[f"{phone} {SOUNDS.get(phone, '')}" for phone in rows["phone"]], value=rows["estimate"],
+        name=[f"{phone} {SOUNDS.get(phone, '')}" for phone in rows["phone"]], value=rows["estimate"],
         marked=(rows["low"] > 0) | (rows["high"] < 0),
     )  # fmt: skip
 

@@ -99,17 +99,17 @@ def what_remains(gaps: pd.DataFrame, encoder: str) -> Finding:
     """Do the groups differ even where each has a probe of its own? Judged by the rule "remains"."""
     by, contrast = (str(gaps[column].iloc[0]) for column in ("by", "contrast"))
     rows = quantity(gaps, encoder, OWN_GAP)
-    shown = rows["p_holm"] < 0.05
+    shown, within = rows["p_holm"] < 0.05, bool(((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).all())
     if shown.all() and (rows["estimate"] > 0).nunique() == 1:
         verdict = "supported"
-    elif ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).all():
+    elif within:
         verdict = "contradicted"
     else:
         verdict = "inconclusive"
     ends = [rows.loc[place] for place in dict.fromkeys([rows["estimate"].idxmin(), rows["estimate"].idxmax()])]
     facts = {
         "ends": [{"layer": row["layer"], "gap": estimate_of(row)} for row in ends],
-        "layers": list(rows["layer"]), "shown": list(rows.loc[shown, "layer"]),
+        "layers": list(rows["layer"]), "shown": list(rows.loc[shown, "layer"]), "within": within,
     }  # fmt: skip
     return _judged("remains", verdict, facts, rows, by, contrast, "gap")
 

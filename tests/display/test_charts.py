@@ -75,7 +75,7 @@ def data_of(spec: dict, part: dict) -> list[dict]:
 
 def fields(bias: pd.DataFrame) -> pd.DataFrame:
     rows = bias[(bias["scale"] == "log_odds") & (bias["encoder"] != "logmel")]
-    return rows.assign(row=rows["encoder"], value=rows["estimate"], text=rows["estimate"].map(short), marked=False)
+    return rows.assign(name=rows["encoder"], value=rows["estimate"], text=rows["estimate"].map(short), marked=False)
 
 
 def parts(spec: dict) -> list[dict]:
@@ -395,7 +395,7 @@ def test_a_forest_names_every_estimate_and_draws_its_interval(bias):
 def test_what_is_written_into_a_map_can_be_read(bias, signed):
     rows = fields(bias)
     rows = rows if signed else rows.assign(value=rows["value"].abs())
-    spec = charts.heat(rows, y_title="encoder", value_title="gap", signed=signed, **WORDS).to_dict()
+    spec = charts.heat(rows, named="encoder", value_title="gap", signed=signed, **WORDS).to_dict()
     vl_convert.vegalite_to_vega(spec)
     drawn = max(spec["datasets"].values(), key=len)
     assert len(drawn) == len(rows) and {"low", "high"} <= set(drawn[0])
