@@ -18,14 +18,13 @@ from fairlib.bias.training_groups import (
     RANDOM_PENALTY,
     training_group_gaps,
 )
-from fairlib.encoders import our_encoders
-from fairlib.encoders.names import encoder_label, untrained_twin
+from fairlib.encoders import encoder_fingerprint, our_encoders
+from fairlib.encoders.names import encoder_label, is_untrained, untrained_twin, without_random
 from fairlib.findings.cells import Number, with_interval
 from fairlib.findings.finding import Finding, judged
 from fairlib.findings.rules import MARGIN
-from fairlib.findings.survey import published
 from fairlib.findings.wording import estimate_of, say
-from fairlib.outcomes import entries_of
+from fairlib.outcomes import entries_of, published_outcomes
 from fairlib.outcomes.training_groups import MIXED, trained_on
 
 
@@ -143,12 +142,20 @@ def points(difference: float) -> str:
 
 
 def with_published(outcomes: pd.DataFrame, corpus: str) -> pd.DataFrame:
-    """The outcomes, and what is published of other encoders of ours by the same probe, in the same unit."""
-    entry = entries_of(outcomes)[0]
-    task, unit, there = entry.key["task"], outcomes["unit"].iloc[0], set(outcomes["encoder"].unique())
-    names = [name for shipped in our_encoders() for name in (shipped, untrained_twin(shipped)) if name not in there]
-    tables = [published(name, corpus, task, unit, probe) for name in names for probe in set(outcomes["probe"])]
-    return pd.concat([outcomes, *tables])
+    """The outcomes, and what is published of other encoders of ours by the same probes, in the same unit; of encoders
+    of one shape, their untrained twin once."""
+    entries = entries_of(outcomes)
+    key, there = entries[0].key, {entry.key["encoder_fingerprint"] for entry in entries}
+    unit, probes = outcomes["unit"].iloc[0], set(outcomes["probe"])
+    tables = [outcomes]
+    for name in (name for ours in our_encoders() for name in (ours, untrained_twin(ours))):
+        weights = encoder_fingerprint(name)
+        rows = published_outcomes(name, corpus, key["task"], key["probe"])
+        rows = rows[(rows["unit"] == unit) & rows["probe"].isin(probes)]
+        if len(rows) and weights not in there:
+            there.add(weights)
+            tables.append(rows)
+    return pd.concat(tables)
 
 
 def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -158,11 +165,15 @@ def encoders_table(outcomes: pd.DataFrame, by: str) -> pd.DataFrame:
         outcomes: from `fairlib.train_across_groups`, of one task and unit, of several encoders.
     """
     gaps, rows = training_group_gaps(outcomes, by), []
-    for encoder in dict.fromkeys(outcomes["encoder"]):
+    names = list(dict.fromkeys(outcomes["encoder"]))
+    for encoder in names:
         layer = best_mixed_layer(outcomes, encoder)
         mine = outcomes[(outcomes["encoder"] == encoder) & (outcomes["layer"] == layer)]
         mine = mine[mine["probe"] == trained_on(MIXED)]
-        row: dict[str, Any] = {"encoder": encoder_label(encoder), "layer": "all" if layer == "logmel" else layer}
+        label = encoder_label(encoder)
+        if is_untrained(encoder) and encoder != untrained_twin(names[0]):
+            label += f" of {encoder_label(without_random(encoder))}"
+        row: dict[str, Any] = {"encoder": label, "layer": "all" if layer == "logmel" else layer}
         row["error"] = Number("share", mine["errors"].sum() / mine["length"].sum())
         for group in dict.fromkeys(gaps.loc[gaps["quantity"] == PENALTY, "group"]):
             at = quantity(gaps, encoder, PENALTY, group).set_index("layer").loc[layer]

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fairlib
 from fairlib.bias.training_groups import DEEPENING, MEAN_PENALTY, OWN_GAP, PENALTY, RANDOM_PENALTY
 from fairlib.display import reasons
+from fairlib.findings import training_groups
 from fairlib.findings.by_phone import carriers_sentence, phones_shown, sentences
 from fairlib.findings.erased import does_it_rest_on_the_group, readable, what_foretells_errors
 from fairlib.findings.training_groups import (
@@ -187,3 +189,22 @@ def test_what_foretells_errors_is_found_and_the_gap_at_equal_measures():
     found = what_foretells_errors(geometry, outcomes, "age_group", ("child", "adult"), ("measure",)).set_index("term")
     assert found.loc["measure", "low"] > 0.4 and found.loc["group", "alone"] == pytest.approx(0.5, abs=0.1)
     assert found.loc["group", "low"] < 0 < found.loc["group", "high"]
+
+
+def test_beside_an_encoder_stand_all_others_of_which_the_same_probes_are_published():
+    """Views keep several probes in one entry, so that they are not found by a single probe's name."""
+    of = [
+        fairlib.train_across_groups(name, "speechocean762", "age_group", task="phone")
+        for name in ("mini-hubert-long", "random:mini-hubert-long", "logmel")
+    ]
+    own = pd.concat(of).query("unit == 'phone'")
+    every = training_groups.with_published(own, "speechocean762")
+    names = list(dict.fromkeys(every["encoder"]))
+    assert names[:3] == ["mini-hubert-long", "random:mini-hubert-long", "logmel"]
+    assert {"mini-hubert", "mini-wavlm", "pocket-hubert", "random:pocket-hubert"} <= set(names)
+    assert "random:mini-hubert" not in names  # the same weights as the second
+    assert set(every["probe"]) == set(own["probe"]) and set(every["unit"]) == {"phone"}
+    table = training_groups.encoders_table(every.query("encoder != 'mini-wavlm'"), "age_group")
+    labels = list(table["encoder"])
+    assert len(set(labels)) == len(labels) and labels[1] == "untrained twin"
+    assert "untrained twin of pocket-hubert" in labels
