@@ -175,18 +175,7 @@ def heat(
     drawing.require_words(title, description)
     rows = drawing.finite_rows(rows, "value")
     names, layers = list(dict.fromkeys(rows["name"])), layer_order(rows["layer"].unique())
-    least, most = (0.0, rows["value"].abs().max()) if signed else (rows["value"].min(), rows["value"].max())
-    share = ((rows["value"].abs() if signed else rows["value"]) - least) / max(most - least, 1e-9)
-    full = (
-        np.where(rows["value"] < 0, drawing.PALETTE[0], drawing.PALETTE[1])
-        if signed
-        else np.full(len(rows), drawing.PALETTE[0])
-    )
-    # Never a house colour itself: fields and their letters are the same on dark pages.
-    fills = [mixed(colour, 0.08 + 0.9 * part) for colour, part in zip(full, share)]
-    marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
-    inks = ["#1F2431" if luminance(fill) > 0.22 else "#FFFFFE" for fill in fills]
-    drawn = rows.assign(fill=fills, ink=inks, marked=marked.to_numpy())
+    drawn = _coloured(rows, signed)
     base = drawing.base_chart(
         drawing.records(drawn, "layer", "name", "value", "low", "high", "text", "fill", "ink", "marked")
     )
@@ -215,6 +204,22 @@ def heat(
     return drawing.finish(
         parts, title, notes, description, rows, height=(26 if layers_down else 34) * len(orders[down])
     )
+
+
+def _coloured(rows: pd.DataFrame, signed: bool) -> pd.DataFrame:
+    """Fields with ``fill`` and ``ink``, and ``marked``, where that is not there."""
+    least, most = (0.0, rows["value"].abs().max()) if signed else (rows["value"].min(), rows["value"].max())
+    share = ((rows["value"].abs() if signed else rows["value"]) - least) / max(most - least, 1e-9)
+    full = (
+        np.where(rows["value"] < 0, drawing.PALETTE[0], drawing.PALETTE[1])
+        if signed
+        else np.full(len(rows), drawing.PALETTE[0])
+    )
+    # Never a house colour itself: fields and their letters are the same on dark pages.
+    fills = [mixed(colour, 0.08 + 0.9 * part) for colour, part in zip(full, share)]
+    marked = rows["marked"].astype(bool) if "marked" in rows else pd.Series(False, index=rows.index)
+    inks = ["#1F2431" if luminance(fill) > 0.22 else "#FFFFFE" for fill in fills]
+    return rows.assign(fill=fills, ink=inks, marked=marked.to_numpy())
 
 
 def mixed(colour: str, share: float) -> str:
