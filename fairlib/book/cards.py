@@ -83,7 +83,7 @@ def _record(path: Path) -> dict | None:
 
 def _weights(name: str) -> str:
     if name not in shipped_encoders():
-        return "do not ship, for their size; the command below makes them, and what was measured is published"
+        return "do not ship, to keep the clone small; the command below makes them, and what was measured is published"
     loads = (
         "`AutoModel` or `AutoModelForCTC.from_pretrained`" if finetuned_from(name) else "`AutoModel.from_pretrained`"
     )

@@ -125,12 +125,13 @@ def _of_encoder(encoder: str, weights: str | None, corpus: str) -> Iterator[tupl
     encoders of one shape share their untrained twin."""
     own = shipped_file(PUBLISHED, encoder, corpus)
     yield from ((own, one) for one in listed(own))
+    same = {"encoder_fingerprint": weights, "corpus": corpus}  # a corpus's name may begin another's
     for path in sorted(PUBLISHED.glob(f"{slug(corpus)}-*.parquet")) if weights else ():
-        yield from ((path, one) for one in listed(path) if path != own and one.key["encoder_fingerprint"] == weights)
+        yield from ((path, one) for one in listed(path) if path != own and same.items() <= one.key.items())
 
 
 def read_outcomes(key: dict) -> Entry | None:
-    """The published or stored outcomes of exactly this key, or None."""
+    """The outcomes of exactly this key, or None: published, where its encoder may have another name, or stored."""
     if _see_published and (entry := _published_of(key)) is not None:
         return entry
     path = store_folder() / entry_name(key)

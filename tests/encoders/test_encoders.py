@@ -297,6 +297,7 @@ PUBLISHED = {
     "mini-hubert": ("cd1b49168c83df09", "2ad13baa3476541f"),
     "mini-hubert-asr-librispeech": ("d3cbc6097488b02c", "a06b699fc7373ccc"),
     "mini-hubert-long": ("27ad953f9a277e53", "2ad13baa3476541f"),
+    "mini-hubert-long-asr-librispeech": ("ab295111a247f757", "a06b699fc7373ccc"),
     "mini-hubert-learners": ("cbbb90ada11a0b37", "2ad13baa3476541f"),
     "mini-wavlm": ("65a5c1584e99d03f", "2ad13baa3476541f"),
     "pocket-hubert": ("78f1e061e4bfedea", "9fcde509303f5fac"),

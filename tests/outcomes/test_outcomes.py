@@ -115,6 +115,10 @@ def test_published_outcomes_of_the_same_weights_are_found_by_another_name(table)
     about = ("random:other", KEY["corpus"], KEY["task"], KEY["seed"], None)
     assert store.anything_published(*about, "shared")
     assert not store.anything_published(*about) and not store.anything_published(*about, "else")
+    longer = {**twin, "corpus": f"{KEY['corpus']}-more", "seed": 9}
+    publish_entries([write_outcomes(table.assign(corpus=longer["corpus"]), longer, {}).name])
+    assert store.anything_published("random:other", longer["corpus"], KEY["task"], 9, None, "shared")
+    assert not store.anything_published("random:other", KEY["corpus"], KEY["task"], 9, None, "shared")
     entry = read_outcomes(asked)
     assert set(entry.outcomes["encoder"]) == {"random:other"} and entry.outcomes["errors"].equals(table["errors"])
     assert entry.key == twin and list(store.together([entry])["entry"].unique()) == [entry_name(twin)]
