@@ -247,20 +247,21 @@ Markdown(words.bullets(again) or "Of no other such pair outcomes are published o
 # The two smaller sizes were trained again from another seed; there, a difference counts only if both pairs show it.
 
 # %% tags=["hide-input"]
-scaled, ladders = [], {}
+scaled, ladders = [], []
 for rule in scaling.DIFFER:
     for task in probes:
         steps = {}
         for names in scaling.ladders(rule) if task in asked.outcomes else ():
             every = scaling.published_of(names, task, corpus, group, asked.groups)
-            steps = scaling.up_the_ladder(rule, every, names, group, contrast)
-            if steps:
-                ladders[rule, task] = every, names[0], list(steps)[-1]
+            up = scaling.up_the_ladder(rule, every, names, group, contrast)
+            steps |= up
+            if up:
+                ladders.append((rule, task, every, names[0], list(up)[-1]))
                 scaled.append(scaling.errors_sentence(rule, task, every, names))
-            for more, step in steps.items():
+            for more, step in up.items():
                 found[f"{task}_{rule}_{more}"] = findings.of_task(task, step)
                 scaled.append((scaling.step_named(task, step), step.sentence))
-        glue(f"{task}_{rule}_verdict", scaling.ladder_verdict(steps), display=False)
+        glue(f"{task}_{rule}_verdict", scaling.ladder_verdict(rule, steps), display=False)
 Markdown(words.bullets(scaled) or "Of encoders that differ in scale alone no outcomes are published on this corpus.")
 
 # %% [markdown]
@@ -276,7 +277,7 @@ Markdown(words.bullets(scaled) or "Of encoders that differ in scale alone no out
 # The weights of the largest do not ship with the book, for their size; the command in its card makes them.
 
 # %% tags=["remove-input"]
-for (rule, task), (every, least, most) in ladders.items():
+for rule, task, every, least, most in ladders:
     bias = group_bias(every, by=group)
     if task in list(asked.outcomes)[:1]:
         display(charts.gaps_of_task(task, bias, contrast, most, least))

@@ -127,16 +127,19 @@ def errors_sentence(rule: str, task: str, outcomes: pd.DataFrame, names: Sequenc
     return say(f"{rule}.errors", heading=TASKS[task].heading, shares=shares)
 
 
-def ladder_verdict(steps: Mapping[str, Finding]) -> str:
-    """The verdicts of `up_the_ladder` in one line.
+def ladder_verdict(rule: str, steps: Mapping[str, Finding]) -> str:
+    """The verdicts of `up_the_ladder`, of one ladder or of several, in one line.
+
+    Args:
+        rule: a key of `DIFFER`.
 
     Example:
         >>> found = {name: Finding("The gap is smaller.", "", "inconclusive", "") for name in ("b", "c")}
-        >>> ladder_verdict(found)
-        'inconclusive at both steps'
+        >>> ladder_verdict("size", found), ladder_verdict("hours", found)
+        ('inconclusive at both steps', 'inconclusive in both families')
     """
     verdicts = {more: verdict_told(finding) for more, finding in steps.items()}
-    return say("scaling.ladder", verdicts=verdicts, same=len(set(verdicts.values())) == 1)
+    return say(f"{rule}.ladder", verdicts=verdicts, same=len(set(verdicts.values())) == 1)
 
 
 def scaling_table(outcomes: pd.DataFrame, bias: pd.DataFrame, contrast: str) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from fairlib.probes.transcripts import transcripts
 from fairlib.training.batches import span_mask
 from fairlib.training.loop import (
     Schedule,
-    claim_folder,
+    claimed,
     save_array,
     save_transformers,
     train,
@@ -82,7 +82,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     Raises:
         FinetuningError: the encoder's family has no CTC model, a transcript has a letter beyond A to Z, or a half has
             no usable transcript.
-        fairlib.training.loop.RunError: ``output`` holds another run.
+        fairlib.training.loop.RunError: ``output`` holds another run, or another process trains in it.
         fairlib.corpora.CorpusError: the corpus has no transcripts.
         fairlib.training.loop.TrainingError: the loss is not a finite number.
 
@@ -101,43 +101,43 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     fingerprint = encoder_fingerprint(encoder)
     run = {"finetuned_from": encoder, "finetuned_from_fingerprint": fingerprint, "corpus": corpus, "seed": seed}
     run |= {"corpus_fingerprint": corpus_fingerprint(table), "schedule": schedule.model_dump()}
-    claim_folder(output, json.dumps(run, indent=1))
-    device = torch.device(best_device())
-    torch.manual_seed(seed)
-    model = _ctc_model(folder, family, device)
-    half = halves(table)
-    parts = {}
-    for name in ("train", "test"):
-        rows = usable & (half == name).to_numpy()
-        parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
+    with claimed(output, json.dumps(run, indent=1)):
+        device = torch.device(best_device())
+        torch.manual_seed(seed)
+        model = _ctc_model(folder, family, device)
+        half = halves(table)
+        parts = {}
+        for name in ("train", "test"):
+            rows = usable & (half == name).to_numpy()
+            parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
 
-    speech = parts["train"]
-    batches = length_batches(np.diff(speech.starts), SECONDS_PER_STEP * 50)
+        speech = parts["train"]
+        batches = length_batches(np.diff(speech.starts), SECONDS_PER_STEP * 50)
 
-    def loss_of(step: int):
-        epoch, index = divmod(step - 1, len(batches))
-        rows = batches[np.random.default_rng([seed, 0, epoch]).permutation(len(batches))[index]]
-        features, lengths = speech.batch(rows)
-        rng = np.random.default_rng([seed, 1, step])
-        mask = span_mask(tuple(features.shape[:2]), MASK_SHARE, MASK_SPAN, rng)
-        log_probs = _log_probs(model, features, lengths, mask)
-        targets = [torch.tensor([CODES[c] for c in speech.texts[row]]) for row in rows]
-        target_lengths = torch.tensor([len(target) for target in targets])
-        loss = torch.nn.functional.ctc_loss(
-            log_probs.transpose(0, 1), torch.cat(targets).to(device), lengths, target_lengths,
-            reduction="none", zero_infinity=True,  # a text longer than its frames teaches nothing
-        ).sum() / target_lengths.sum()  # fmt: skip
-        return loss, float(lengths.sum()) / 50, {}
+        def loss_of(step: int):
+            epoch, index = divmod(step - 1, len(batches))
+            rows = batches[np.random.default_rng([seed, 0, epoch]).permutation(len(batches))[index]]
+            features, lengths = speech.batch(rows)
+            rng = np.random.default_rng([seed, 1, step])
+            mask = span_mask(tuple(features.shape[:2]), MASK_SHARE, MASK_SPAN, rng)
+            log_probs = _log_probs(model, features, lengths, mask)
+            targets = [torch.tensor([CODES[c] for c in speech.texts[row]]) for row in rows]
+            target_lengths = torch.tensor([len(target) for target in targets])
+            loss = torch.nn.functional.ctc_loss(
+                log_probs.transpose(0, 1), torch.cat(targets).to(device), lengths, target_lengths,
+                reduction="none", zero_infinity=True,  # a text longer than its frames teaches nothing
+            ).sum() / target_lengths.sum()  # fmt: skip
+            return loss, float(lengths.sum()) / 50, {}
 
-    log = train(output.name, model, loss_of, schedule, seed, output)
-    errors = _test_errors(model, parts["test"])
-    saved = output / "encoder"
-    save_transformers(model, saved)
-    _save_vocabulary(saved)
-    heard_s = float(table.loc[usable & (half == "train"), "duration_s"].sum())
-    made = {"hours_of_speech": round(heard_s / 3600, 2), "device": device.type}
-    _write_record(saved, run | made | {"test_character_error": round(errors, 4)}, log)
-    return saved
+        log = train(output.name, model, loss_of, schedule, seed, output)
+        errors = _test_errors(model, parts["test"])
+        saved = output / "encoder"
+        save_transformers(model, saved)
+        _save_vocabulary(saved)
+        heard_s = float(table.loc[usable & (half == "train"), "duration_s"].sum())
+        made = {"hours_of_speech": round(heard_s / 3600, 2), "device": device.type}
+        _write_record(saved, run | made | {"test_character_error": round(errors, 4)}, log)
+        return saved
 
 
 def _write_record(folder: Path, known: dict, log: pd.DataFrame) -> None:

@@ -6,11 +6,13 @@ kept: a resumed run takes the same steps, on the same crops with the same random
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 import torch
@@ -22,8 +24,8 @@ from fairlib.base.progress import stage
 from fairlib.encoders import quiet_transformers
 from fairlib.encoders.devices import half_precision
 
-CHECKPOINT_EVERY = 500  # steps
-LOG_EVERY = 100
+LOG_EVERY = 100  # steps
+CHECKPOINT_EVERY = 100
 BETAS = (0.9, 0.98)  # of AdamW
 
 
@@ -205,17 +207,31 @@ def save_array(path: Path, array: np.ndarray) -> None:
     replace(path, write)
 
 
-def claim_folder(output: Path, run: str) -> None:
-    """Make the folder of a run, or refuse one that holds another: what lies there would be taken for this one's.
+@contextlib.contextmanager
+def claimed(output: Path, run: str) -> Iterator[None]:
+    """Within it the folder is this run's, and no other process trains in it; it is made if need be. Who dies lets go.
+
+    One that holds another run is refused: what lies there would be taken for this one's.
 
     Raises:
         RunError: names the folder.
     """
     output.mkdir(parents=True, exist_ok=True)
-    record = output / "run.json"
-    if record.exists() and record.read_text() != run:
-        raise RunError(f"{output} holds another run: choose an empty folder, or delete it.")
-    replace(record, lambda path: path.write_text(run))
+    lock = filelock.FileLock(output / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunError(
+            f"another process is training in {output}: wait for it, stop it, or choose another folder."
+        ) from None
+    try:
+        record = output / "run.json"
+        if record.exists() and record.read_text() != run:
+            raise RunError(f"{output} holds another run: choose an empty folder, or delete it.")
+        replace(record, lambda path: path.write_text(run))
+        yield
+    finally:
+        lock.release()
 
 
 def _means(rows: list[dict[str, torch.Tensor]]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from fairlib.corpora.audio import SAMPLE_RATE
 from fairlib.encoders import pretraining_folder
 from fairlib.encoders.devices import best_device, exact_grouped_convolutions
 from fairlib.training.batches import batch_plan, crop, mix, span_mask
-from fairlib.training.loop import claim_folder, save_transformers, train, training_hours
+from fairlib.training.loop import claimed, save_transformers, train, training_hours
 from fairlib.training.objectives import OBJECTIVES
 from fairlib.training.recipe import Recipe, RecipeError, read_recipe
 from fairlib.training.speech import Speech, prepare_speech
@@ -53,7 +53,7 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     Raises:
         RecipeError: there is no such recipe or it says what it may not, its corpora hold no speech, or its targets'
             encoder has not that layer.
-        fairlib.training.loop.RunError: ``output`` holds another run.
+        fairlib.training.loop.RunError: ``output`` holds another run, or another process trains in it.
         fairlib.training.loop.TrainingError: the loss is not a finite number.
 
     Example:
@@ -63,8 +63,9 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
     if seed is not None and seed != chosen.seed:  # another encoder, so it has a name of its own
         chosen = chosen.model_copy(update={"seed": seed, "name": f"{chosen.name}-seed{seed}"})
     output = Path(output) if output else pretraining_folder(chosen.name)
-    model = _begin(chosen, output)  # first: it may refuse
-    return _train_encoder(chosen, model, prepare_speech(chosen, output), output)
+    model = _untrained(chosen)  # first: it may refuse
+    with claimed(output, chosen.model_dump_json(indent=1)):
+        return _train_encoder(chosen, model, prepare_speech(chosen, output), output)
 
 
 def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
@@ -73,15 +74,15 @@ def train_encoder(recipe: Recipe, speech: Speech, output: Path) -> Path:
     Returns:
         The encoder's folder.
     """
-    return _train_encoder(recipe, _begin(recipe, output), speech, output)
+    model = _untrained(recipe)
+    with claimed(output, recipe.model_dump_json(indent=1)):
+        return _train_encoder(recipe, model, speech, output)
 
 
-def _begin(recipe: Recipe, output: Path) -> torch.nn.Module:
-    """What is trained, as it is before its first step; the folder is then this run's."""
+def _untrained(recipe: Recipe) -> torch.nn.Module:
+    """What is trained, as it is before its first step."""
     torch.manual_seed(recipe.seed)
-    model = OBJECTIVES[recipe.family](recipe)
-    claim_folder(output, recipe.model_dump_json(indent=1))
-    return model
+    return OBJECTIVES[recipe.family](recipe)
 
 
 def _train_encoder(recipe: Recipe, model: torch.nn.Module, speech: Speech, output: Path) -> Path:

@@ -115,9 +115,10 @@ def test_a_ladder_of_three_is_judged_step_by_step():
         "middle": "supported",
         "large": "inconclusive",
     }
-    assert scaling.ladder_verdict(steps) == "supported (up to middle), inconclusive (up to large)"
-    assert scaling.ladder_verdict({"middle": steps["middle"]}) == "supported"
-    assert scaling.ladder_verdict({}) == "not judged"
+    assert scaling.ladder_verdict("size", steps) == "supported (up to middle), inconclusive (up to large)"
+    assert scaling.ladder_verdict("hours", steps) == "supported (in middle), inconclusive (in large)"
+    assert scaling.ladder_verdict("size", {"middle": steps["middle"]}) == "supported"
+    assert scaling.ladder_verdict("size", {}) == "not judged"
     assert scaling.step_named("sid", steps["large"]) == "Speaker identification, from middle to large: inconclusive"
     sums = outcomes.groupby(["encoder", "layer"])[["errors", "length"]].sum()
     shares = [(sums.loc[name, "errors"] / sums.loc[name, "length"]).min() for name in made_of]

@@ -1,6 +1,8 @@
 """Pretraining in miniature: each family learns, and a stopped and resumed run gives the weights of one that went on."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -465,6 +467,22 @@ def test_another_recipes_folder_is_refused(recipe, tmp_path):
     pretrain(recipe(steps=2), tmp_path / "run")
     with pytest.raises(RunError, match="holds another run"):
         pretrain(recipe(steps=3), tmp_path / "run")
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_until_that_one_ends(recipe, tmp_path):
+    output = tmp_path / "run"
+    hold = "import sys, pathlib; from fairlib.training.loop import claimed\n"
+    hold += "with claimed(pathlib.Path(sys.argv[1]), sys.argv[2]): print('in', flush=True); sys.stdin.read()"
+    run = read_recipe(recipe(steps=2)).model_dump_json(indent=1)
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(output), run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(RunError, match=f"another process is training in {output}"):
+            pretrain(recipe(steps=2), output)
+        assert not (output / "starts.npy").exists()
+        other.kill()  # a lock is not left behind by one that dies
+    pretrain(recipe(steps=2), output)
 
 
 def test_an_unknown_recipe_names_the_shipped_ones():
