@@ -162,8 +162,8 @@ charts.table(speakers.written(smallest), about)
 
 # %% [markdown]
 # The finer the groups, the fewer the people in each, and the larger the gap must be.
-# That is why the chapters lead with the contrast that has most people on both sides. It is chosen by their number and never
-# by the gap.
+# Which column is compared is a parameter of each chapter. Of a column with several groups, a chapter leads with the contrast
+# that has most people on both sides. It is chosen by their number and never by the gap.
 #
 # ## What could be wrong
 

@@ -39,7 +39,7 @@ from fairlib.book.provenance import provenance_box, rerun
 from fairlib.display import charts, sentences, trajectories, words
 from fairlib.encoders import pretraining_log
 from fairlib.findings import layers, pretraining, questions
-from fairlib.findings.marks import marks_table
+from fairlib.findings.marks import marks_in_context, marks_table
 from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
 
 charts.use_book_renderer()
@@ -100,7 +100,7 @@ charts.encoders_by_layer(shown[units[0]], **layers.told(shown[units[0]], encoder
 # Two controls show what was not learnt.
 # The *untrained twin* is the same network, randomly initialised; what it holds comes from the shape of the network.
 # *Log-mel* is the plain spectrogram; what it holds comes from the sound.
-# Only what lies below both was learnt.
+# Only where a layer's error lies below both has training added something that the probe can use.
 
 # %% tags=["remove-input"]
 others = {unit: layers.told(shown[unit], encoder) for unit in units[1:]}
@@ -239,7 +239,7 @@ else:
 # ## What makes layers differ
 #
 # The layers of the first encoders differ little: the blocks add about a point to what layer `0` knows of phones.
-# So we trained others for a short while, each with one thing changed, and measured all of them in the same way, on people
+# So we trained others for a short while, most with one thing changed, and measured all of them in the same way, on people
 # whom none had heard, before looking at any gap.
 # Three tests were set: the best block at least {glue:text}`gate_layer` points of phone error below layer `0`; at least
 # {glue:text}`gate_logmel` below log-mel with 100 ms of context; and the error spread over at least {glue:text}`gate_span`
@@ -254,8 +254,8 @@ else:
 #   speaks. They did not: phones and speakers are classified about as well as without.
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
-# Two of the last six were kept and measured again with the probes of this chapter. Of the seven marks below, mini-hubert
-# meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert, one of the first encoders,
+# Three of the last six were kept, and two of them measured again with the probes of this chapter, on two corpora. Of the
+# seven marks below, mini-hubert meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert, one of the first encoders,
 # {glue:text}`marks_first`. Two changes to mini-hubert brought more: mini-hubert-long, which heard the same speech nearly
 # four times as often, meets {glue:text}`marks_lead`; midi-hubert, which has three times as many weights,
 # {glue:text}`marks_largest`.
@@ -266,18 +266,22 @@ else:
 #
 # When it was chosen, its gaps in speaker identification and in phones had been seen, too; mini-hubert led before.
 # [Chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
-# Only one question is asked of pocket-hubert instead, since it alone was trained on other speech from two seeds: whether it
-# helps an encoder to have heard such people ([chapter 9](09_along_pretraining.ipynb)).
+# Some questions are asked of pocket-hubert instead. It alone was trained on other speech from two seeds, which shows whether
+# it helps an encoder to have heard such people ([chapter 9](09_along_pretraining.ipynb)); and stronger character probes were
+# trained on it ([chapter 6](06_speech_recognition.ipynb)).
 #
-# <details class="more"><summary>Every encoder of ours by these marks</summary>
+# <details class="more"><summary>Every encoder that was measured on both corpora, by these marks</summary>
 #
 # The first two marks count once for each corpus, the third once for phones and once for speakers. Whether the best layers
 # differ is judged by the rule at the top of this page.
 # On people whom the encoder has not heard. Best blocks stand in brackets.
-# Log-mel has as much context as layer `0`. A block hears the whole utterance, so part of what it gains on log-mel is context.
+# Log-mel has as much context as layer `0`: 25 ms for encoders with relative positions, 645 ms for the first ones. This is an
+# easier comparison for the former. A block hears the whole utterance, so part of what it gains on log-mel is context:
+# {glue:text}`marks_in_context`
 
 # %% tags=["remove-input"]
 marks = marks_table({corpus: family, **elsewhere})
+glue("marks_in_context", marks_in_context("mini-hubert-long", {corpus: family, **elsewhere}), display=False)
 charts.table(marks, "How far the layers of our encoders lie apart")
 
 # %% tags=["remove-input", "remove-output"]
@@ -340,7 +344,7 @@ rerun("encoders-and-layers", parameters)
 #
 # :::{exercise} Look
 # :label: layers-look
-# On which of the three tasks does the untrained twin come closest to the trained encoder?
+# In which of the two, phones or speakers, does the untrained twin come closer to the trained encoder?
 # And why should a network that has never been trained hold anything useful?
 # :::
 #
@@ -349,8 +353,8 @@ rerun("encoders-and-layers", parameters)
 # :::
 #
 # The code compares the best layer of each.
-# Random weights mix their input but lose little of it: level, pitch and the balance of the spectrum pass through, and these
-# make up much of a voice, or of a recording.
+# Random weights mix their input but do not lose all of it: level, pitch and the balance of the spectrum pass through, and
+# these make up much of a voice, or of a recording.
 # So a low probe error does not show that a layer has learnt anything; an error below the twin's does.
 
 # %% tags=["solution"]

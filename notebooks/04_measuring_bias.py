@@ -211,7 +211,8 @@ for scale, factor in {"difference": 100, "ratio": 1, "log_odds": 1}.items():
 # None of the three is wrong.
 # A difference counts people's errors, a ratio compares experiences, odds compare difficulty.
 # But a *pattern* across layers that shows on one metric alone may come from that metric.
-# So chapters 5 and 6 show their gaps on all three, and every verdict names its scale.
+# So chapters 5 and 6 show their gaps in speaker identification and in characters on all three. Verdicts are on the log odds
+# ratio unless they say otherwise.
 #
 # ## Fourth trap: bias that seems to follow error
 #
@@ -233,19 +234,19 @@ caption = "Studies of eight layers, thirty people a group, in which bias is foun
 charts.table(calibration.association_table(), caption)
 
 # %% [markdown]
-# In the first two lines of the table, nothing was planted.
+# In the first two lines of the table, the gap is the same at every layer: there is no pattern to find.
 #
 # The errors in these studies are evenly spread; those of our encoders are not.
-# So the test was also tried on the actual design: people drawn from those of speechocean762, and the error rates of
-# pocket-hubert at its layers, with errors removed or added until the gaps were as planted.
-# Where nothing is planted, it should find a pattern in one study of twenty. It does so in
+# So the test was also tried on a more realistic design: people drawn from those of speechocean762, and the error rates of
+# pocket-hubert, the first encoder of this book, at its layers, with errors removed or added until the gaps were as planted.
+# Where the gap is constant, it should find a pattern in one study of twenty at most. It does so in
 # {glue:text}`alarms_speakers` in speaker identification, where it is cautious, and in up to {glue:text}`alarms_characters`
 # in characters.
 #
 # *R* is how many times larger the gap is at one end of the layers than at the other.
 
 # %% tags=["hide-input"]
-caption = "How often the slope's p is below .05 among these people, at these errors"
+caption = "How often the slope's p is below 0.05 among these people, at these errors"
 charts.table(calibration.design_table(), caption)
 
 # %% tags=["remove-input", "remove-output"]
@@ -392,9 +393,10 @@ rerun("measuring-bias", parameters)
 # :::
 #
 # No.
-# What counts is not how much *people* differ but how much *means of so many people* would differ by chance, which is less
-# by the square root of their number.
-# The code computes that for the chapter's study. A gap of about twice the last number would be detectable.
+# What counts is not how much *people* differ but how much *means of so many people* would differ by chance, which is
+# smaller by a factor of the square root of their number.
+# The code computes that for the chapter's study. A gap of about three times the last number would be detected with 80 %
+# power.
 
 # %% tags=["solution"]
 from fairlib.bias.simulation import constant_odds, simulate_outcomes

@@ -140,7 +140,7 @@ charts.table(findings.layer_table(errors, bias, contrast), "Errors and gaps at e
 #
 # If the *odds* of an error differed between two groups by the same factor at every layer, the *ratio* of their errors
 # would rise as errors fall, and the *difference* would be largest where about half of all answers are wrong.
-# Only the log odds ratio would stay level.
+# Only the log odds ratio would stay nearly level.
 # A pattern that shows on one scale alone may come from the metric and not from the encoder.
 
 # %% tags=["hide-input"]
@@ -181,7 +181,9 @@ glue("sid_ages", ages.ages_sentence(slopes), display=False)
 if len(slopes):
     by_age = ages.ages_table(slopes, ages.by_age_band(own, group))
     display(charts.table(by_age, "Log odds ratios of error by age, within each group"))
-charts.show_table(ages.intersections_table(own, group), "Every pair of groups, from the lowest error to the highest")
+charts.show_table(
+    ages.intersections_table(own, group), "Every combination of groups, from the lowest error to the highest"
+)
 
 # %% [markdown]
 # </details>
@@ -205,6 +207,7 @@ charts.table(every, f"Every contrast for {words.encoder_label(encoder)}")
 #
 # An embedding can have more numbers for each utterance than plain log-mel.
 # So log-mel was also probed with more context, and with four times as many numbers.
+# The verdict above compares with plain log-mel, since the mean over an utterance takes in all of it anyway.
 
 # %% tags=["remove-input"]
 wider = [published(name, corpus, "sid", "speaker", "linear") for name in ("logmel-25ms", "logmel", *LOGMEL_AROUND)]
@@ -213,6 +216,9 @@ if len(wider) > 1:
     ladder = pd.concat(wider, ignore_index=True)
     table = findings.ladder_table(ladder, group_bias(ladder, by=group), contrast)
     display(charts.table(table, "Speaker identification from log-mel with more and more context, with 95 % intervals"))
+    every = pd.concat([outcomes, ladder[ladder["encoder"] != "logmel"]], ignore_index=True)
+    again = where.where_and_whose(every, group_bias(every, by=group), group, encoder, contrast)["whose"]
+    display(Markdown(f"Compared with the log-mel that hears as much as the layer: *{again.verdict}*. {again.sentence}"))
 else:
     display(Markdown("*No such outcomes are published for these people.*"))
 
@@ -224,11 +230,11 @@ else:
 #
 # If each person was recorded in one room, a probe may know the room and not the voice.
 # And a person who stands among many similar voices is harder to identify.
-# Each of the following views removes one such reason: a random *channel* for every utterance (level, equaliser, noise,
+# Each of the following views weakens one such reason: a random *channel* for every utterance (level, equaliser, noise,
 # codec), *equal shares* of each group, *a few candidates* with equal numbers of each group, and *verification*, where
 # two utterances come from one person or from two.
 #
-# **Is it the voice?** *{glue:text}`sid_voice_verdict`.* {glue:text}`sid_voice`
+# **Does a gap remain?** *{glue:text}`sid_voice_verdict`.* {glue:text}`sid_voice`
 #
 # <details class="more"><summary>Hear a random channel</summary>
 

@@ -163,6 +163,7 @@ glue("asr_in_words", said, display=False)
 # A recurrent probe makes fewer still, and so does a beam search with a character language model, which knows the
 # spelling of the training texts.
 # Nothing was tuned on these speakers.
+# Stronger probes were trained on one encoder only. The table names it; *untrained twin* means that encoder's own.
 
 # %% tags=["remove-input"]
 probed = instrument.measured_with(encoder, corpus)  # this encoder, or one on which stronger probes were trained
@@ -337,8 +338,9 @@ if phones is not None:
 # </details>
 
 # %% [markdown]
-# <details class="more"><summary>Is it the layer, or the probe? Four phone probes</summary>
+# <details class="more"><summary>Is it the layer, or the probe? Other phone probes</summary>
 #
+# The table shows those that were trained on these layers.
 # One probe has a *hidden* layer and may read what a linear one cannot.
 # One is trained on *equal shares* of speech from every group of sex and age.
 # One has a *control task* {cite}`hewitt2019` with nothing to hear and only names to memorise: every phone between its
@@ -350,7 +352,7 @@ kinds = robustness.other_phone_probes(names, corpus)
 if len(kinds) > 1:
     display(charts.table(views.controls_table(kinds), "Phone probes of the same layers"))
 else:
-    display(Markdown(f"*Nothing is published of these probes for {words.encoder_label(encoder)} on {corpus}.*"))
+    display(Markdown(f"*No such probe of {words.encoder_label(encoder)} is published for {corpus}.*"))
 
 # %% [markdown]
 # </details>
@@ -375,8 +377,8 @@ rerun("speech-recognition", parameters)
 #
 # :::{exercise} Look
 # :label: recognition-look
-# Which layers are saturated: more than six of ten characters wrong, over all speakers?
-# If you struck them out, what would be left of the answer at the top?
+# Which layers are saturated: more than six of ten characters wrong, over all speakers? Ask the same of words.
+# If you struck these layers out, which answers would be left?
 # :::
 #
 # :::{solution-start} recognition-look
@@ -384,16 +386,17 @@ rerun("speech-recognition", parameters)
 # :::
 #
 # The code lists them.
-# Where the first layers are among them, "from the first layers on" cannot be judged from characters at all.
-# That is a reason for another instrument, not for another verdict.
+# Where the first layers are among them, "from the first layers on" cannot be judged in this unit at all.
+# That is a reason for another unit or another probe, not for another verdict.
 
 # %% tags=["solution"]
 import fairlib
-from fairlib.findings import SATURATED, mean_error
+from fairlib.findings import SATURATED
 
-outcomes = fairlib.probe_characters(encoder, corpus, probe, seeds=seeds).query("unit == 'char'")
-error = mean_error(outcomes).set_index("layer")["error"].loc[fairlib.layer_order(outcomes["layer"])]
-error.to_frame("character error rate").assign(saturated=error > SATURATED).round(2)
+outcomes = fairlib.probe_characters(encoder, corpus, probe, seeds=seeds)
+table = outcomes.groupby(["layer", "unit"], sort=False)[["errors", "length"]].sum()
+error = (table["errors"] / table["length"]).unstack("unit").loc[fairlib.layer_order(outcomes["layer"])]
+error.join(error > SATURATED, rsuffix=": saturated").round(2)
 
 # %% [markdown]
 # :::{solution-end}
@@ -402,7 +405,7 @@ error.to_frame("character error rate").assign(saturated=error > SATURATED).round
 # :::{exercise} Try
 # :label: recognition-try
 # Ask the same of every column that the corpus records.
-# At which layers does the interval exclude no gap, and is log-mel's gap on the same side?
+# At which layers does the interval exclude zero, and is log-mel's gap on the same side?
 # :::
 #
 # :::{solution-start} recognition-try
@@ -410,7 +413,7 @@ error.to_frame("character error rate").assign(saturated=error > SATURATED).round
 # :::
 #
 # `fairlib.group_columns` names what can be compared here.
-# The table gives the widest view of one encoder; remember that each more column is one more chance to find something.
+# The table gives the widest view of one encoder; remember that each further column is one more chance to find something.
 
 # %% tags=["solution"]
 import pandas as pd

@@ -113,8 +113,9 @@ for task, table in bias.items():
 # From it we subtract two slopes: the one that a constant odds ratio between persons would give, and the one of the same
 # network before training.
 # What remains is what training did.
-# [Chapter 4](04_measuring_bias.ipynb) shows that this test finds planted patterns, with the people and error rates of
-# this chapter, and that the scale does not mislead it.
+# [Chapter 4](04_measuring_bias.ipynb) shows that the slope beyond a constant odds ratio finds patterns planted among these
+# people, at the error rates of pocket-hubert, and that the scale does not mislead it.
+# Less the untrained twin's, the slope is less certain: each answer above says what would have been detected.
 
 # %% [markdown]
 # ## The slope, and what is subtracted from it
@@ -224,7 +225,7 @@ rerun("opposite-patterns", parameters)
 # :class: dropdown
 # :::
 #
-# The table already has rows without `cnn`; here is the same by hand.
+# The charts of slopes already have rows without `cnn`; here is the encoder's own slope by hand, its twin's not subtracted.
 # A pattern that disappears with a single layer is a statement about that layer, and should be reported as one.
 
 # %% tags=["solution"]

@@ -134,8 +134,8 @@ for task in outcomes:
 # %% [markdown]
 # ## What could be wrong
 #
-# - **What it was fine-tuned on.** Fine-tuning moves an encoder towards the speech it hears, here a few hours read by adults
-#   who grew up with English. Other speech may have other effects.
+# - **What it was fine-tuned on.** Fine-tuning moves an encoder towards the speech it hears, here a few hours of English
+#   audio books read aloud by volunteers. Other speech may have other effects.
 # - **Probes are trained too.** The probe on every layer has heard speech of both groups, whatever the encoder heard.
 #   What fine-tuning does to a complete recogniser, with its own last layer, is another question.
 
@@ -173,7 +173,7 @@ rerun("fine-tuning", parameters)
 #
 # The code compares them one by one.
 # If any differed, the change would be noise of the probe, and every other change in this chapter would have to be larger
-# to count.
+# to count. Probes of characters do differ there a little: their training does not repeat exactly.
 
 # %% tags=["solution"]
 import fairlib
@@ -237,7 +237,8 @@ pd.DataFrame(columns).loc[fairlib.layer_order(outcomes["layer"])].astype(float).
 # :class: dropdown
 # :::
 #
-# If nearly everybody gains, and both groups gain equally, the gap stays although all are served better.
+# If both groups gain equally, the gap stays although all are served better.
+# A group of whom fewer gain, and by less, falls behind even where the gap of the means hardly moves.
 # Those who did not gain deserve a closer look: the mean hides them.
 
 # %% tags=["solution"]

@@ -371,8 +371,9 @@ wide.loc[fairlib.layer_order(wide.index)].set_axis(["before training", "after"],
 # :class: dropdown
 # :::
 #
-# A group with more errors at the start can gain more points and still a smaller share.
-# Arithmetic shows that the two can disagree. It cannot say which of them is fair.
+# They agree where one group gains more in points and as a share.
+# They need not: a group with more errors at the start can gain more points and still a smaller share.
+# Arithmetic cannot say which of the two is fair.
 
 # %% tags=["solution"]
 import fairlib

@@ -423,5 +423,5 @@ for what, other_room, more in (("a shift", 1, 1.0), ("more of the same", 0, 2.0)
 # %% tags=["remove-input"]
 made = [*wiped.values(), geometry, *([counted] if "phone" in crossed else []), *([years] if len(years) else [])]
 runs = [rows for table in made for _, rows in table.groupby(["encoder", "task"], sort=False)]
-judged = {f"{TASKS[task].heading}, {rule}": finding for (task, rule), finding in found.items()}
+judged = {reasons.judged_as(task, rule): finding for (task, rule), finding in found.items()}
 provenance_box([*asked.runs, *runs], parameters, chapter="why", findings=judged)

@@ -139,8 +139,8 @@ Markdown("\n".join(f"- {line}" for line in [*claims.told(everywhere), claims.agr
 #
 # <details class="more"><summary>Every verdict on every encoder</summary>
 #
-# An empty cell is a question that cannot be asked there: only a fine-tuned encoder can be compared with itself before, and
-# where a gap comes from cannot be said without outcomes of the untrained twin.
+# An empty cell is a question that cannot be asked there: only a fine-tuned encoder can be compared with what it was
+# before fine-tuning, and where a gap comes from cannot be said without outcomes of the untrained twin.
 
 # %% tags=["hide-input"]
 for instrument in verdicts:

@@ -17,7 +17,7 @@ def percent(value: float) -> str:
     if not np.isfinite(value):
         return "unknown"
     digits = 1 if abs(value) < 0.0995 else 0
-    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+    return f"{size(100 * value, digits)}\N{NO-BREAK SPACE}%"
 
 
 def interval(estimate: float, low: float, high: float, digits: int = 2) -> str:
@@ -57,6 +57,16 @@ def number(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if np.isfinite(value) else "unknown"
 
 
+def size(value: float, digits: int = 2) -> str:
+    """A number without a plus; what rounds to zero has no sign.
+
+    Example:
+        >>> size(0.5), size(-0.5), size(-0.001)
+        ('0.50', '−0.50', '0.00')
+    """
+    return number(value, digits).lstrip("+") if not np.isfinite(value) or round(value, digits) else f"{0:.{digits}f}"
+
+
 def in_points(points: float) -> str:
     """A smallest gap, given in points, in words that say where there can be none so large.
 
@@ -66,7 +76,7 @@ def in_points(points: float) -> str:
     """
     if points > 100:
         return "none (it would have to be over 100)"
-    return number(points, 1).lstrip("+")
+    return size(points, 1)
 
 
 def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:

@@ -136,6 +136,10 @@ ABOUT = Corpus(
             task="sid",
         ),
         Caution(
+            "**Children and adults.** The corpus records ages in years. We call those of up to 15 years children and"
+            " those of 19 years or more adults; nobody in it is between."
+        ),
+        Caution(
             "**Age and sex are tied together.** Who is a child and who an adult is not spread evenly over"
             " recorded sex, so the gap of one carries part of the other. The adjusted gaps say"
             " what is left of it at equal values."

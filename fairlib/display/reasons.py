@@ -25,6 +25,16 @@ _MEASURES = {"phone": (WITHIN, SHIFT), "sid": (NEAREST, SCATTER)}
 _UNITS = {"phone": "phone", "sid": "speaker"}
 
 
+def judged_as(task: str, rule: str) -> str:
+    """What a verdict of chapter 10 is about.
+
+    Example:
+        >>> judged_as("phone", "remains")
+        'Phone classification, separate probes'
+    """
+    return say(f"judged_in_why.{rule}", heading=TASKS[task].heading)
+
+
 def training_group_chart(
     task: str, errors: pd.DataFrame, gaps: pd.DataFrame, encoder: str, layer: str, contrast: str
 ) -> alt.LayerChart:

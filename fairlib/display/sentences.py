@@ -58,6 +58,7 @@ def in_plain_words(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contr
     facts = {
         "best": best, "error": at_best[one], "other_error": at_best.get(other),
         "plainly": unit_named(rows["unit"].iloc[0]).plainly,
+        "wrong": "saturated" in rows and bool(rows["saturated"].all()),
     }  # fmt: skip
     return say(f"in_plain_words.{whose.verdict if rows['biased'].any() else 'no_gap'}", **facts, **_about(rows))
 
@@ -80,9 +81,12 @@ def in_one_sentence(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
     if (biased["estimate"] > 0).nunique() > 1 or (times < 1).any():
         return say("in_one_sentence.both_ways", **facts)
     plain = "logmel" in set(bias["encoder"]) and gaps(bias, "logmel", contrast).iloc[0]["biased"]
+    points = 100 * (rate[one] - rate[other])
+    own = points.loc[encoder][facts["biased"]]
     facts |= {
         "least": times.min(), "most": times.max(), "apart": where.verdict == "supported",
         "plain": ratio.loc[("logmel", "logmel")] if plain else 1,
+        "points": {"plain": points.get(("logmel", "logmel")), "least": own.min(), "most": own.max()},
     }  # fmt: skip
     return say(f"in_one_sentence.{'every' if rows['biased'].all() else 'some'}", **facts)
 
@@ -141,11 +145,12 @@ def best_layer_sentence(outcomes: pd.DataFrame, encoder: str) -> str:
 
 def scales_sentence(bias: pd.DataFrame, encoder: str, contrast: str) -> str:
     """Whether difference, ratio and log odds ratio put the largest gap at the same layer."""
-    largest = {word: _largest(bias, encoder, contrast, scale) for scale, word in SCALE_WORDS.items()}
+    at: dict[str, list[str]] = {}
+    for scale, word in SCALE_WORDS.items():
+        at.setdefault(_largest(bias, encoder, contrast, scale), []).append(word)
     shown = any(gaps(bias, encoder, contrast, scale)["biased"].any() for scale in SCALE_WORDS)
-    layers = list(dict.fromkeys(largest.values()))
-    kind = "agree" if len(layers) == 1 else "disagree"
-    return say(f"scales.{kind}", largest=largest, layer=layers[0], shown=shown)
+    kind = "agree" if len(at) == 1 else "disagree"
+    return say(f"scales.{kind}", at=at, layer=next(iter(at)), shown=shown)
 
 
 def _largest(bias: pd.DataFrame, encoder: str, contrast: str, scale: str) -> str:

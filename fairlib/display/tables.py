@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from fairlib.base.writing import in_points, number, p_value, percent
+from fairlib.base.writing import in_points, number, p_value, percent, size
 from fairlib.findings.cells import Cell, Number
 
 
@@ -114,14 +114,14 @@ def _unrounded(number: Number) -> list[float | None]:
 _WRITTEN: dict[str, Callable[[float], str]] = {
     "share": percent,
     "change": lambda share: number(100 * share, 1 if abs(share) < 0.0995 else 0) + "\N{NO-BREAK SPACE}%",
-    "per cent": lambda share: number(100 * share, 1).lstrip("+"),
+    "per cent": lambda share: size(100 * share, 1),
     "log odds": lambda value: number(value, 2),
     "slope": lambda value: number(value, 3),
     "difference": lambda share: number(100 * share, 1),
     "points": lambda value: number(value, 1),
-    "ratio": lambda value: number(value, 2).lstrip("+"),
-    "size": lambda value: number(value, 2).lstrip("+"),
-    "small": lambda value: number(value, 3).lstrip("+"),
+    "ratio": size,
+    "size": size,
+    "small": lambda value: size(value, 3),
     "least points": in_points,
     "p": p_value,
 }
@@ -155,6 +155,8 @@ def _inline(part: Any) -> str:
 def _parts(cell: Number) -> tuple[str, list[str]]:
     write = _WRITTEN[cell.kind]
     interval = [] if cell.low is None or cell.high is None else [write(cell.low), write(cell.high)]
+    if interval and not math.isfinite(cell.low) and not math.isfinite(cell.high):
+        interval = ["no interval"]
     return write(cell.value) + (" *" if cell.starred else ""), interval
 
 

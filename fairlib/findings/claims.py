@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -28,7 +29,7 @@ from fairlib.findings import (
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.opposite import c2_finding
 from fairlib.findings.survey import by_speaker, every_encoder, published, published_twin
-from fairlib.findings.where import do_layers_differ
+from fairlib.findings.where import do_layers_differ, where_verdict
 from fairlib.findings.wording import say
 
 CLAIMS = {
@@ -140,7 +141,7 @@ def verdicts_table(table: pd.DataFrame) -> pd.DataFrame:
     """`judged` of one instrument a row for each encoder, its verdicts side by side."""
     rows = []
     for (instrument, encoder), mine in table.groupby(["instrument", "encoder"], sort=False):
-        verdicts = dict(zip(mine["claim"], mine["finding"].map(lambda finding: finding.verdict)))
+        verdicts = {claim: _verdict(claim, finding) for claim, finding in zip(mine["claim"], mine["finding"])}
         row = {instrument: Cell(encoder_label(encoder), "\nlowest error ", Number("share", mine["error"].iloc[0]))}
         rows.append(row | {told: verdicts.get(claim, "") for claim, told in CLAIMS.items()})
     shown = pd.DataFrame(rows)
@@ -162,7 +163,7 @@ def told(table: pd.DataFrame) -> list[str]:
     for claim, question in CLAIMS.items():
         parts: dict[str, list[dict[str, Any]]] = {}
         for instrument, mine in table[table["claim"] == claim].groupby("instrument", sort=False):
-            verdicts = mine["finding"].map(lambda finding: finding.verdict)
+            verdicts = mine["finding"].map(partial(_verdict, claim))
             parts[str(instrument)] = [
                 {"verdict": verdict, "encoders": list(mine.loc[verdicts == verdict, "encoder"]), "of": len(mine)}
                 for verdict in verdicts.value_counts().index
@@ -170,6 +171,10 @@ def told(table: pd.DataFrame) -> list[str]:
         if parts:
             lines.append(say("claims.spread", question=question, parts=parts))
     return lines
+
+
+def _verdict(claim: str, finding: Finding) -> str:
+    return where_verdict(finding) if claim == "where" else finding.verdict
 
 
 def agreement(table: pd.DataFrame, encoder: str) -> str:

@@ -191,11 +191,12 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     same = all(-MARGIN < apart.loc[layer, "low"] and apart.loc[layer, "high"] < MARGIN for layer in biased)
     columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     evidence = apart.reset_index()[columns].to_dict("records")
-    reach = apart.loc[biased]
+    reach, moved = apart.loc[biased], apart[changed]
     facts = {
         "encoder": tuned, "before": pretrained, "by": str(before["by"].iloc[0]), "contrast": contrast,
         "layers": layers, "biased": biased, "still": still, "smaller": smaller, "larger": larger,
         "detectable": detectable(reach["low"], reach["high"]) if biased else None,
+        "changed": list(moved.index), "most": moved["estimate"].abs().max() if len(moved) else None,
     }  # fmt: skip
     verdict = "supported" if same else "contradicted" if smaller or larger else "inconclusive"
     if not biased:

@@ -51,7 +51,7 @@ def primary(slopes: pd.DataFrame, task: str, contrast: str) -> pd.DataFrame:
 
 
 def c2_finding(slopes: pd.DataFrame, task: str, contrast: str) -> Finding:
-    """Judge by `RULE`.
+    """Judge by `RULE` whether the gap goes with the error from layer to layer as the paper claims (C2).
 
     Args:
         slopes: from `fairlib.bias.association.error_slopes`, of one encoder (rows of its twin alone left out).
@@ -186,8 +186,9 @@ def scales_title(slopes: pd.DataFrame, task: str, contrast: str) -> str:
         'the difference rises with the error; no trend is shown for the ratio'
     """
     found: dict[str, list[str]] = {}
-    for scale, row in primary(slopes, task, contrast).iterrows():
+    judged = primary(slopes, task, contrast)
+    for scale, row in judged.iterrows():
         shown = row["p"] < 0.05 and row["gap_p"] < 0.05
         trend = "none" if not shown else "rises" if row["excess"] * row["gap"] > 0 else "falls"
         found.setdefault(trend, []).append(SCALE_WORDS[str(scale)])
-    return say("pattern.scales", found=found)
+    return say("pattern.scales", found=found, twinned=bool(judged["twin"].notna().any()))

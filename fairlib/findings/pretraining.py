@@ -238,6 +238,7 @@ def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> dic
     rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
     of_layers = {
         "layers": opening, "biased": biased, "there": there, "opened": opened, "rest": rest,
+        "rest_grown": rest[rest["hidden_at_start"] & (rest["moved"] > 0)],
         "grown": there[there["moved"] > 0], "shrunk": there[there["moved"] < 0],
     }  # fmt: skip
     since = {

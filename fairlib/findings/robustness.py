@@ -52,10 +52,10 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         choices["a probe with a hidden layer"] = probe_speakers(encoder, corpus, probe="hidden", seeds=1, force=force)
     choices |= views
     for name in _others(encoder):
-        theirs, label = published(name, corpus, *TASKS["sid"].main), f"{_short(name)} instead"
+        theirs, label = published(name, corpus, *TASKS["sid"].main), f"{_named(name)} instead"
         if theirs.empty:
             theirs = published(name, corpus, "sid", "speaker", EARLY.name)
-            label = f"{_short(name)}, early stop"  # of the probe; see `EARLY`
+            label = f"{_named(name)} instead (early stop)"  # of the probe; see `EARLY`
         if corpus in heard(parsed(name).plain):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
@@ -76,25 +76,26 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         choices[PHONES] = probe_phones(encoder, corpus, force=force)
     for made, rows in _phone_probes(encoder, corpus):
         if made.balance:
-            choices["phones, a probe taught equal shares"] = rows
+            choices["phones (a probe trained on equal shares)"] = rows
         elif made.name == "hidden":
-            choices["phones, a probe with a hidden layer"] = rows
+            choices["phones (a probe with a hidden layer)"] = rows
     for name in _others(encoder):
         for task in ("asr", "phone"):
             theirs = published(name, corpus, *TASKS[task].main)
             if len(theirs):
-                label = _short(name)
+                label = _named(name)
                 choices[f"phones from {label}" if task == "phone" else f"{label} instead"] = theirs
     return choices
 
 
 def other_phone_probes(encoders: Sequence[str], corpus: str) -> dict[str, pd.DataFrame]:
     """What is published by phone probes of every kind, the linear one first, as `fairlib.findings.views.controls_table`
-    takes it: of kinds that every encoder was probed with.
+    takes it: of the encoders of which several kinds are published, and of kinds that all of these were probed with.
 
     Nothing is computed for it: on a corpus of one's own these probes would take longer than all else in a chapter.
     """
     of_each = [{made.name: rows for made, rows in _phone_probes(encoder, corpus)} for encoder in encoders]
+    of_each = [of_each[0], *(probes for probes in of_each[1:] if len(probes) > 1)]
     common = [kind for kind in of_each[0] if all(kind in probes for probes in of_each)]
     return {f"errors, {kind}": pd.concat([probes[kind] for probes in of_each]) for kind in common}
 
@@ -107,10 +108,10 @@ def _phone_probes(encoder: str, corpus: str) -> list[tuple[PhoneProbe, pd.DataFr
     return [(probes[name], table[table["probe"] == name]) for name in order]
 
 
-def _short(encoder: str) -> str:
-    """A name that fits beside its stroke on a telephone."""
+def _named(encoder: str) -> str:
+    """An encoder's name; no comma stands in it, since such names stand in lists."""
     said = parsed(encoder)
-    return said.plain.removeprefix("pocket-") + (", second seed" if said.second_seed else "")
+    return said.plain + (" (second seed)" if said.second_seed else "")
 
 
 def _others(encoder: str) -> list[str]:

@@ -42,7 +42,7 @@ def rule(name: str, file: Path = RULES) -> str:
         text += f" With fewer than {FEWEST_JUDGED} speakers on either side nothing is judged (inconclusive)."
     since = "" if written["first"] == written["written"] else f", revised from one of {_day(written['first'])}"
     if written.get("seen") is True:
-        seen = "outcomes that it judges had been seen by then, so it is exploratory for the first edition's encoders"
+        seen = "outcomes of encoders on these speakers had been seen by then, so it is exploratory"
     elif written.get("seen"):
         seen = f"outcomes of {written['seen']} had been seen by then, so it is exploratory for these"
     elif pilot := written.get("pilot"):

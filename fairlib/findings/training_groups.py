@@ -109,6 +109,7 @@ def what_remains(gaps: pd.DataFrame, encoder: str) -> Finding:
     facts = {
         "ends": [{"layer": row["layer"], "gap": estimate_of(row)} for row in ends],
         "layers": list(rows["layer"]), "shown": list(rows.loc[shown, "layer"]), "within": within,
+        "one_mix": gaps["unit"].iloc[0] == "phone, same mix",
     }  # fmt: skip
     return _judged("remains", verdict, facts, rows, by, contrast, "gap")
 

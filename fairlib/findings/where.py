@@ -47,7 +47,8 @@ def do_layers_differ(outcomes: pd.DataFrame, by: str, encoder: str, contrast: st
     apart, within = rows[rows["p"] < 0.05], bool((rows["low"] > -MARGIN).all() and (rows["high"] < MARGIN).all())
     facts |= {
         "layers": list(rows["layer"]), "detected": list(apart["layer"]), "within": within,
-        "p_joint": float(rows["p_joint"].iloc[0]), "detectable": float(rows["detectable"].median()),
+        "p_largest": float(rows["p"].min()), "p_joint": float(rows["p_joint"].iloc[0]),
+        "detectable": [float(rows["detectable"].min()), float(rows["detectable"].max())],
     }  # fmt: skip
     if len(apart):
         most = apart.loc[apart["estimate"].abs().idxmax()]

@@ -124,6 +124,6 @@ def _environment() -> Environment:
         "interval": lambda three, digits=2: writing.interval(three[0], three[1], three[2], digits),
         "layers": _layers, "listing": _listing, "p": writing.p_words, "people": _people,
         "percent": writing.percent, "sep": _sep, "signed": lambda value, digits=2: writing.number(value, digits),
-        "size": lambda value, digits=2: writing.number(value, digits).lstrip("+"), "spans": _spans,
+        "count": lambda number: f"{number:,}", "size": writing.size, "spans": _spans,
     }  # fmt: skip
     return room
