@@ -114,6 +114,9 @@ changed = findings.tuned_table(found)
 charts.table(changed, "How much the gap's log odds ratio changed at each layer, in pairs, with 95 % intervals")
 
 # %% [markdown]
+# Layer `cnn` is the same before and after. A change there is noise of the probe's training, which these intervals do not
+# include; at other layers a change of that size means little.
+#
 # </details>
 
 # %% tags=["remove-input"]

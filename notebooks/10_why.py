@@ -164,6 +164,8 @@ if "phone" in crossed:
 #
 # Some phones are rare, and their gaps are mostly chance, so each phone's gap is pulled towards the mean of the vowels or of
 # the consonants, the more so the fewer data it rests on.
+# The last table holds the usual probe's gap at one mix of phones and durations; compare it with that of separate probes,
+# above, which is at one mix, too.
 
 # %% tags=["hide-input"]
 if "phone" in crossed:

@@ -126,7 +126,7 @@ TASKS = {
             ),
         ),
         Task(
-            "phone", "phone classification", "phones", mistaken="have phones misclassified",
+            "phone", "phone classification", "phones", mistaken="have their phones misclassified",
             units=(
                 Unit("phone", "phone", "phones", "phone error rate", saturates=True, axis="misclassified frames",
                      wrong="of frames misclassified", plainly="have {} of their sounds misclassified"),

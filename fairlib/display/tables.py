@@ -154,9 +154,10 @@ def _inline(part: Any) -> str:
 
 def _parts(cell: Number) -> tuple[str, list[str]]:
     write = _WRITTEN[cell.kind]
-    interval = [] if cell.low is None or cell.high is None else [write(cell.low), write(cell.high)]
-    if interval and not math.isfinite(cell.low) and not math.isfinite(cell.high):
-        interval = ["no interval"]
+    interval = []
+    if cell.low is not None and cell.high is not None:
+        known = math.isfinite(cell.low) or math.isfinite(cell.high)
+        interval = [write(cell.low), write(cell.high)] if known else ["no interval"]
     return write(cell.value) + (" *" if cell.starred else ""), interval
 
 

@@ -131,7 +131,7 @@ def other_people(encoder: str, corpus: str, by: str) -> pd.DataFrame:
             row: dict[str, Any] = {"people": people, "encoder": encoder_label(name)}
             best = "all" if name == "logmel" else error.idxmin()
             row["best layer"] = Cell(best, "\nerror ", Number("share", error.min()))
-            row["log odds ratio there"] = with_interval("log odds", gap)
+            row["log odds ratio there"] = with_interval("log odds", gap) if error.min() else "no errors"
             row["in its training data"] = "in large part" if other in heard(encoder) and name == encoder else ""
             rows.append(row)
     return pd.DataFrame(rows)

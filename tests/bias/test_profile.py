@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
+from fairlib.base.writing import p_words
 from fairlib.bias import BiasError, bias_differences, gap_profile, group_bias
 from fairlib.bias.profile import FIRST, OTHERS
 from fairlib.bias.simulation import simulate_outcomes
@@ -129,6 +130,9 @@ def test_one_layer_has_nothing_to_be_compared_with():
 def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
     finding = do_layers_differ(planted(gaps, speakers), "age_group", "simulated", "child vs adult")
     assert (finding.verdict, said in finding.sentence) == (verdict, True), finding.sentence
+    if "p_largest" in finding.facts:  # the p that the sentence gives first is the one that decides
+        deciding = finding.facts["p_largest"]
+        assert (deciding < 0.05) == (verdict == "supported") and f"family-wise: {p_words(deciding)}" in finding.sentence
 
 
 def test_a_chapter_s_three_questions_are_judged_together():

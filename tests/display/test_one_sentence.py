@@ -9,6 +9,9 @@ from fairlib.display.sentences import in_one_sentence
 from fairlib.findings import Finding
 
 
+MISTAKEN = "are misidentified"
+
+
 def told(child, adult, plain=(), verdict="inconclusive"):
     outcomes = simulate_outcomes({"child": child, "adult": adult}, speakers=60, units=1, by="age_group")
     if plain:
@@ -28,7 +31,7 @@ def test_a_gap_everywhere_is_told_with_its_size_and_the_spectrogram_s():
     assert "no layer's gap differs detectably from the others'." in said
     assert f"{own[0]:.1f} to {own[1]:.1f} times as often as adults" in said
     plain = f"{times.loc[('logmel', 'logmel')]:.1f}"
-    assert said.endswith(f"From the plain spectrogram, before any layer, it is {plain} times as often.")
+    assert said.endswith(f"From the plain spectrogram, before any layer, they {MISTAKEN} {plain} times as often.")
     assert "the gap differs between layers" in told([0.5, 0.3], [0.1, 0.1], verdict="supported")[0]
 
 
@@ -42,3 +45,12 @@ def test_a_gap_everywhere_is_told_with_its_size_and_the_spectrogram_s():
 )
 def test_what_is_not_shown_is_not_told(child, adult, words):
     assert words in told(child, adult)[0]
+
+
+def test_where_the_ratio_and_the_difference_point_opposite_ways_both_are_told():
+    said, errors = told([0.4, 0.35], [0.2, 0.15], (0.1, 0.025))
+    rate = errors.pivot_table(index=["encoder", "layer"], columns="group", values="error")
+    points = 100 * (rate["child"] - rate["adult"])
+    own = sorted(points.loc["simulated"])
+    assert "though the difference is smaller in percentage points" in said
+    assert f"({points.loc[('logmel', 'logmel')]:.1f}, against {own[0]:.1f} to {own[1]:.1f})" in said

@@ -55,7 +55,7 @@ def test_side_by_side_stand_the_pretrained_with_one_twin():
     first = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
     assert set(shown["errors"]["encoder"]) == {*first, *minis, "random:pocket-hubert", "logmel"}
     told, less = shown["title"].split("; relative reduction ")
-    assert told.endswith("(micro-hubert)") and told.startswith("Phone error rate, here, at each encoder")
+    assert told.endswith("(micro-hubert)") and told.startswith("Phone error rate, here, at each pretrained encoder")
     lowest = shown["errors"].groupby("encoder")["error"].min()
     share = 1 - lowest["pocket-hubert-children"] / lowest["micro-hubert"]
     assert less.startswith(f"{100 * share:.1f}\N{NO-BREAK SPACE}% [")

@@ -162,9 +162,11 @@ def test_the_sentence_names_the_side_that_fares_worse_and_the_layers():
 def test_saturated_layers_are_mentioned():
     bias = s3m(SHOWN, SHOWN, SHOWN, SHOWN)
     early = where_bias_begins(bias.assign(saturated=bias["layer"].isin(["cnn", "0"])), "pocket", "child vs adult")
-    assert "Caution" in early.sentence and "verdict rests partly on this" in early.sentence
+    assert "Caution" in early.sentence and "verdict rests partly on such layers" in early.sentence
     late = where_bias_begins(bias.assign(saturated=bias["layer"] == "2"), "pocket", "child vs adult")
-    assert "Caution" in late.sentence and "verdict rests partly on this" not in late.sentence
+    assert "Caution" in late.sentence and "verdict rests partly on such layers" not in late.sentence
+    every = where_bias_begins(bias.assign(saturated=True), "pocket", "child vs adult")
+    assert "verdict rests only on such layers" in every.sentence
     assert "Caution" not in where_bias_begins(bias.assign(saturated=False), "pocket", "child vs adult").sentence
 
 

@@ -93,7 +93,7 @@ def test_layers_are_compared_with_the_convolutions_at_about_the_same_error():
     assert found == pytest.approx(gaps["6"] - gaps["cnn"], abs=0.01)
     said = equal_error_sentence(matched)
     assert "among 50 candidates" in said and "among 200" in said
-    assert "none is detected" in said or "detected at layer" in said
+    assert "none of these differences is detected" in said or "detected at layer" in said
 
 
 def test_where_no_layer_can_be_compared_the_sentence_says_so():

@@ -165,7 +165,7 @@ def test_both_groups_weigh_alike_where_the_group_is_read():
     table = pd.concat([table, table.assign(layer="1", errors=[9, 90]), table.assign(layer="1", probe=ERASED, errors=0)])
     said = reasons.readable_sentence(table, "age_group", "e")
     assert said.replace("\N{NO-BREAK SPACE}", " ") == (
-        "it misclassifies 20 % of them at layer 0, the best, where guessing misclassifies 50 %"
+        "it misclassifies 20 % of their utterances at layer 0, the best, where guessing misclassifies 50 %"
     )
 
 
