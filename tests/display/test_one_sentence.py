@@ -8,7 +8,6 @@ from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display.sentences import in_one_sentence
 from fairlib.findings import Finding
 
-
 MISTAKEN = "are misidentified"
 
 
