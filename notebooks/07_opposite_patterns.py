@@ -17,7 +17,7 @@
 # **Is the gap between groups smallest where the encoder does a task best, or largest?**
 # The paper that asked this book's question {cite}`herron2026` claims opposite answers for two tasks.
 # For speaker identification, the most accurate layers are the fairest; for speech recognition, the most accurate layers
-# are the least fair.
+# are the least fair. This book calls that claim C2.
 
 # %% tags=["remove-cell"]
 import fairlib  # not found? In a clone: pip install -c constraints.txt -e ".[book]", then restart the kernel

@@ -47,7 +47,7 @@ def adjusted_gaps(
         One row per encoder, task, unit, probe, layer and contrast: ``scale`` ("log_ratio" of error rates, or "log_odds"
         for speaker identification), ``estimate, low, high, p`` adjusted (t with one degree of freedom less than there
         are speakers), ``raw, raw_low, raw_high`` without covariates on the same utterances, ``family``
-        (poisson, negative binomial, logistic), ``dispersion`` (Pearson's chi-square over degrees of freedom, of the
+        (Poisson, negative binomial, logistic), ``dispersion`` (Pearson's chi-square over degrees of freedom, of the
         Poisson or logistic model), ``problem``, ``n_speakers_a, n_speakers_b, n_utterances, n_left_out`` (utterances
         that lack a covariate), ``few_speakers``. Where a regression could not be made or did not converge, ``problem``
         says why and the numbers are missing.
@@ -106,7 +106,7 @@ def _one_row_an_utterance(rows: pd.DataFrame, covariates: Sequence[str]) -> pd.D
 def _regression(task, table, speaker, group, covariates, confidence) -> dict:
     """Adjusted and raw coefficient of the group, or why there is none."""
     names = ("estimate", "low", "high", "p", "raw", "raw_low", "raw_high", "dispersion")
-    blank = dict.fromkeys(names, np.nan) | {"family": "logistic" if task == "sid" else "poisson"}
+    blank = dict.fromkeys(names, np.nan) | {"family": "logistic" if task == "sid" else "Poisson"}
     problem = _separated(task, table, group)
     if problem:
         return blank | {"problem": problem}
@@ -155,7 +155,7 @@ def _design(table: pd.DataFrame, covariates: Sequence[str]) -> np.ndarray:
 def _fit(task, table, speaker, design, confidence) -> tuple[dict, str]:
     errors, units = table["errors"].to_numpy(float), table["length"].to_numpy(float)
     clustered = {"cov_type": "cluster", "cov_kwds": {"groups": speaker}, "use_t": True, "maxiter": ITERATIONS}
-    name = "logistic" if task == "sid" else "poisson"
+    name = "logistic" if task == "sid" else "Poisson"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they warn of is looked at below
         try:

@@ -26,7 +26,7 @@ def test_the_coefficient_is_the_published_one():
         treatment=[str(t) for t in DOBSON["treatment"]] * 2,
     )  # fmt: skip
     row = adjusted_gaps(table, "group", ["treatment"]).iloc[0]
-    assert (row["family"], row["scale"], row["problem"]) == ("poisson", "log_ratio", "")
+    assert (row["family"], row["scale"], row["problem"]) == ("Poisson", "log_ratio", "")
     assert row["estimate"] == pytest.approx(-0.4543, abs=5e-5)
 
 
@@ -54,7 +54,7 @@ def test_estimate_and_clustered_error_are_those_of_the_formula():
     errors, rate_of_speech = rng.poisson(units * rate), rng.normal(5, 1, 240)
     table = outcomes(errors, units, [f"s{i:02d}" for i in speaker], np.where(group, "a", "b"), rate=rate_of_speech)
     row = adjusted_gaps(table, "group", ["rate"]).iloc[0]
-    assert row["family"] == "poisson"
+    assert row["family"] == "Poisson"
     beta, error = _poisson_by_hand(errors, units, np.column_stack([np.ones(240), group, rate_of_speech]), speaker)
     assert row["estimate"] == pytest.approx(beta[1], abs=1e-6)
     reach = 2.0686576104190406  # R: qt(0.975, 23)
