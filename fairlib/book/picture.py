@@ -59,7 +59,7 @@ def card() -> alt.LayerChart:
     return error_by_layer(
         errors,
         encoder=ENCODER,
-        title=in_one_sentence(errors, bias, ENCODER, contrast, where),
+        title=in_one_sentence(errors, bias, ENCODER, contrast, where).partition(". ")[0] + ".",  # the rest is too long
         description=describe_errors(errors, ENCODER),
     )
 
