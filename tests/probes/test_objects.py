@@ -155,6 +155,17 @@ def test_arrays_of_ones_own_go_into_our_probes():
     assert fairlib.probe(of_frames, SpeakerProbe(seeds=1))["errors"].mean() < 0.05
 
 
+@pytest.mark.parametrize("name", ["mine", "pocket-hubert"])
+def test_characters_are_read_from_arrays_layer_by_their_layer(name):
+    """Whatever they are called: no encoder of that name is asked for its layers."""
+    table, _ = _voices(speakers=4, takes=2)
+    table = table.assign(text="a b", split=np.where(table["speaker_id"] < "s2", "train", "test"), duration_s=0.6)
+    frames = [np.random.default_rng(row).standard_normal((30, 4)) for row in range(len(table))]
+    mine = Features.of_arrays({"early": frames, "late": frames}, table, name)
+    outcomes = fairlib.probe(mine, CharacterProbe("linear", passes=1))
+    assert outcomes["layer"].unique().tolist() == ["early", "late"]
+
+
 def test_labels_of_ones_own_stand_beside_features(encoder, corpus):
     features = fairlib.extract(encoder, corpus)
     labelled = corpus.assign(town=np.where(corpus["speaker_id"].isin(["s0", "s4", "s5"]), "north", "south"))
