@@ -115,13 +115,15 @@ def test_features_are_given_as_arrays_and_used_as_they_are(encoder, corpus, monk
         fairlib.probe(encoder, SpeakerProbe())
 
 
-def test_altered_speech_is_never_taken_for_the_encoders_own_features(encoder, corpus, tmp_path):
-    def quiet(audio, utterance_id):
-        return audio / 10
+def quiet(audio, utterance_id):
+    return audio / 10
 
+
+def test_altered_speech_is_never_taken_for_the_encoders_own_features(encoder, corpus, tmp_path):
     plain = fairlib.extract(encoder, corpus)
     altered = fairlib.extract(encoder, corpus, tmp_path / "quiet", alter=quiet)
-    assert altered.own and altered.name == f"{encoder.name}, quiet" and altered.fingerprint != plain.fingerprint
+    assert altered.own and altered.name == f"{encoder.name}, {__name__}.quiet"
+    assert altered.fingerprint != plain.fingerprint
     one, other = (fairlib.probe(features, SpeakerProbe(seeds=1)) for features in (plain, altered))
     assert set(one["entry"]).isdisjoint(other["entry"])
     with pytest.raises(ValueError, match="folder of its own"):
