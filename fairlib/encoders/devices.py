@@ -17,6 +17,16 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def with_float64(device: str) -> str:
+    """The device, or ``cpu`` where it has no double precision, as MPS has none.
+
+    Example:
+        >>> with_float64("mps"), with_float64("cuda:1")
+        ('cpu', 'cuda:1')
+    """
+    return "cpu" if torch.device(device).type == "mps" else device
+
+
 def attention(family: str) -> str | None:
     """Which of transformers' attentions trains an encoder of this family fastest here."""
     if family == "wavlm":
@@ -33,6 +43,12 @@ def half_precision(device: str) -> torch.dtype | None:
     if kind == "cpu":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
     return None
+
+
+def half_precision_of_gradients(device: str) -> torch.dtype | None:
+    """`half_precision` if gradients fit its range: those in float16 vanish or overflow where nobody scales them."""
+    half = half_precision(device)
+    return None if half == torch.float16 else half
 
 
 class Stopwatch:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fairlib.encoders import load_encoder
-from fairlib.encoders.devices import Stopwatch, exact_grouped_convolutions, half_precision
+from fairlib.encoders.devices import Stopwatch, exact_grouped_convolutions, half_precision, half_precision_of_gradients
 
 
 class Positional(torch.nn.Module):
@@ -40,6 +40,7 @@ def test_a_gpu_that_would_emulate_bfloat16_computes_in_float16(monkeypatch):
     """As V100 and T4 would."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert half_precision("cuda:0") == torch.float16
+    assert half_precision_of_gradients("cuda:0") is None
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:

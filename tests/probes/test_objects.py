@@ -78,6 +78,15 @@ def test_settings_that_cannot_be_are_refused(make, told):
         make()
 
 
+def test_probes_are_trained_on_the_processor_where_the_device_has_no_double_precision(corpus, monkeypatch):
+    """As Apple's have none; the encoder computes there nonetheless."""
+    monkeypatch.setattr("fairlib.encoders.devices.best_device", lambda: "mps")
+    monkeypatch.setattr("fairlib.probes.stored.best_device", lambda: "mps")
+    monkeypatch.setattr("fairlib.encoders.families.logmel", lambda device: device)
+    work = Work("logmel", corpus, [], {"encoder": "logmel"})
+    assert work.device == "cpu" and work.encoder.device == "mps"
+
+
 def test_names_encoders_and_features_are_one_to_a_probe(encoder, corpus, monkeypatch):
     probe = SpeakerProbe(seeds=1)
     by_name = fairlib.probe(encoder.name, probe, corpus)
