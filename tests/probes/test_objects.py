@@ -177,6 +177,21 @@ def test_characters_are_read_from_arrays_layer_by_their_layer(name):
     assert outcomes["layer"].unique().tolist() == ["early", "late"]
 
 
+def test_phones_are_read_from_layers_that_have_half_as_many_frames(monkeypatch):
+    """As SEW's blocks have; the last of an odd number is lost there."""
+    spoken = [("AA", 0.0, 0.4), ("B", 0.4, 0.9)]
+    monkeypatch.setattr("fairlib.probes.alignment.align", lambda table: dict.fromkeys(table["utterance_id"], spoken))
+    table, _ = _voices(speakers=4, takes=2)
+    table = table.assign(text="a b", split=np.where(table["speaker_id"] < "s2", "train", "test"))
+    rng = np.random.default_rng(0)
+    frames = [(np.arange(49) >= 20)[:, None] + 0.1 * rng.standard_normal((49, 4)) for _ in range(len(table))]
+    squeezed = Features.of_arrays({"cnn": frames, "1": [one[:-1:2] for one in frames]}, table)
+    outcomes = fairlib.probe(squeezed, PhoneProbe())
+    assert outcomes.groupby("layer")["length"].sum().nunique() == 1
+    error = outcomes.groupby("layer")["errors"].sum() / outcomes.groupby("layer")["length"].sum()
+    assert error["cnn"] < 0.03 and error["1"] < 0.05
+
+
 def test_labels_of_ones_own_stand_beside_features(encoder, corpus):
     features = fairlib.extract(encoder, corpus)
     labelled = corpus.assign(town=np.where(corpus["speaker_id"].isin(["s0", "s4", "s5"]), "north", "south"))
