@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -28,7 +28,7 @@ from fairlib.corpora import as_corpus, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
 from fairlib.encoders.devices import Stopwatch
-from fairlib.encoders.features import Features, check_space, damaged_file, new_shard, read_manifest
+from fairlib.encoders.features import Features, check_space, damaged_file, file_states, new_shard, read_manifest
 from fairlib.encoders.workers import run_calls
 
 SHARD_UTTERANCES = 256
@@ -143,7 +143,7 @@ def _long_enough(corpus: pd.DataFrame) -> pd.DataFrame:
 
 def _cached(encoder: Encoder, corpus: pd.DataFrame) -> Path:
     paths = corpus["path"].astype(str)
-    named = "\n".join([encoder.fingerprint, encoder.dtype, *paths, *map(str, _states(paths))])
+    named = "\n".join([encoder.fingerprint, encoder.dtype, *paths, *map(str, file_states(paths))])
     return cache_folder() / "features" / "extracted" / hashlib.sha256(named.encode()).hexdigest()[:24]
 
 
@@ -173,20 +173,8 @@ def _wanted(encoder: Encoder, utterances: pd.DataFrame, frames: bool, alter) -> 
     return {
         "encoder": encoder.fingerprint, "dtype": encoder.dtype, "alteration": _named(alter), "frames": frames,
         "utterances": utterances["utterance_id"].tolist(), "durations_s": utterances["duration_s"].tolist(),
-        "files": _states(utterances["path"]),
+        "files": file_states(utterances["path"]),
     }  # fmt: skip
-
-
-def _states(paths: Iterable[str]) -> list[str | None]:
-    """Size and time of change of each file, by which one is known that was changed in its place; None where none is."""
-    states: list[str | None] = []
-    for path in paths:
-        try:
-            state = os.stat(path)
-            states.append(f"{state.st_size} {state.st_mtime_ns}")
-        except OSError:
-            states.append(None)
-    return states
 
 
 def _named(alter) -> str:
@@ -401,7 +389,7 @@ def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Cal
     slow = any(PurePath(path).suffix.lower() in _SLOW_TO_DECODE for path in paths)
     if not (keep_audio and slow):
         return lambda row: read_audio(paths[row])
-    states = _states(paths)
+    states = file_states(paths)
     if None in states:
         return lambda row: read_audio(paths[row])  # it names the file
     lines = [_DECODED, *(f"{path} {state}" for path, state in zip(paths, states))]

@@ -1,6 +1,7 @@
 """Objects that compose: probes as dataclasses, encoders and features in the place of names, own arrays and tables."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,15 @@ def test_features_are_given_as_arrays_and_used_as_they_are(encoder, corpus, monk
         fairlib.probe(features, SpeakerProbe(seeds=1), corpus.iloc[::-1])
     with pytest.raises(ProbeError, match="Name the corpus"):
         fairlib.probe(encoder, SpeakerProbe())
+
+
+def test_features_of_audio_that_was_changed_since_are_not_probed(encoder, tmp_path):
+    """Their outcomes would be kept as those of the new audio."""
+    corpus = noises(tmp_path, 4).assign(speaker_id=list("abab"))
+    features = fairlib.extract(encoder, corpus)
+    os.utime(corpus["path"][0], ns=(0, 0))
+    with pytest.raises(ValueError, match="Audio was changed since .* encoded it: extract its features again"):
+        fairlib.probe(features, SpeakerProbe(seeds=1))
 
 
 def quiet(audio, utterance_id):
