@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -14,6 +15,16 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def with_float64(device: str) -> str:
+    """The device, or ``cpu`` where it has no double precision, as MPS has none.
+
+    Example:
+        >>> with_float64("mps"), with_float64("cuda:1")
+        ('cpu', 'cuda:1')
+    """
+    return "cpu" if torch.device(device).type == "mps" else device
 
 
 def attention(family: str) -> str | None:
@@ -28,10 +39,55 @@ def half_precision(device: str) -> torch.dtype | None:
     """The half precision that the device computes in at speed, or None where it would only emulate it."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if kind == "cpu":
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else None
     return None
+
+
+def half_precision_of_gradients(device: str) -> torch.dtype | None:
+    """`half_precision` if gradients fit its range: those in float16 vanish or overflow where nobody scales them."""
+    half = half_precision(device)
+    return None if half == torch.float16 else half
+
+
+class Stopwatch:
+    """Seconds for which the device computed within it; on a GPU by its own clock, without waiting for it.
+
+    Example:
+        >>> stopwatch = Stopwatch("cpu")
+        >>> with stopwatch:
+        ...     _ = torch.ones(3).sum()
+        >>> stopwatch.seconds() > 0
+        True
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device, self._seconds = torch.device(device), 0.0
+        self._cuda = self._device.type == "cuda"
+        self._spans: list[tuple] = []
+
+    def mark(self) -> torch.cuda.Event | None:
+        """Now: on a GPU, in its order of work."""
+        if not self._cuda:
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))  # without it, of the first GPU, whichever computes
+        return event
+
+    def __enter__(self) -> None:
+        self._begun = self.mark() or time.perf_counter()
+
+    def __exit__(self, *_) -> None:
+        if self._cuda:
+            self._spans.append((self._begun, self.mark()))
+        else:
+            self._seconds += time.perf_counter() - self._begun
+
+    def seconds(self) -> float:
+        if self._cuda:
+            torch.cuda.synchronize(self._device)
+        return self._seconds + sum(begun.elapsed_time(ended) for begun, ended in self._spans) / 1000
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import filelock
@@ -25,7 +27,8 @@ from fairlib.base.progress import stage
 from fairlib.corpora import as_corpus, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE, from_int16, read_audio, to_int16
 from fairlib.encoders import Encoder, load_encoder
-from fairlib.encoders.features import Features, check_space, damaged_file, new_shard, read_manifest
+from fairlib.encoders.devices import Stopwatch
+from fairlib.encoders.features import Features, check_space, damaged_file, file_states, new_shard, read_manifest
 from fairlib.encoders.workers import run_calls
 
 SHARD_UTTERANCES = 256
@@ -59,7 +62,9 @@ def extract(
             somebody removes them.
         frames: keep all frames (float16), beside the mean and standard deviation over time (float32) that are always
             kept.
-        alter: changes an utterance before it is encoded, from its samples and its utterance_id.
+        alter: changes an utterance before it is encoded, from its samples and its utterance_id: a function that a
+            module defines, or `functools.partial` of one with numbers and words. By its name the features in a folder
+            are known: give a function that you changed another one.
         executor: makes the shards, one call each (see `fairlib.encoders.workers`); its workers need to see the folder
             and the audio, load the encoder by its name, and use the best device that they have, in the encoder's
             precision.
@@ -137,7 +142,8 @@ def _long_enough(corpus: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cached(encoder: Encoder, corpus: pd.DataFrame) -> Path:
-    named = "\n".join([encoder.fingerprint, encoder.dtype, *corpus["path"].astype(str)])
+    paths = corpus["path"].astype(str)
+    named = "\n".join([encoder.fingerprint, encoder.dtype, *paths, *map(str, file_states(paths))])
     return cache_folder() / "features" / "extracted" / hashlib.sha256(named.encode()).hexdigest()[:24]
 
 
@@ -167,13 +173,23 @@ def _wanted(encoder: Encoder, utterances: pd.DataFrame, frames: bool, alter) -> 
     return {
         "encoder": encoder.fingerprint, "dtype": encoder.dtype, "alteration": _named(alter), "frames": frames,
         "utterances": utterances["utterance_id"].tolist(), "durations_s": utterances["duration_s"].tolist(),
+        "files": file_states(utterances["path"]),
     }  # fmt: skip
 
 
 def _named(alter) -> str:
-    if isinstance(alter, functools.partial):
-        return f"{alter.func.__name__} {alter.args} {alter.keywords}"
-    return getattr(alter, "__name__", "") if alter else ""
+    """What an alteration is called: a name that no other has, or features of other speech would be taken for its."""
+    if alter is None:
+        return ""
+    bound = isinstance(alter, functools.partial)
+    function, given = (alter.func, (alter.args, alter.keywords)) if bound else (alter, ())
+    with suppress(TypeError):  # of arguments that are more than numbers and words
+        if inspect.isfunction(function) and "<" not in function.__qualname__:  # no <lambda>, nor a function's <locals>
+            return " ".join([f"{function.__module__}.{function.__qualname__}", *map(json.dumps, given)])
+    raise ExtractionError(
+        f"Features of speech altered by {alter!r} could not be told from others: alter must be a function that a "
+        "module defines, or functools.partial of one with numbers and words."
+    )
 
 
 def _holds(shard: Path, wanted: dict) -> bool:
@@ -225,12 +241,11 @@ def _make_shard(
         with new_shard(shard, len(utterances), frames) as writer, ThreadPoolExecutor(1) as pool:
             started = time.perf_counter()
             went: dict = {"audio_s": 0.0, "padded_s": 0.0, "halved": 0}
-            stopwatch = _Stopwatch(encoder.device)
+            stopwatch = Stopwatch(encoder.device)
             writes: deque[Future] = deque()
             names = utterances["utterance_id"].to_numpy()
-            for rows, layers in _forward(encoder, utterances, keep_audio, alter, went, stopwatch):
-                on_host = _to_host(layers, frames, stopwatch)
-                writes.append(pool.submit(_write, writer, encoder, names, rows, on_host, stopwatch.mark()))
+            for rows, layers in _forward(encoder, utterances, frames, keep_audio, alter, went, stopwatch):
+                writes.append(pool.submit(_write, writer, encoder, names, rows, layers, stopwatch.mark()))
                 done(len(rows))
                 if len(writes) > 1:  # one batch is written while the next is computed
                     writes.popleft().result()
@@ -240,17 +255,16 @@ def _make_shard(
             writer.finish({"made_from": wanted, "pass": went})
 
 
-def _to_host(layers: dict[str, list[torch.Tensor]], frames: bool, stopwatch: _Stopwatch) -> dict:
+def _to_host(layers: dict[str, list[torch.Tensor]], frames: bool) -> dict:
     """Pooled ``[n, 2 D]``, counts and, if wanted, half-precision frames of each layer, in memory of the processor.
 
     Statistics and halves are made on the device. From a GPU the copies go to pinned memory, behind its back.
     """
     result = {}
-    with stopwatch:
-        for layer, values in layers.items():
-            pooled = torch.stack([torch.cat([one.mean(dim=0), one.std(dim=0, correction=0)]) for one in values])
-            packed = torch.cat([one.half() for one in values]) if frames else None
-            result[layer] = (_fetched(pooled), [len(one) for one in values], _fetched(packed) if frames else None)
+    for layer, values in layers.items():
+        pooled = torch.stack([torch.cat([one.mean(dim=0), one.std(dim=0, correction=0)]) for one in values])
+        packed = torch.cat([one.half() for one in values]) if frames else None
+        result[layer] = (_fetched(pooled), [len(one) for one in values], _fetched(packed) if frames else None)
     return result
 
 
@@ -273,40 +287,10 @@ def _write(writer, encoder: Encoder, names: np.ndarray, rows: list[int], layers:
         writer.add(layer, rows, pooled.numpy(), counts, None if frames is None else frames.numpy())
 
 
-class _Stopwatch:
-    """Seconds for which the device computed within it; on a GPU by its own clock, without waiting for it."""
-
-    def __init__(self, device: str) -> None:
-        self._cuda, self._seconds = torch.device(device).type == "cuda", 0.0
-        self._spans: list[tuple] = []
-
-    def mark(self):
-        """Now: on a GPU, in its order of work."""
-        if not self._cuda:
-            return None
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def __enter__(self):
-        self._begun = self.mark() or time.perf_counter()
-
-    def __exit__(self, *_):
-        if self._cuda:
-            self._spans.append((self._begun, self.mark()))
-        else:
-            self._seconds += time.perf_counter() - self._begun
-
-    def seconds(self) -> float:
-        if self._cuda:
-            torch.cuda.synchronize()
-        return self._seconds + sum(begun.elapsed_time(ended) for begun, ended in self._spans) / 1000
-
-
 def _forward(
-    encoder: Encoder, utterances: pd.DataFrame, keep_audio: bool, alter, went: dict, stopwatch: _Stopwatch
+    encoder: Encoder, utterances: pd.DataFrame, frames: bool, keep_audio: bool, alter, went: dict, stopwatch: Stopwatch
 ) -> Iterator[tuple[list[int], dict]]:
-    """Batches of similar length; the next ones are decoded while the encoder works.
+    """Batches of similar length, as `_to_host` gives them; the next ones are decoded while the encoder works.
 
     A batch for which the memory does not suffice is halved, and all that are left with it.
     """
@@ -328,7 +312,7 @@ def _forward(
             try:
                 audio = [loading[row].result() for row in batch]
                 with stopwatch:
-                    layers = encoder.layers_of(audio)
+                    layers = _to_host(encoder.layers_of(audio), frames)
             except Exception as error:
                 if not out_of_memory(error):
                     for future in loading.values():
@@ -405,11 +389,10 @@ def _reader(utterances: pd.DataFrame, keep_audio: bool, threads: int = 2) -> Cal
     slow = any(PurePath(path).suffix.lower() in _SLOW_TO_DECODE for path in paths)
     if not (keep_audio and slow):
         return lambda row: read_audio(paths[row])
-    try:
-        states = [os.stat(path) for path in paths]
-    except OSError:
+    states = file_states(paths)
+    if None in states:
         return lambda row: read_audio(paths[row])  # it names the file
-    lines = [_DECODED, *(f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in zip(paths, states))]
+    lines = [_DECODED, *(f"{path} {state}" for path, state in zip(paths, states))]
     folder = cache_folder() / "audio" / hashlib.sha256("\n".join(lines).encode()).hexdigest()[:24]
     if not folder.exists():
         temporary = folder.with_name(f"{folder.name}.{os.getpid()}")

@@ -15,6 +15,9 @@ from fairlib.encoders.checkpoints import BATCHED, LOGMEL, LOGMEL_COSINES, Encode
 if TYPE_CHECKING:
     import torch
 
+    Layers = dict[str, list[torch.Tensor]]
+    Run = Callable[[list[np.ndarray]], Layers]
+
 # Seconds of speech, padding counted, that pass the convolutions at once: their values take most of the memory.
 CONVOLVED_SECONDS = {"cpu": 20.0, "gpu": 120.0}
 
@@ -43,7 +46,7 @@ def _record_layers(blocks: torch.nn.ModuleList, kept: dict[str, torch.Tensor]) -
         block.register_forward_hook(leaving)
 
 
-def convolutional(model, folder: Path):
+def convolutional(model, folder: Path) -> tuple[tuple[str, ...], Run]:
     """wav2vec 2.0 and its relatives: convolutions, then the transformer, each batched where that is exact."""
     import torch
 
@@ -62,7 +65,7 @@ def convolutional(model, folder: Path):
         projected = model.feature_projection(features)
         return projected[0] if isinstance(projected, tuple) else projected
 
-    def transform(projected: list[torch.Tensor]) -> dict[str, list[torch.Tensor]]:
+    def transform(projected: list[torch.Tensor]) -> Layers:
         lengths = [len(p) for p in projected]
         batch = torch.nn.utils.rnn.pad_sequence(projected, batch_first=True)
         mask = None
@@ -74,14 +77,15 @@ def convolutional(model, folder: Path):
             return {layer: list(kept[layer].float()) for layer in layers[1:]}
         return {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers[1:]}
 
-    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+    def run(utterances: list[np.ndarray]) -> Layers:
         cnn = convolve([_normalised(audio) if normalise else audio for audio in utterances])
         projected = [project(features[None])[0] for features in cnn]
-        parts = [
-            transform(part) for part in ([projected] if batches_exactly(model.config) else [[p] for p in projected])
-        ]
+        batches = [projected] if batches_exactly(model.config) else [[one] for one in projected]
+        try:
+            parts = [transform(batch) for batch in batches]
+        finally:  # also where the memory did not suffice: it would be short of these, too
+            kept.clear()
         result = {layer: [frames for part in parts for frames in part[layer]] for layer in layers[1:]}
-        kept.clear()
         return {"cnn": [features.float() for features in cnn], **result}
 
     return layers, run
@@ -145,7 +149,7 @@ def _parts(lengths: list[int], most: float) -> list[slice]:
     return [slice(one, other) for one, other in zip(starts, [*starts[1:], len(lengths)])]
 
 
-def whisper(model, folder: Path):
+def whisper(model, folder: Path) -> tuple[tuple[str, ...], Run]:
     """Whisper's encoder, a supervised contrast: 30 s windows, of which the frames that hold speech are kept."""
     import torch
     from transformers import WhisperFeatureExtractor
@@ -160,23 +164,24 @@ def whisper(model, folder: Path):
 
     model.conv2.register_forward_hook(stem)
 
-    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+    def run(utterances: list[np.ndarray]) -> Layers:
         longest = max(len(audio) for audio in utterances) / SAMPLE_RATE
         if longest > extractor.chunk_length:
             raise EncoderError(
                 f"Whisper hears at most {extractor.chunk_length} s; an utterance of {longest:.1f} s was given."
             )
         features = extractor(utterances, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-        kept[layers[-1]] = model(_sent(features, model)).last_hidden_state
         lengths = [-(-len(audio) // (2 * extractor.hop_length)) for audio in utterances]
-        result = {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers}
-        kept.clear()
-        return result
+        try:
+            kept[layers[-1]] = model(_sent(features, model)).last_hidden_state
+            return {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers}
+        finally:
+            kept.clear()
 
     return layers, run
 
 
-def w2v_bert(model, folder: Path):
+def w2v_bert(model, folder: Path) -> tuple[tuple[str, ...], Run]:
     """w2v-BERT 2.0: filter banks instead of convolutions on the waveform, so there is no layer ``cnn``."""
     from transformers import SeamlessM4TFeatureExtractor
 
@@ -185,22 +190,24 @@ def w2v_bert(model, folder: Path):
     kept: dict[str, torch.Tensor] = {}
     _record_layers(model.encoder.layers, kept)
 
-    def run(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
-        result: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
-        for audio in utterances:
-            features = extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
-            frames = int(features.attention_mask.sum())
-            projected = model.feature_projection(_sent(features.input_features[:, :frames], model))[0]
-            model.encoder(projected)  # whose last block's output is its own; what add_adapter adds is no layer
-            for layer in layers:
-                result[layer].append(kept[layer][0].float())
-        kept.clear()
+    def run(utterances: list[np.ndarray]) -> Layers:
+        result: Layers = {layer: [] for layer in layers}
+        try:
+            for audio in utterances:
+                features = extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+                frames = int(features.attention_mask.sum())
+                projected = model.feature_projection(_sent(features.input_features[:, :frames], model))[0]
+                model.encoder(projected)  # whose last block's output is its own; what add_adapter adds is no layer
+                for layer in layers:
+                    result[layer].append(kept[layer][0].float())
+        finally:
+            kept.clear()
         return result
 
     return layers, run
 
 
-def logmel(device: str):
+def logmel(device: str) -> Run:
     """Log-mel energies, two 10 ms frames side by side, so that a frame lasts 20 ms as the encoders' do."""
     import torch
     from torchaudio.transforms import MelSpectrogram
@@ -215,7 +222,7 @@ def logmel(device: str):
     ).to(device)
 
     @torch.inference_mode()
-    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+    def layers_of(utterances: list[np.ndarray]) -> Layers:
         frames = []
         for audio in utterances:
             log = (mel(torch.from_numpy(audio).to(device)) + LOGMEL["floor"]).log().T
@@ -226,7 +233,7 @@ def logmel(device: str):
     return layers_of
 
 
-def logmel_around(steps: int, device: str):
+def logmel_around(steps: int, device: str) -> Run:
     """Log-mel on the encoders' own frames, with its course over ``steps`` of 10 ms to either side: the first cosine
     coefficients over time of each mel band. Frame i is centred where an encoder's is, on sample ``320 i + 200``."""
     import torch
@@ -242,7 +249,7 @@ def logmel_around(steps: int, device: str):
     ahead = (transform - window) // 2
 
     @torch.inference_mode()
-    def layers_of(utterances: list[np.ndarray]) -> dict[str, list[torch.Tensor]]:
+    def layers_of(utterances: list[np.ndarray]) -> Layers:
         frames = []
         for audio in utterances:
             count = max(0, (len(audio) - window) // (2 * hop) + 1)

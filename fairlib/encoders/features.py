@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,12 +140,17 @@ class Features:
         """The corpus's table, or another one of these very utterances in this order, as with labels of one's own.
 
         Raises:
-            ValueError: it is of other utterances.
+            ValueError: it is of other utterances, or their audio is no longer what was encoded.
         """
         corpus = self.corpus if corpus is None else corpus
         table = load_corpus(corpus) if isinstance(corpus, str) else as_corpus(corpus, audio=not self.own)
         if table["utterance_id"].tolist() != self.utterance_ids:
             raise ValueError("The corpus is not the one that the features are of: other utterances, or another order.")
+        made = [manifest["made_from"] for shard in self.shards if (manifest := read_manifest(shard))]
+        encoded = [state for one in made for state in one["files"]]
+        # Outcomes would be kept as those of the new audio. Of shards that were removed nothing can be computed.
+        if made and len(made) == len(self.shards) and encoded != file_states(self.corpus["path"]):
+            raise ValueError(f"Audio was changed since {self.name} encoded it: extract its features again.")
         return table
 
     def _check(self, layer: str) -> None:
@@ -222,6 +227,23 @@ def _checked(layer: str, values, corpus: pd.DataFrame) -> np.ndarray | list[np.n
         if not np.isfinite(one).all():
             raise ValueError(f"Layer {layer!r} of utterance {name!r} holds what is no finite number.")
     return each if frames else values
+
+
+def file_states(paths: Iterable[str]) -> list[str | None]:
+    """Size and time of change of each file, by which one is known that was changed in its place; None where none is.
+
+    Example:
+        >>> file_states(["nowhere.wav"])
+        [None]
+    """
+    states: list[str | None] = []
+    for path in paths:
+        try:
+            state = os.stat(path)
+            states.append(f"{state.st_size} {state.st_mtime_ns}")
+        except OSError:
+            states.append(None)
+    return states
 
 
 def read_manifest(shard: Path) -> dict | None:

@@ -126,7 +126,9 @@ def _settle(places, devices: int, threads: int) -> None:
 
     place = places.get()
     if devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % devices)
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")  # Slurm's, say: others are other jobs'
+        names = given.split(",") if given else [str(device) for device in range(devices)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[place % devices]
     import torch
 
     torch.set_num_threads(threads)

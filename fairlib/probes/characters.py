@@ -123,7 +123,7 @@ class CharacterProbe(Probe):
                 stacklevel=2,
             )
         results = []
-        for layer, hypotheses in zip(work.encoder.layers, decoded):
+        for layer, hypotheses in zip(features[0].layers, decoded, strict=True):
             for unit, kept in (("char", np.arange(len(testing))), ("word", in_words)):
                 if len(kept):
                     counts = count_errors([references[i] for i in kept], [hypotheses[i] for i in kept], unit)

@@ -14,7 +14,7 @@ from fairlib.probes.stored import Work, stored, with_left_out
 
 def description_length(
     encoder: str, corpus: str | pd.DataFrame, task: str = "sid", seeds: int = 1, force: bool = False
-):
+) -> pd.DataFrame:
     """Online code length of the labels given each layer: how hard a layer makes its probe work.
 
     Voita and Titov 2020: labels are sent in blocks of growing size, each coded with a linear probe trained on all

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from fairlib.base.progress import steps
-from fairlib.encoders.devices import half_precision
+from fairlib.encoders.devices import half_precision_of_gradients
 from fairlib.encoders.extraction import length_batches
 from fairlib.probes.frames import STATISTICS_FROM, StoredFrames, StreamedFrames
 from fairlib.probes.text import greedy_text, letters
@@ -42,7 +42,7 @@ def fit_ctc(
     stack = CTCStack(frames.widths, len(alphabet) + 1, context, width, kernel, seed).to(device)
     optimizer = torch.optim.Adam(stack.parameters(), lr=learning_rate)
     lengths = -(-frames.lengths // stride)
-    half = half_precision(device) or torch.float32
+    half = half_precision_of_gradients(device) or torch.float32
 
     def scores(rows: list[int], time: int, packed: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         held = torch.from_numpy(lengths[rows]).to(device)

@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from fairlib.encoders import Encoder
+from fairlib.encoders.devices import with_float64
 from fairlib.encoders.extraction import predicted_bytes, reader
 from fairlib.encoders.features import told_bytes
 
@@ -32,7 +33,7 @@ class StoredFrames:
     def __init__(self, frames: list[list[np.ndarray]]) -> None:
         self.lengths = np.array([max(len(layer[row]) for layer in frames) for row in range(len(frames[0]))])
         self.widths = [layer[0].shape[1] for layer in frames]
-        self._frames = [[_stretched(one, to) for one, to in zip(layer, self.lengths)] for layer in frames]
+        self._frames = [[stretched(one, to) for one, to in zip(layer, self.lengths)] for layer in frames]
 
     def held_on(self, device: str) -> StoredFrames:
         """The same, in the memory of a GPU that has at least twice the room: no batch then waits for the disk."""
@@ -75,14 +76,15 @@ class StreamedFrames:
         self._encoder, self._read = encoder, read
 
     def batches(self, groups: Sequence[list[int]]) -> Iterator[list[torch.Tensor]]:
-        """As `StoredFrames.batches`, on the encoder's device."""
+        """As `StoredFrames.batches`, on the encoder's device, or where `with_float64` says that probes are trained."""
+        device = with_float64(self._encoder.device)
         with ThreadPoolExecutor(2) as pool:
             ahead = [pool.map(self._read, rows) for rows in groups[:1]]
             for number, rows in enumerate(groups):
                 ahead += [pool.map(self._read, after) for after in groups[number + 1 : number + 2]]
                 layers = self._encoder.layers_of(list(ahead.pop(0)))
                 yield [
-                    torch.cat([_stretched(one.half(), to) for one, to in zip(values, self.lengths[rows])])
+                    torch.cat([stretched(one.half(), to) for one, to in zip(values, self.lengths[rows])]).to(device)
                     for values in layers.values()
                 ]
 
@@ -104,7 +106,13 @@ def _end_to_end(frames: list) -> torch.Tensor:
     return torch.cat(frames) if isinstance(frames[0], torch.Tensor) else torch.from_numpy(np.concatenate(frames))
 
 
-def _stretched(frames, to: int):
+def stretched(frames, to: int):
+    """An utterance's frames at a layer that has fewer, ``[T, D]``, repeated evenly until there are ``to``.
+
+    Example:
+        >>> stretched(np.array([[1], [2]]), 5).T
+        array([[1, 1, 1, 2, 2]])
+    """
     return frames if len(frames) == to else frames[np.arange(to) * len(frames) // to]
 
 

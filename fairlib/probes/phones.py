@@ -12,6 +12,7 @@ import pandas as pd
 from fairlib.corpora import halves
 from fairlib.outcomes import SPOKEN
 from fairlib.probes.classifiers import HIDDEN, fit
+from fairlib.probes.frames import stretched
 from fairlib.probes.settings import Probe
 from fairlib.probes.splits import ProbeError, balanced_seconds, check_columns, corpus_name
 from fairlib.probes.stored import Work, with_left_out
@@ -102,19 +103,18 @@ class PhoneFrames:
         self.table = work.table.iloc[kept].reset_index(drop=True)
         self.half = halves(work.table).to_numpy()[kept]  # the corpus's, whoever is left out here
         self.features = work.features(work.table, frames=True)
-        self._rows = kept
+        views = self.features.utterances(self.features.layers[0])
+        self._lengths = {row: len(views[row]) for row in kept}  # other layers may have fewer, as SEW's blocks
         labels, types, durations, owners = [], [], [], []
-        for row, (utterance, frames) in enumerate(
-            zip(self.table["utterance_id"], self._frames(self.features.layers[0]))
-        ):
+        for row, (utterance, length) in enumerate(zip(self.table["utterance_id"], self._lengths.values())):
             segments = phones[utterance]
             names = [phone for phone, _, _ in segments]
             contexts = zip(["", *names[:-1]], names, [*names[1:], ""])
-            labels.append(phone_labels(segments, len(frames)))
-            types.append(phone_labels([(" ".join(c), *s[1:]) for c, s in zip(contexts, segments)], len(frames)))
+            labels.append(phone_labels(segments, length))
+            types.append(phone_labels([(" ".join(c), *s[1:]) for c, s in zip(contexts, segments)], length))
             lasting = [(duration_class(end - start), start, end) for _, start, end in segments]
-            durations.append(phone_labels(lasting, len(frames)))
-            owners.append(np.full(len(frames), row))
+            durations.append(phone_labels(lasting, length))
+            owners.append(np.full(length, row))
         label = np.concatenate(labels)
         self._voiced = label != ""
         self.codes, self.phones = pd.factorize(label[self._voiced])
@@ -135,13 +135,10 @@ class PhoneFrames:
         of_speaker = self.table.drop_duplicates("speaker_id").set_index("speaker_id").drop(columns=["utterance_id"])
         return counts.join(of_speaker, on="speaker_id").assign(utterance_id=counts["speaker_id"])
 
-    def _frames(self, layer: str) -> list[np.ndarray]:
-        views = self.features.utterances(layer)
-        return [views[row] for row in self._rows]
-
     def matrix(self, layer: str) -> np.ndarray:
         """Frames with a phone, ``[frames, D]`` in half precision."""
-        return np.concatenate(self._frames(layer))[self._voiced]
+        views = self.features.utterances(layer)
+        return np.concatenate([stretched(views[row], length) for row, length in self._lengths.items()])[self._voiced]
 
 
 def duration_class(seconds: float) -> str:

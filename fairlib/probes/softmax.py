@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fairlib.encoders.devices import half_precision
+from fairlib.encoders.devices import half_precision_of_gradients
 
 _LARGE = 1e8  # multiplications in one pass over the rows above which half precision pays
 MOST_STEPS = 1000
@@ -191,7 +191,7 @@ def _minimise(rows: torch.Tensor, target: torch.Tensor, classes: int, iterations
     penalty[-1] = 0
     curvature = (rows.T @ rows).double() / (n * classes) + torch.diag(penalty[:, 0].double() + 1e-9)
     first_guess = torch.linalg.inv(curvature).float()
-    half = half_precision(rows.device.type) if n * width * classes > _LARGE else None
+    half = half_precision_of_gradients(rows.device.type) if n * width * classes > _LARGE else None
     x = rows if half is None else rows.to(half)
     x_transposed = x.T.contiguous()
     index = torch.arange(n, device=rows.device)

@@ -19,7 +19,7 @@ from fairlib.base.progress import stage
 from fairlib.base.tasks import task_named
 from fairlib.corpora import as_corpus, corpus_fingerprint, load_corpus, require_text, speaker_columns
 from fairlib.encoders import Encoder, encoder_fingerprint, load_encoder
-from fairlib.encoders.devices import best_device
+from fairlib.encoders.devices import best_device, with_float64
 from fairlib.encoders.extraction import extract
 from fairlib.encoders.features import Features
 from fairlib.outcomes import COLUMNS, METHOD, SPOKEN, Entry, read_outcomes, read_published, together, write_outcomes
@@ -108,14 +108,14 @@ class Work:
         self, what: str | Encoder | Features, table: pd.DataFrame, extra: list[pd.DataFrame], key: dict
     ) -> None:
         self.table, self.extra, self.key = table.reset_index(drop=True), extra, key
-        self.device = best_device()
+        self.device = with_float64(best_device())  # of the probes; the encoder needs no double precision
         self.given = what if isinstance(what, Features) else None
         self._encoder = what if isinstance(what, Encoder) else None
         self._folders: dict = {}
 
     @functools.cached_property
     def encoder(self) -> Encoder:
-        return self._encoder or load_encoder(self.key["encoder"], self.device)
+        return self._encoder or load_encoder(self.key["encoder"])
 
     def features(
         self, table: pd.DataFrame, alteration: str = "", alter: Callable | None = None, frames: bool | None = None,

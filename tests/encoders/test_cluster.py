@@ -6,13 +6,16 @@ kernel does it to a process that takes too much memory: Dask's scheduler gives w
 reports the job as failed and `run_calls` submits it again.
 """
 
+import functools
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -95,6 +98,11 @@ def marker(marks, victim):
     return mark
 
 
+def marked(audio, utterance_id, marks, victim):
+    marker(Path(marks), victim)(utterance_id)
+    return audio
+
+
 def counted(marks):
     return Counter(path.name.split(".")[0] for path in marks.glob("*.done"))
 
@@ -104,12 +112,9 @@ def test_a_worker_killed_in_the_middle_costs_its_shard_alone(engine, tmp_path, m
     encoder, corpus = tiny_encoder(tmp_path / "encoder"), noises(tmp_path, 20)
     marks = tmp_path / "marks"
     marks.mkdir()
-    mark = marker(marks, "u09")
-
-    def alter(audio, utterance):
-        mark(utterance)
-        return audio
-
+    # Sent whole, too: its module is one that the workers cannot import.
+    pytest.importorskip("cloudpickle").register_pickle_by_value(sys.modules[__name__])
+    alter = functools.partial(marked, marks=str(marks), victim="u09")
     with killer(marks):
         there = extract(encoder, corpus, tmp_path / "there", frames=True, alter=alter, executor=engine)
     here = extract(encoder, corpus, tmp_path / "here", frames=True)

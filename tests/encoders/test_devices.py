@@ -1,12 +1,13 @@
 """Half precision gives what single precision gives: also on processors whose grouped convolutions do not."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fairlib.encoders import load_encoder
-from fairlib.encoders.devices import exact_grouped_convolutions
+from fairlib.encoders.devices import Stopwatch, exact_grouped_convolutions, half_precision, half_precision_of_gradients
 
 
 class Positional(torch.nn.Module):
@@ -20,6 +21,26 @@ class Positional(torch.nn.Module):
 
     def forward(self, frames):
         return self.conv(frames)
+
+
+def test_a_stopwatch_asks_the_gpu_that_computes(monkeypatch):
+    """Stands in for a machine with two: on the first, copies from the second would seem to have arrived at once."""
+    asked = []
+    event = SimpleNamespace(record=lambda stream=None: asked.append(stream), elapsed_time=lambda other: 2000)
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: asked.append(str(device)))
+    with (stopwatch := Stopwatch("cuda:1")):
+        pass
+    assert stopwatch.seconds() == 2
+    assert asked == ["stream of cuda:1", "stream of cuda:1", "cuda:1"]
+
+
+def test_a_gpu_that_would_emulate_bfloat16_computes_in_float16(monkeypatch):
+    """As V100 and T4 would."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert half_precision("cuda:0") == torch.float16
+    assert half_precision_of_gradients("cuda:0") is None
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:

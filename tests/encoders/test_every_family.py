@@ -1,7 +1,10 @@
 """Encoders of every family with drawn configurations: features are those of transformers' model and preprocessing."""
 
+import contextlib
+import gc
 import json
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -151,6 +154,24 @@ def test_features_are_transformers_own_whatever_the_configuration(family, tmp_pa
         for layer in encoder.layers:
             apart = (together[layer][0] - alone[layer][0]).abs().max() / alone[layer][0].abs().max()
             assert apart < 1e-4, (layer, config)
+
+
+@pytest.mark.parametrize("family", ["hubert", "whisper", "wav2vec2-bert"])
+def test_a_batch_that_the_memory_did_not_hold_is_let_go(family, tmp_path, monkeypatch):
+    """Half as many are tried next, and find the memory that it took."""
+    saved(family, 0, tmp_path)
+    encoder, left = load_encoder(str(tmp_path), device="cpu"), []
+    last = (encoder.model.layers if family == "whisper" else encoder.model.encoder.layers)[-1]
+
+    def too_much(hidden, *_, **__):
+        left.append(weakref.ref(hidden))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(last, "forward", too_much)
+    with contextlib.suppress(torch.OutOfMemoryError):
+        encoder.layers_of([np.ones(8000, np.float32)] * 2)
+    gc.collect()
+    assert [one() for one in left] == [None]
 
 
 def test_the_draws_meet_every_configuration_that_once_gave_wrong_features():

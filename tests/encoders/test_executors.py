@@ -1,16 +1,19 @@
 """Executors: results in order, a lost call made again, a call's own mistake raised, and features the same."""
 
+import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
+import torch
 from tiny import noises, tiny_encoder
 
 from fairlib.encoders import extraction, load_encoder
 from fairlib.encoders.extraction import ExtractionError, extract
-from fairlib.encoders.workers import WorkerError, local_processes, run_calls
+from fairlib.encoders.workers import WorkerError, _settle, local_processes, run_calls
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,16 @@ def test_a_worker_with_another_encoder_or_no_common_folder_is_found_out(
         monkeypatch.setattr(extraction, "_make_shard_there", lambda *_: None)  # it wrote to a disk of its own
         with pytest.raises(ExtractionError, match="its worker does not see this folder"):
             extract(encoder, corpus, tmp_path, frames=False, executor=executor)
+
+
+@pytest.mark.parametrize(("given", "taken"), [("3,GPU-5", ["3", "GPU-5", "3"]), ("", ["0", "1", "0"])])
+def test_each_worker_takes_one_of_the_devices_that_this_job_was_given(given, taken, monkeypatch):
+    places = SimpleQueue()
+    for place, device in enumerate(taken):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        places.put(place)
+        _settle(places, 2, torch.get_num_threads())
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == device
 
 
 @pytest.mark.slow

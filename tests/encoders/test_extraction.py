@@ -146,14 +146,46 @@ def test_an_unreadable_manifest_counts_as_no_shard(encoder, corpus, tmp_path):
     assert read_manifest(tmp_path / "00000")["made_from"]["encoder"] == encoder.fingerprint
 
 
+def shorter(audio, _utterance, samples=3000):
+    return audio[:samples]
+
+
+class Louder:
+    def __call__(self, audio, _utterance):
+        return 10 * audio
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [Louder(), lambda audio, _utterance: 10 * audio, functools.partial(shorter, samples=np.array(2000))],
+    ids=["an object", "a lambda", "an array"],
+)
+def test_an_alteration_that_has_no_name_of_its_own_is_refused(encoder, corpus, tmp_path, alter):
+    """Features of another such would be found in the folder and taken for its."""
+    with pytest.raises(ExtractionError, match="could not be told from others: alter must be a function that a module"):
+        extract(encoder, corpus, tmp_path, alter=alter)
+
+
+def test_audio_that_was_changed_in_its_place_is_encoded_anew(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    corpus = noises(tmp_path, 3)
+    for folder in (None, tmp_path / "named"):
+        before = extract(encoder, corpus, folder)
+        values, heard = before.pooled("2"), read_audio(corpus["path"][1])
+        soundfile.write(corpus["path"][1], heard[::-1] / 2, 16000)  # as long as it was
+        after = extract(encoder, corpus, folder).pooled("2")
+        assert np.abs(after - values).max(axis=1).round(3).astype(bool).tolist() == [False, True, False]
+        if folder is None:
+            np.testing.assert_array_equal(before.pooled("2"), values)  # somebody may be reading them
+
+
 def test_shards_of_another_precision_or_alteration_are_not_taken_for_ours(encoder, corpus, tmp_path):
     plain = extract(encoder, corpus, tmp_path, frames=False).pooled("2")
 
-    def shorter(audio, _utterance):
-        return audio[:3000]
-
     altered = extract(encoder, corpus, tmp_path, frames=False, alter=shorter).pooled("2")
     assert not np.allclose(altered, plain, atol=1e-3)
+    least = functools.partial(shorter, samples=2000)
+    assert not np.allclose(extract(encoder, corpus, tmp_path, alter=least).pooled("2"), altered, atol=1e-3)
     half = load_encoder(encoder.name, device="cpu", dtype="bfloat16")
     halved = extract(half, corpus, tmp_path, frames=False).pooled("2")
     assert not np.array_equal(halved, plain)
@@ -280,6 +312,20 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_that_is_said(encoder, co
 
     with pytest.raises(ExtractionError, match=r"Utterance u\d\d of 0\.\d s is too long for the memory of cpu"):
         extract(dataclasses.replace(encoder, layers_of=no_memory), corpus, tmp_path / "none", frames=False)
+
+
+def test_a_batch_whose_frames_do_not_fit_beside_it_is_halved_too(encoder, corpus, tmp_path, monkeypatch):
+    to_host, sizes = extraction._to_host, []
+
+    def small_memory(layers, *how):
+        sizes.append(len(layers["2"]))
+        if sizes[-1] > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return to_host(layers, *how)
+
+    monkeypatch.setattr(extraction, "_to_host", small_memory)
+    assert extract(encoder, corpus, tmp_path, frames=True).report()["halved"] == 1
+    assert sizes == [11, 6, 5]
 
 
 def test_a_pass_reports_its_speed_and_its_waste(encoder, corpus, tmp_path):

@@ -1,6 +1,7 @@
 """Objects that compose: probes as dataclasses, encoders and features in the place of names, own arrays and tables."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,15 @@ def test_settings_that_cannot_be_are_refused(make, told):
         make()
 
 
+def test_probes_are_trained_on_the_processor_where_the_device_has_no_double_precision(corpus, monkeypatch):
+    """As Apple's have none; the encoder computes there nonetheless."""
+    monkeypatch.setattr("fairlib.encoders.devices.best_device", lambda: "mps")
+    monkeypatch.setattr("fairlib.probes.stored.best_device", lambda: "mps")
+    monkeypatch.setattr("fairlib.encoders.families.logmel", lambda device: device)
+    work = Work("logmel", corpus, [], {"encoder": "logmel"})
+    assert work.device == "cpu" and work.encoder.device == "mps"
+
+
 def test_names_encoders_and_features_are_one_to_a_probe(encoder, corpus, monkeypatch):
     probe = SpeakerProbe(seeds=1)
     by_name = fairlib.probe(encoder.name, probe, corpus)
@@ -115,13 +125,24 @@ def test_features_are_given_as_arrays_and_used_as_they_are(encoder, corpus, monk
         fairlib.probe(encoder, SpeakerProbe())
 
 
-def test_altered_speech_is_never_taken_for_the_encoders_own_features(encoder, corpus, tmp_path):
-    def quiet(audio, utterance_id):
-        return audio / 10
+def test_features_of_audio_that_was_changed_since_are_not_probed(encoder, tmp_path):
+    """Their outcomes would be kept as those of the new audio."""
+    corpus = noises(tmp_path, 4).assign(speaker_id=list("abab"))
+    features = fairlib.extract(encoder, corpus)
+    os.utime(corpus["path"][0], ns=(0, 0))
+    with pytest.raises(ValueError, match="Audio was changed since .* encoded it: extract its features again"):
+        fairlib.probe(features, SpeakerProbe(seeds=1))
 
+
+def quiet(audio, utterance_id):
+    return audio / 10
+
+
+def test_altered_speech_is_never_taken_for_the_encoders_own_features(encoder, corpus, tmp_path):
     plain = fairlib.extract(encoder, corpus)
     altered = fairlib.extract(encoder, corpus, tmp_path / "quiet", alter=quiet)
-    assert altered.own and altered.name == f"{encoder.name}, quiet" and altered.fingerprint != plain.fingerprint
+    assert altered.own and altered.name == f"{encoder.name}, {__name__}.quiet"
+    assert altered.fingerprint != plain.fingerprint
     one, other = (fairlib.probe(features, SpeakerProbe(seeds=1)) for features in (plain, altered))
     assert set(one["entry"]).isdisjoint(other["entry"])
     with pytest.raises(ValueError, match="folder of its own"):
@@ -153,6 +174,32 @@ def test_arrays_of_ones_own_go_into_our_probes():
     of_frames = Features.of_arrays({"1": frames}, table)
     np.testing.assert_allclose(of_frames.pooled("1")[:, :10], matrix, atol=1e-5)
     assert fairlib.probe(of_frames, SpeakerProbe(seeds=1))["errors"].mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["mine", "pocket-hubert"])
+def test_characters_are_read_from_arrays_layer_by_their_layer(name):
+    """Whatever they are called: no encoder of that name is asked for its layers."""
+    table, _ = _voices(speakers=4, takes=2)
+    table = table.assign(text="a b", split=np.where(table["speaker_id"] < "s2", "train", "test"), duration_s=0.6)
+    frames = [np.random.default_rng(row).standard_normal((30, 4)) for row in range(len(table))]
+    mine = Features.of_arrays({"early": frames, "late": frames}, table, name)
+    outcomes = fairlib.probe(mine, CharacterProbe("linear", passes=1))
+    assert outcomes["layer"].unique().tolist() == ["early", "late"]
+
+
+def test_phones_are_read_from_layers_that_have_half_as_many_frames(monkeypatch):
+    """As SEW's blocks have; the last of an odd number is lost there."""
+    spoken = [("AA", 0.0, 0.4), ("B", 0.4, 0.9)]
+    monkeypatch.setattr("fairlib.probes.alignment.align", lambda table: dict.fromkeys(table["utterance_id"], spoken))
+    table, _ = _voices(speakers=4, takes=2)
+    table = table.assign(text="a b", split=np.where(table["speaker_id"] < "s2", "train", "test"))
+    rng = np.random.default_rng(0)
+    frames = [(np.arange(49) >= 20)[:, None] + 0.1 * rng.standard_normal((49, 4)) for _ in range(len(table))]
+    squeezed = Features.of_arrays({"cnn": frames, "1": [one[:-1:2] for one in frames]}, table)
+    outcomes = fairlib.probe(squeezed, PhoneProbe())
+    assert outcomes.groupby("layer")["length"].sum().nunique() == 1
+    error = outcomes.groupby("layer")["errors"].sum() / outcomes.groupby("layer")["length"].sum()
+    assert error["cnn"] < 0.03 and error["1"] < 0.05
 
 
 def test_labels_of_ones_own_stand_beside_features(encoder, corpus):
