@@ -84,7 +84,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
             no usable transcript.
         fairlib.training.loop.RunError: ``output`` holds another run, or another process trains in it.
         fairlib.corpora.CorpusError: the corpus has no transcripts.
-        fairlib.training.loop.TrainingError: the loss is not a finite number.
+        fairlib.training.loop.TrainingError: the loss, or its gradient, is not a finite number.
 
     Example:
         >>> folder = finetune("pocket-hubert-it1", "librispeech", "my-recogniser")  # doctest: +SKIP

@@ -80,6 +80,7 @@ decay_start = 0.9
 decay_end = 0.99
 decay_rise = 0.5
 """
+LINE = Schedule(steps=2, learning_rate=0.1, warm_up_steps=0, decay_share=0, weight_decay=0, gradient_clip=1)
 FAMILIES = {"hubert": TARGETS, "wavlm": TARGETS + MIXING, "wav2vec2": CONTRAST, "data2vec": DISTILLATION}
 
 
@@ -320,6 +321,28 @@ def test_a_loss_that_is_no_number_stops_with_one_sentence(recipe, tmp_path, monk
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 8
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_checkpoint_takes_it(tmp_path):
+    """Of a finite loss too: the root of 0 is 0, and its slope infinite."""
+    model, schedule = torch.nn.Linear(1, 1), LINE.model_copy(update={"steps": 1})
+    with pytest.raises(TrainingError, match="^x: the norm of the gradient at step 1 is nan: lower the learning rate"):
+        train("x", model, lambda step: ((model.weight * 0).sum().sqrt(), 1.0, {}), schedule, 0, tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists() and torch.isfinite(model.weight).all()
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16, None])
+def test_half_precision_is_used_only_where_small_gradients_survive_it(half, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "half_precision", lambda kind: half)
+    model, seen = torch.nn.Linear(1, 1), []
+
+    def loss_of(step):
+        made = model(torch.ones(1, 1))
+        seen.append(made.dtype)
+        return made.float().square().sum(), 1.0, {}
+
+    train("x", model, loss_of, LINE, 0, tmp_path)
+    assert set(seen) == {torch.bfloat16 if half == torch.bfloat16 else torch.float32}
 
 
 @pytest.mark.parametrize("family", ["hubert", "wavlm"])
