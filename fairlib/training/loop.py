@@ -248,14 +248,17 @@ def training_hours(log: pd.DataFrame) -> float:
     return round(float((heard / log["times_real_time"]).sum()), 2)
 
 
-def save_transformers(model: torch.nn.Module, folder: Path) -> None:
-    """Write the model's half-precision weights and its configuration to ``folder``, in the `transformers` format."""
+def save_transformers(model: torch.nn.Module, folder: Path, normalise: bool = False) -> None:
+    """Write the model's half-precision weights and its configuration to ``folder``, in the `transformers` format.
+
+    Args:
+        normalise: whether it was trained on normalised waveforms, as whoever loads it must then give it.
+    """
     partial = folder.with_name(folder.name + ".partial")
     weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with quiet_transformers():
         model.save_pretrained(partial, state_dict=weights)
-    # Trained on waveforms as they are: whoever loads the encoder must not normalise them.
-    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
+    Wav2Vec2FeatureExtractor(do_normalize=normalise, return_attention_mask=True).save_pretrained(partial)
     folder.mkdir(parents=True, exist_ok=True)
     for file in partial.iterdir():
         file.replace(folder / file.name)

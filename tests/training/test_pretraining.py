@@ -305,7 +305,8 @@ def test_wav2vec2_can_start_from_the_convolutions_of_another_encoder(recipe, tmp
     assert not (tmp_path / "third").exists()
 
 
-def test_convolutions_that_cannot_be_had_are_refused_in_one_sentence(recipe, tmp_path):
+def test_convolutions_that_cannot_be_had_are_refused_in_one_sentence(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))  # where nobody has trained them
     first = pretrain(recipe(steps=2), tmp_path / "first")
     path = recipe("wav2vec2", steps=2)
     text = path.read_text()
@@ -486,7 +487,7 @@ def test_frozen_parameters_stay(tmp_path):
         (("\nsteps =", "\nstepps ="), "schedule.steps: field required; schedule.stepps: extra inputs"),
         (("clusters = 4", "clusters = 1"), "targets.clusters: input should be greater than 1"),
         (("[model]", "[model"), "is not valid TOML"),
-        (("hidden_size", "hiden_size"), r"there is no model.hiden_size, did you mean 'hidden_size'\? allowed are .*Hubert"),
+        (("hidden_size", "hiden_size"), r"no model.hiden_size, did you mean 'hidden_size'\? allowed are .*Hubert"),
         (("[model]", "[model]\nhidden_dropout = 0.1"), "model.hidden_dropout cannot be chosen: it is 0 in all recipes"),
         (("[model]", "[model]\nnum_codevectors_per_group = 8"), "there is no model.num_codevectors_per_group"),
         (('"hubert"', '"wav2vec2"'), r"wav2vec2 needs the parts \['contrast'\], not \['targets'\]"),
