@@ -287,7 +287,8 @@ def _both(cells: dict, kind: tuple, pair: tuple) -> list[tuple]:
 def _influences(scale: str, side: tuple[SpeakerSums, int, dict], group: str, others: list[str]):
     """A layer's gap, its resampled values, and how far each speaker of either side pulls it."""
     sums, place, drawn = side
-    gap, values, pulls = 0.0, 0.0, []
+    values: np.ndarray | float = 0.0
+    gap, pulls = 0.0, []
     for sign, names in ((1, [group]), (-1, others)):
         members = np.concatenate([sums.groups[name] for name in names])
         errors, lengths = (table[members, :, place].sum(axis=1) for table in (sums.errors, sums.lengths))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -35,18 +37,22 @@ class BiasError(ValueError):
     """Outcomes cannot be compared as asked; the message names what is wrong and what is allowed."""
 
 
-def layer_order(layers) -> list[str]:
-    """Layers from the signal upwards: logmel, cnn, 0, 1, 2, ...
+def layer_order(layers: Iterable[str]) -> list[str]:
+    """Layers from the signal upwards: logmel, cnn, 0, 1, 2, ...; behind them those with other names, as they come.
 
     Example:
         >>> layer_order(["10", "2", "cnn", "0"])
         ['cnn', '0', '2', '10']
+        >>> layer_order(["late", "early", "1"])
+        ['1', 'late', 'early']
     """
-    return sorted(set(layers), key=_depth)
+    return sorted(dict.fromkeys(layers), key=_depth)
 
 
-def _depth(layer: str) -> int:
-    return {"logmel": -2, "cnn": -1}[layer] if layer in ("logmel", "cnn") else int(layer)
+def _depth(layer: str) -> float:
+    if layer in ("logmel", "cnn"):
+        return {"logmel": -2, "cnn": -1}[layer]
+    return int(layer) if layer.isdecimal() else math.inf
 
 
 def group_columns(outcomes: pd.DataFrame, speakers: int = 2) -> list[str]:
@@ -345,7 +351,15 @@ def _check_complete(cells, speakers, seeds, layers, lengths) -> None:
     )
 
 
-def link(scale: str, errors, lengths):
+@overload
+def link(scale: str, errors: np.ndarray, lengths: np.ndarray) -> np.ndarray: ...
+
+
+@overload
+def link(scale: str, errors: float, lengths: float) -> float: ...
+
+
+def link(scale, errors, lengths):
     """What a scale subtracts: error, log error, log odds of error (the last two with half an error and a half hit)."""
     if scale == "difference":
         return errors / lengths
@@ -356,7 +370,7 @@ def link(scale: str, errors, lengths):
         return np.where(rate < 1, np.log(rate) - np.log(np.where(rate < 1, 1 - rate, np.nan)), np.nan)
 
 
-def slope(scale: str, errors, lengths):
+def slope(scale: str, errors: np.ndarray | float, lengths: np.ndarray | float) -> np.ndarray:
     """Derivative of `link` by the error rate."""
     if scale == "difference":
         return np.ones_like(np.asarray(errors, dtype=float))

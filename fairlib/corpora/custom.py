@@ -9,6 +9,7 @@ have a column of type Audio in place of ``path``.
 
 from __future__ import annotations
 
+import math
 import re
 import urllib.parse
 import warnings
@@ -210,11 +211,14 @@ def _times(where: str, values: dict[str, str | None]) -> dict[str, float]:
     if not set(_TIMES) <= set(values):
         return {}
     try:
-        return {name: float(values[name] or "") for name in _TIMES}
+        times = {name: float(values[name] or "") for name in _TIMES}
     except ValueError:
+        times = {}
+    if not times or not all(map(math.isfinite, times.values())):  # float reads inf and nan, too
         raise CorpusError(
             f"{where}: start {values['start']!r} and end {values['end']!r} must be seconds in its recording."
-        ) from None
+        )
+    return times
 
 
 def _found(folder: Path, listed: list[Row], problems: Problems) -> list[tuple[Row, str, str]]:

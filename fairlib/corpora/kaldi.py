@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fairlib.corpora.lists import Row
 from fairlib.corpora.published import SEX
 from fairlib.corpora.table import CorpusError, KaldiFile
 
@@ -15,47 +16,60 @@ def is_kaldi(folder: Path) -> bool:
     return bool(_parts(folder))
 
 
-def read_kaldi(folder: Path) -> list[tuple[str, dict[str, str | None]]]:
-    """Where each utterance stands, and what the folder says of it, by column; its folders' names are the splits.
+def read_kaldi(folder: Path) -> list[Row]:
+    """What the folder says of each utterance, by column; its folders' names are the splits.
+
+    A row says what is wrong with its utterance: a malformed line, no speaker or recording, or one that is a command.
 
     Raises:
-        CorpusError: a line is malformed, an utterance has no speaker or recording, or a recording is a command.
+        CorpusError: a file cannot be read.
     """
     rows = []
     for split, part in _parts(folder).items():
         wavs, speakers = KaldiFile(part / "wav.scp"), KaldiFile(part / "utt2spk")
         texts, segments = (KaldiFile(part / name) if (part / name).is_file() else None for name in ("text", "segments"))
         maps = {path.name[4:]: KaldiFile(path) for path in sorted(part.glob("spk2*")) if path.name != "spk2utt"}
+        times = ["start", "end"] if segments else []
+        columns = ["utterance_id", "path", "speaker_id", "split", *times, "text", *(_KNOWN.get(m, m) for m in maps)]
         for name in (segments or wavs).keys():
-            recording, times = name, dict[str, str]()
-            where = f"{(segments or wavs).path}, utterance {name}"
-            if segments:
-                fields = str(segments.get(name)).split()
-                if len(fields) != 3:
-                    raise CorpusError(f"{where}: {' '.join(fields)!r} is no recording, start and end: correct it.")
-                recording, times = fields[0], {"start": fields[1], "end": fields[2]}
-            path, speaker = wavs.get(recording), speakers.get(name)
-            if path is None or speaker is None:
-                lacking = speakers.path if path else wavs.path
-                raise CorpusError(f"{lacking} has no line for {name if path else recording!r}: add one.")
-            if path.endswith("|"):
-                raise CorpusError(
-                    f"{wavs.path} gives {recording!r} as a command ({path[:40]}...), which is not run here: write the "
-                    "audio to files (in Kaldi: wav-copy) and give their paths."
-                )
-            row: dict[str, str | None] = {
-                "utterance_id": name,
-                "path": path,
-                "speaker_id": speaker,
-                "split": split or None,
-                **times,
-            }
-            row["text"] = texts.get(name) if texts else None
-            for column, values in maps.items():
-                value = values.get(speaker)
-                row[_KNOWN.get(column, column)] = SEX.get(str(value), value) if column == "gender" else value
-            rows.append((where, row))
+            where, wrong = f"{(segments or wavs).path}, utterance {name}", ""
+            row: dict[str, str | None] = dict.fromkeys(columns) | {"utterance_id": name, "split": split or None}
+            try:
+                row |= _sound(name, where, wavs, segments)
+                row["speaker_id"] = speaker = speakers.get(name)
+                if speaker is None:
+                    raise CorpusError(f"{speakers.path} has no line for {name}: add one.")
+                row["text"] = texts.get(name) if texts else None
+                for column, values in maps.items():
+                    value = values.get(speaker)
+                    row[_KNOWN.get(column, column)] = SEX.get(str(value), value) if column == "gender" else value
+            except CorpusError as error:
+                wrong = str(error)
+            rows.append(Row(where, row, wrong=wrong))
     return rows
+
+
+def _sound(name: str, where: str, wavs: KaldiFile, segments: KaldiFile | None) -> dict[str, str]:
+    """The audio file of an utterance, and which part of it where it is one of several.
+
+    Raises:
+        CorpusError: the utterance's lines do not say it.
+    """
+    recording, times = name, dict[str, str]()
+    if segments:
+        fields = str(segments.get(name)).split()
+        if len(fields) != 3:
+            raise CorpusError(f"{where}: {' '.join(fields)!r} is no recording, start and end: correct it.")
+        recording, times = fields[0], {"start": fields[1], "end": fields[2]}
+    path = wavs.get(recording)
+    if path is None:
+        raise CorpusError(f"{wavs.path} has no line for {recording!r}: add one.")
+    if path.endswith("|"):
+        raise CorpusError(
+            f"{wavs.path} gives {recording!r} as a command ({path[:40]}...), which is not run here: write the audio to "
+            "files (in Kaldi: wav-copy) and give their paths."
+        )
+    return {"path": path, **times}
 
 
 def _parts(folder: Path) -> dict[str, Path]:

@@ -80,7 +80,7 @@ def erase_group(
 def _speakers(work: Work, by: list[str], seed: int) -> tuple[pd.DataFrame, dict]:
     chosen, few = enough(work.table, FEWEST_UTTERANCES)
     rows = work.table.iloc[chosen].reset_index(drop=True)
-    groups = _Groups(rows, (halves(work.table).to_numpy() == "train")[chosen], by, seed)
+    groups = _Groups(rows, halves(work.table).to_numpy()[chosen], by, seed)
     features, probe = work.features(work.table), SpeakerProbe()
     labels, names = pd.factorize(rows["speaker_id"])
     test = held_out(rows["speaker_id"], probe.test_share, seed)
@@ -100,7 +100,7 @@ def _speakers(work: Work, by: list[str], seed: int) -> tuple[pd.DataFrame, dict]
 def _phones(work: Work, by: list[str], seed: int) -> tuple[pd.DataFrame, dict]:
     frames = PhoneFrames(work)
     train, test = ((frames.half == half)[frames.owner] for half in ("train", "test"))
-    groups = _Groups(frames.table, frames.half == "train", by, seed, frames.owner)
+    groups = _Groups(frames.table, frames.half, by, seed, frames.owner)
     tables = []
     for layer in frames.features.layers:
         for what, matrix in groups.erased(frames.matrix(layer)).items():
@@ -126,19 +126,20 @@ class _Groups:
     """The groups of rows' speakers, or a number of theirs, as they are and at random, and the erasers of them.
 
     Args:
+        half: of each row of the table; of people in neither half no group is known here.
         owner: row of the table that each row of features is of; as they stand, where left out.
     """
 
     def __init__(
-        self, table: pd.DataFrame, train: np.ndarray, by: list[str], seed: int, owner: np.ndarray | None = None
+        self, table: pd.DataFrame, half: np.ndarray, by: list[str], seed: int, owner: np.ndarray | None = None
     ) -> None:
         owner = np.arange(len(table)) if owner is None else owner
         self._number = _is_number(table, by)
         self.parts = _PARTS if self._number else 1
         values = table[by[0]].astype(float).to_numpy() if self._number else group_of(table, by)
-        known = np.isfinite(values) if self._number else values != ""
+        known = (np.isfinite(values) if self._number else values != "") & np.isin(half, ("train", "test"))
         people = pd.Series(values[known], index=table["speaker_id"].to_numpy()[known]).groupby(level=0).first()
-        in_train = pd.Series(train, index=table["speaker_id"].to_numpy()).groupby(level=0).first().loc[people.index]
+        in_train = pd.Series(half == "train", index=table["speaker_id"].to_numpy())[known].groupby(level=0).first()
         counts = people[in_train].value_counts()
         if (counts >= (1 if self._number else 2)).sum() < 2:
             raise ProbeError(
@@ -147,8 +148,8 @@ class _Groups:
             )
         self._rng = np.random.default_rng(seed)
         shuffled = people.copy()
-        for half in (True, False):  # each half keeps its numbers
-            shuffled[in_train == half] = self._rng.permutation(people[in_train == half])
+        for side in (in_train, ~in_train):  # each half keeps its numbers
+            shuffled[side] = self._rng.permutation(people[side])
         if not self._number:
             names = {name: number for number, name in enumerate(sorted(counts.index))}
             people, shuffled = people.map(names), shuffled.map(names)
@@ -157,7 +158,7 @@ class _Groups:
         self._values = {unit: of.reindex(of_row).to_numpy(float) for unit, of in zip(units, (people, shuffled))}
         self._speaker = pd.factorize(of_row)[0]
         there = np.isfinite(self._values[units[0]])
-        self._taught, self.tested = train[owner] & there, ~train[owner] & there
+        self._taught, self.tested = ((half == one)[owner] & there for one in ("train", "test"))
         self._rank = 1 if self._number else len(names) - 1
 
     def erased(self, matrix: np.ndarray) -> dict[str, np.ndarray]:

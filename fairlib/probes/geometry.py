@@ -91,7 +91,8 @@ def _of_phones(work: Work) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarr
 
 
 def _of_utterances(work: Work) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
-    test = (halves(work.table) == "test").to_numpy()
+    half = halves(work.table).to_numpy()
+    train, test = half == "train", half == "test"
     codes, names = pd.factorize(work.table["speaker_id"][test])
     counts = np.bincount(codes)
     if len(names) < 2:
@@ -99,7 +100,7 @@ def _of_utterances(work: Work) -> Iterator[tuple[str, np.ndarray, dict[str, np.n
     features = work.features(work.table)
     for layer in features.layers:
         matrix = features.pooled(layer).astype(float)
-        matrix = (matrix - matrix[~test].mean(axis=0)) / np.maximum(matrix[~test].std(axis=0), 1e-6)
+        matrix = (matrix - matrix[train].mean(axis=0)) / np.maximum(matrix[train].std(axis=0), 1e-6)
         matrix = matrix[test]
         means = _sums(matrix, codes, len(names)) / counts[:, None]
         apart = ((means[:, None] - means[None]) ** 2).mean(axis=2)

@@ -224,7 +224,8 @@ def verify_speakers(
         check_columns(work.table, by)
         chosen, few = enough(work.table, 2)
         table = work.table.iloc[chosen].reset_index(drop=True)
-        test = (halves(table) == "test").to_numpy()
+        half = halves(table).to_numpy()
+        train, test = half == "train", half == "test"
         if table.loc[test, "speaker_id"].nunique() < 2:
             raise ProbeError(
                 f"Verification needs two test speakers with two utterances; {corpus_name(table)} has fewer."
@@ -235,9 +236,9 @@ def verify_speakers(
         tables = []
         for layer in features.layers:
             matrix = features.pooled(layer)[chosen].astype(float)
-            matrix = (matrix - matrix[~test].mean(axis=0)) / np.maximum(matrix[~test].std(axis=0), 1e-6)
+            matrix = (matrix - matrix[train].mean(axis=0)) / np.maximum(matrix[train].std(axis=0), 1e-6)
             if back_end == "lda":
-                matrix = matrix @ lda_directions(matrix[~test], speakers[~test])
+                matrix = matrix @ lda_directions(matrix[train], speakers[train])
             for unit, errors, trials in verification_trials(matrix[test], speakers[test], groups):
                 rows = table[test][trials > 0].assign(errors=errors[trials > 0], length=trials[trials > 0])
                 tables.append(rows.assign(layer=layer, unit=unit))

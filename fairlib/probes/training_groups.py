@@ -109,15 +109,18 @@ def _cross_phones(work: Work, by: list[str], groups: Sequence[str], seed: int) -
 
 def _cross_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int) -> tuple[pd.DataFrame, dict]:
     table, features = work.table, work.features(work.table)
-    counts = table.groupby("speaker_id")["utterance_id"].transform("size").to_numpy()
-    table = table[counts >= 2].reset_index(drop=True)
-    people = _People(table, halves(work.table).to_numpy()[counts >= 2], by, groups, seed)
+    half = halves(table).to_numpy()
+    used = np.isin(half, ("train", "test"))
+    counts = pd.Series(used).groupby(table["speaker_id"].to_numpy()).transform("sum").to_numpy()
+    kept = used & (counts >= 2)
+    table = table[kept].reset_index(drop=True)
+    people = _People(table, half[kept], by, groups, seed)
     tested = np.flatnonzero(np.isin(people.of_row, people.tested))
     fold = _folds(people.of_row[tested], seed)
     sets = people.training(lambda who: np.flatnonzero(np.isin(people.of_row, who)))
     tables = []
     for layer in features.layers:
-        matrix = features.pooled(layer)[counts >= 2].astype(float)
+        matrix = features.pooled(layer)[kept].astype(float)
 
         def wrong(chosen: np.ndarray, matrix: np.ndarray = matrix) -> np.ndarray:
             mean, deviation = matrix[chosen].mean(axis=0), np.maximum(matrix[chosen].std(axis=0), 1e-6)
@@ -136,7 +139,7 @@ def _cross_speakers(work: Work, by: list[str], groups: Sequence[str], seed: int)
             rows = pd.DataFrame({"place": people.of_row[tested], "errors": errors, "length": 1})
             sums = rows.groupby("place")[["errors", "length"]].sum()
             tables.append(_of_people(people, sums).assign(layer=layer, probe=trained_on(name), unit="speaker"))
-    few = sorted(work.table["speaker_id"][counts < 2].unique())
+    few = sorted(work.table["speaker_id"][used & (counts < 2)].unique())
     return with_left_out(pd.concat(tables).assign(predicted=""), few)
 
 
@@ -196,7 +199,7 @@ class _People:
 
     Attributes:
         group: of each speaker, by place.
-        of_row: the place of each row's speaker; -1 for people of neither group.
+        of_row: the place of each row's speaker; -1 for people of neither group, and for rows of neither half.
         tested: places of the test half's speakers.
     """
 
@@ -204,17 +207,18 @@ class _People:
         names, why = two_groups(table, half, by, groups)
         if why:
             raise ProbeError(why)
-        known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())
+        used = np.isin(half, ("train", "test"))
+        known = pd.Series(group_of(table, by), index=table["speaker_id"].to_numpy())[used]
         known = known[known.isin(names)]
         self.rows = table[table["speaker_id"].isin(known.index)].drop_duplicates("speaker_id")
         self.rows = self.rows.sort_values("speaker_id").reset_index(drop=True)
         places = pd.Series(range(len(self.rows)), index=self.rows["speaker_id"])
         self.group = known.groupby(level=0).first().loc[places.index].to_numpy()
-        self.of_row = places.reindex(table["speaker_id"]).fillna(-1).to_numpy(int)
-        in_test = np.isin(np.arange(len(places)), self.of_row[(half == "test") & (self.of_row >= 0)])
+        self.of_row = np.where(used, places.reindex(table["speaker_id"]).fillna(-1).to_numpy(int), -1)
+        in_train, in_test = (np.isin(np.arange(len(places)), self.of_row[half == one]) for one in ("train", "test"))
         self.names, self.tested = names, np.flatnonzero(in_test)
         rng = np.random.default_rng(seed)
-        sides = [rng.permutation(np.flatnonzero(~in_test & (self.group == name))) for name in names]
+        sides = [rng.permutation(np.flatnonzero(in_train & (self.group == name))) for name in names]
         most = min(map(len, sides)) // 2
         self._sides = [side[: most - most % 2] for side in sides]
         order = rng.permutation(len(places))

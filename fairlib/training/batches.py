@@ -54,7 +54,7 @@ def batch_plan(lengths: np.ndarray, batches: Batches, seed: int) -> Callable[[in
 def crop(
     speech: Speech, seconds: int, utterances: np.ndarray, rng: np.random.Generator,
     augmentation: Augmentation | None = None,
-):  # fmt: skip
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """A random stretch of each utterance: audio ``[B, samples]`` and, if there are targets, ``[B, frames]``."""
     samples = seconds * SAMPLE_RATE
     frames = int(frame_count(samples))

@@ -7,6 +7,7 @@ trained. Frozen convolutions give each utterance the same features every time, s
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,18 @@ import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCTC, Wav2Vec2CTCTokenizer
+from transformers import AutoConfig, AutoModelForCTC, PretrainedConfig, Wav2Vec2CTCTokenizer
 
 from fairlib.base.files import replace
-from fairlib.corpora import corpus_fingerprint, halves, load_corpus, require_text
+from fairlib.corpora import CORPORA, corpus_fingerprint, halves, is_own, load_corpus, require_text
 from fairlib.corpora.audio import read_audio
-from fairlib.encoders import encoder_fingerprint, encoder_folder, quiet_transformers
+from fairlib.corpora.hub import is_on_hub
+from fairlib.encoders import check_folder, encoder_fingerprint, encoder_folder, quiet_transformers
+from fairlib.encoders.checkpoints import read_json
 from fairlib.encoders.devices import attention, best_device, exact_grouped_convolutions
 from fairlib.encoders.extraction import length_batches
+from fairlib.encoders.families import _normalised, _normalises
+from fairlib.encoders.names import is_logmel, is_untrained
 from fairlib.probes.text import count_errors, greedy_text
 from fairlib.probes.transcripts import transcripts
 from fairlib.training.batches import span_mask
@@ -80,36 +85,36 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
         The encoder's folder.
 
     Raises:
-        FinetuningError: the encoder's family has no CTC model, a transcript has a letter beyond A to Z, or a half has
-            no usable transcript.
+        FinetuningError: the encoder is not a trained one or its family has no CTC model, a transcript has a letter
+            beyond A to Z, or a half has no usable transcript.
+        fairlib.encoders.EncoderError: there is no such encoder, or its weights are not there.
         fairlib.training.loop.RunError: ``output`` holds another run, or another process trains in it.
         fairlib.corpora.CorpusError: the corpus has no transcripts.
-        fairlib.training.loop.TrainingError: the loss is not a finite number.
+        fairlib.training.loop.TrainingError: the loss, or its gradient, is not a finite number.
 
     Example:
         >>> folder = finetune("pocket-hubert-it1", "librispeech", "my-recogniser")  # doctest: +SKIP
     """
     output = Path(output)
-    folder = encoder_folder(encoder)
+    folder, config = _tunable(encoder)
+    encoder, corpus = _wherever(encoder, folder, corpus)
     table = load_corpus(corpus)
     require_text(table)
-    family = json.loads((folder / "config.json").read_text()).get("model_type")
-    if family not in ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"):
-        raise FinetuningError(f"{encoder} is of the family {family}, for which fine-tuning is not made.")
     texts = _spelt(table)
-    usable = texts != ""
+    usable, normalise = texts != "", _normalises(folder, config)
     fingerprint = encoder_fingerprint(encoder)
     run = {"finetuned_from": encoder, "finetuned_from_fingerprint": fingerprint, "corpus": corpus, "seed": seed}
     run |= {"corpus_fingerprint": corpus_fingerprint(table), "schedule": schedule.model_dump()}
+    run |= {"normalised": True} if normalise else {}  # earlier editions heard such waveforms as they are
     with claimed(output, json.dumps(run, indent=1)):
         device = torch.device(best_device())
         torch.manual_seed(seed)
-        model = _ctc_model(folder, family, device)
-        half = halves(table)
-        parts = {}
+        model = _ctc_model(folder, config, device)
+        half, parts = halves(table), {}
         for name in ("train", "test"):
             rows = usable & (half == name).to_numpy()
-            parts[name] = _convolve(model, table.loc[rows, "path"], texts[rows], output / f"{name}.float16")
+            paths = table.loc[rows, "path"]
+            parts[name] = _convolve(model, paths, texts[rows], output / f"{name}.float16", normalise)
 
         speech = parts["train"]
         batches = length_batches(np.diff(speech.starts), SECONDS_PER_STEP * 50)
@@ -132,7 +137,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
         log = train(output.name, model, loss_of, schedule, seed, output)
         errors = _test_errors(model, parts["test"])
         saved = output / "encoder"
-        save_transformers(model, saved)
+        save_transformers(model, saved, normalise)
         _save_vocabulary(saved)
         heard_s = float(table.loc[usable & (half == "train"), "duration_s"].sum())
         made = {"hours_of_speech": round(heard_s / 3600, 2), "device": device.type}
@@ -147,12 +152,37 @@ def _write_record(folder: Path, known: dict, log: pd.DataFrame) -> None:
     replace(folder / "training.csv", lambda path: log.round(4).to_csv(path, index=False))
 
 
-def _ctc_model(folder: Path, family: str, device: torch.device) -> torch.nn.Module:
+def _tunable(encoder: str) -> tuple[Path, PretrainedConfig]:
+    """Folder and settings of an encoder that can be fine-tuned; another is refused here, before any long work."""
+    if is_logmel(encoder) or is_untrained(encoder):
+        raise FinetuningError(
+            f"{encoder} has no trained weights to fine-tune: give a shipped encoder, a folder, or a hub id."
+        )
+    folder = encoder_folder(encoder)
+    family = read_json(folder / "config.json").get("model_type")
+    if family not in ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"):
+        raise FinetuningError(f"{encoder} is of the family {family}, for which fine-tuning is not made.")
+    check_folder(folder)
+    return folder, AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def _wherever(encoder: str, folder: Path, corpus: str) -> tuple[str, str]:
+    """Encoder and corpus as the record names them: what lies on this machine is found from any other folder too."""
+    if folder == Path(os.path.expanduser(encoder)):
+        encoder = str(folder.resolve())
+    if corpus not in CORPORA and is_own(corpus) and not is_on_hub(corpus):
+        corpus = os.path.abspath(os.path.expanduser(corpus))  # a link need not point to a name with an extension
+    return encoder, corpus
+
+
+def _ctc_model(folder: Path, config: PretrainedConfig, device: torch.device) -> torch.nn.Module:
     """The encoder with a new CTC layer; its convolutions stay as they are."""
     options = {"vocab_size": len(ALPHABET) + 1, "pad_token_id": 0, "dtype": torch.float32}
+    if config.mask_time_prob == 0:  # without it the model has nothing to put where frames are masked
+        options["mask_time_prob"] = MASK_SHARE
     with quiet_transformers():
         model = AutoModelForCTC.from_pretrained(
-            folder, trust_remote_code=False, attn_implementation=attention(family), **options
+            folder, trust_remote_code=False, attn_implementation=attention(config.model_type), **options
         ).to(device)
     model.freeze_feature_encoder()
     if device.type == "cpu":
@@ -177,7 +207,7 @@ def _spelt(table: pd.DataFrame) -> np.ndarray:
     return texts
 
 
-def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path: Path) -> _Speech:
+def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path: Path, normalise: bool) -> _Speech:
     """The frozen convolutions' features of every utterance, computed once, kept in half precision."""
     starts_file = path.with_suffix(".npy")
     if not starts_file.exists():
@@ -186,7 +216,8 @@ def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path:
         def write(temporary: Path) -> None:
             with temporary.open("wb") as file, torch.inference_mode():
                 for audio in tqdm(paths, desc="convolutions", mininterval=5, unit="utt", disable=None):
-                    samples = torch.from_numpy(read_audio(audio))[None].to(model.device)
+                    samples = read_audio(audio)
+                    samples = torch.from_numpy(_normalised(samples) if normalise else samples)[None].to(model.device)
                     features = model.base_model.feature_extractor(samples)[0].T.half().cpu().numpy()
                     features.tofile(file)
                     lengths.append(len(features))
@@ -205,7 +236,8 @@ def _log_probs(model, features: torch.Tensor, lengths: torch.Tensor, mask: torch
     hidden = base.feature_projection(features)
     hidden = hidden[0] if isinstance(hidden, tuple) else hidden
     if mask is not None:
-        hidden = base._mask_hidden_states(hidden, mask_time_indices=mask.to(device), attention_mask=there)
+        # As the model itself does it, but for one whose settings (apply_spec_augment) leave its masks out.
+        hidden[mask.to(device)] = base.masked_spec_embed.to(hidden.dtype)
     hidden = base.encoder(hidden, attention_mask=there).last_hidden_state
     return model.lm_head(hidden).float().log_softmax(dim=-1)
 

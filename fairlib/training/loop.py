@@ -75,15 +75,10 @@ def snapshot_steps(steps: int) -> list[int]:
 
 
 def train(
-    name: str,
-    model: torch.nn.Module,
-    loss_of: Callable[[int], tuple[torch.Tensor, float, dict[str, torch.Tensor]]],
-    schedule: Schedule,
-    seed: int,
-    output: Path,
-    keep: Callable[[int], None] = lambda step: None,
+    name: str, model: torch.nn.Module, loss_of: Callable[[int], tuple[torch.Tensor, float, dict[str, torch.Tensor]]],
+    schedule: Schedule, seed: int, output: Path, keep: Callable[[int], None] = lambda step: None,
     batches_per_step: int = 1,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Train ``model`` on its device, from the last checkpoint in ``output`` if there is one.
 
     Args:
@@ -101,12 +96,13 @@ def train(
         The log: ``step, loss``, the figures (means over 100 steps), ``hours_heard`` and ``times_real_time``.
 
     Raises:
-        TrainingError: the loss is not a finite number.
+        TrainingError: the loss, or its gradient, is not a finite number.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, schedule)
     device = next(model.parameters()).device
-    half = half_precision(device.type)
+    # Not in float16, in which small gradients vanish unless the loss is scaled, and nothing here scales it.
+    in_half = half_precision(device.type) == torch.bfloat16
     checkpoint = output / "checkpoint.pt"
     done, log, heard = _resume(checkpoint, model, optimizer, device)
     kept = set(snapshot_steps(schedule.steps))
@@ -119,16 +115,19 @@ def train(
         for step in range(done + 1, schedule.steps + 1):
             _begin_step(optimizer, schedule.rate(step), seed * 1_000_003 + step)
             due = step % LOG_EVERY == 0 or step % CHECKPOINT_EVERY == 0 or step == schedule.steps
+            read = due or device.type == "cpu"  # a GPU would stand still until its numbers are read
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
-                with torch.autocast(device.type, half, enabled=half is not None):
+                with torch.autocast(device.type, torch.bfloat16, enabled=in_half):
                     loss, seconds, figures = loss_of(batch)
-                if due or device.type == "cpu":  # a GPU would stand still until its loss is read
+                if read:
                     _require_finite(loss.item(), f"{name}: the loss at step {step}", checkpoint)
                 (loss / batches_per_step).backward()
                 recent.append({"loss": loss.detach(), **figures})
                 recent_s += seconds
                 heard += seconds
-            torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+            norm = torch.nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+            if read:  # a finite loss can have a gradient that is not, which would go into every weight
+                _require_finite(norm.item(), f"{name}: the norm of the gradient at step {step}", checkpoint)
             optimizer.step()
             note = ""
             if step % LOG_EVERY == 0 or step == schedule.steps:
@@ -144,10 +143,10 @@ def train(
     return pd.DataFrame(log)
 
 
-def _require_finite(loss: float, what: str, checkpoint: Path) -> None:
-    if not math.isfinite(loss):
+def _require_finite(value: float, what: str, checkpoint: Path) -> None:
+    if not math.isfinite(value):
         intact = f"; {checkpoint} is intact" if checkpoint.exists() else ""
-        raise TrainingError(f"{what} is {loss}: lower the learning rate{intact}.")
+        raise TrainingError(f"{what} is {value}: lower the learning rate{intact}.")
 
 
 def _optimizer(trained: list[torch.nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
@@ -249,14 +248,17 @@ def training_hours(log: pd.DataFrame) -> float:
     return round(float((heard / log["times_real_time"]).sum()), 2)
 
 
-def save_transformers(model: torch.nn.Module, folder: Path) -> None:
-    """Write the model's half-precision weights and its configuration to ``folder``, in the `transformers` format."""
+def save_transformers(model: torch.nn.Module, folder: Path, normalise: bool = False) -> None:
+    """Write the model's half-precision weights and its configuration to ``folder``, in the `transformers` format.
+
+    Args:
+        normalise: whether it was trained on normalised waveforms, as whoever loads it must then give it.
+    """
     partial = folder.with_name(folder.name + ".partial")
     weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with quiet_transformers():
         model.save_pretrained(partial, state_dict=weights)
-    # Trained on waveforms as they are: whoever loads the encoder must not normalise them.
-    Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
+    Wav2Vec2FeatureExtractor(do_normalize=normalise, return_attention_mask=True).save_pretrained(partial)
     folder.mkdir(parents=True, exist_ok=True)
     for file in partial.iterdir():
         file.replace(folder / file.name)

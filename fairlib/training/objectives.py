@@ -5,21 +5,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, normalize
-from transformers import (
-    HubertConfig,
-    HubertModel,
-    Wav2Vec2Config,
-    Wav2Vec2ForPreTraining,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-)
+from transformers import HubertModel, Wav2Vec2Config, Wav2Vec2ForPreTraining, Wav2Vec2Model, WavLMModel
 
-from fairlib.encoders import encoder_folder
+from fairlib.encoders import load_encoder
 from fairlib.encoders.devices import attention
-from fairlib.training.recipe import Recipe, RecipeError
+from fairlib.training.recipe import CONFIGURATIONS, NO_DROPOUT, Recipe, RecipeError
 
 
 class MaskedPrediction(torch.nn.Module):
@@ -181,11 +172,15 @@ def _over_time(frames: torch.Tensor) -> torch.Tensor:
 
 def _start_convolutions(encoder: torch.nn.Module, name: str) -> None:
     """Begin with another encoder's convolutions."""
-    weights = load_file(encoder_folder(name) / "model.safetensors")
-    part = "feature_extractor."
-    weights = {key.removeprefix(part): tensor for key, tensor in weights.items() if key.startswith(part)}
+    with torch.random.fork_rng(devices=[]):  # the weights drawn after these are the recipe's seed's
+        convolutions = getattr(load_encoder(name, "cpu").model, "feature_extractor", None)
+    if convolutions is None:
+        raise RecipeError(
+            f"{name} has no convolutions to start from: give an encoder of wav2vec 2.0's kind, shipped, a folder or "
+            "from the hub."
+        )
     try:
-        encoder.feature_extractor.load_state_dict(weights)
+        encoder.feature_extractor.load_state_dict(convolutions.state_dict())
     except RuntimeError:
         raise RecipeError(
             f"The convolutions of {name} are not of the recipe's shape, so it cannot start from them: give both the "
@@ -195,24 +190,19 @@ def _start_convolutions(encoder: torch.nn.Module, name: str) -> None:
 
 def _network(recipe: Recipe) -> torch.nn.Module:
     """The encoder that is trained: its family's own network, or the one that the recipe names."""
-    config_class, model_class = _NETWORKS[recipe.network or recipe.family]
-    return model_class(_config(config_class, recipe))
+    kind = recipe.network or recipe.family
+    return _NETWORKS[kind](_config(CONFIGURATIONS[kind], recipe))
 
 
 def _config(config_class, recipe: Recipe):
-    # Dropout and layer drop guard large models against small data; here the model is the small one.
-    no_dropout = dict.fromkeys(
-        ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"), 0.0
-    )
-    config = config_class(**no_dropout, layerdrop=0.0, **recipe.model)
+    config = config_class(**NO_DROPOUT, **recipe.model)
     if attention(config.model_type):
         config._attn_implementation = attention(config.model_type)
     return config
 
 
 _NETWORKS = {
-    "hubert": (HubertConfig, HubertModel), "wavlm": (WavLMConfig, WavLMModel),
-    "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model), "data2vec": (Wav2Vec2Config, Wav2Vec2Model),
+    "hubert": HubertModel, "wavlm": WavLMModel, "wav2vec2": Wav2Vec2Model, "data2vec": Wav2Vec2Model
 }  # fmt: skip
 
 

@@ -51,10 +51,11 @@ def pretrain(recipe: str | Path, output: str | Path | None = None, seed: int | N
         The encoder's folder.
 
     Raises:
-        RecipeError: there is no such recipe or it says what it may not, its corpora hold no speech, or its targets'
-            encoder has not that layer.
+        RecipeError: there is no such recipe or it says what it may not, its corpora hold no speech, or an encoder that
+            it learns from has not that layer, or no convolutions.
+        fairlib.encoders.EncoderError: there is no such encoder, or its weights are not there.
         fairlib.training.loop.RunError: ``output`` holds another run, or another process trains in it.
-        fairlib.training.loop.TrainingError: the loss is not a finite number.
+        fairlib.training.loop.TrainingError: the loss, or its gradient, is not a finite number.
 
     Example:
         >>> folder = pretrain("pocket-hubert-it1")  # about an hour on one core  # doctest: +SKIP

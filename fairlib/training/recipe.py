@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from transformers import HubertConfig, Wav2Vec2Config, WavLMConfig
 
 from fairlib.base.files import ASSETS
 from fairlib.training.loop import Schedule
 
 RECIPES = ASSETS / "recipes"
 SHORTEST_CROP_S = 2  # of speech; an utterance that is shorter is not heard
+CONFIGURATIONS = {
+    "hubert": HubertConfig, "wavlm": WavLMConfig, "wav2vec2": Wav2Vec2Config, "data2vec": Wav2Vec2Config
+}  # fmt: skip
+# Dropout and layer drop guard large models against small data; here the model is the small one.
+NO_DROPOUT = dict.fromkeys(
+    ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "layerdrop"),
+    0.0,
+)
 
 
 class _Part(BaseModel):
@@ -132,6 +142,22 @@ class Recipe(_Part):
             raise ValueError("targets from an encoder need its layer")
         return self
 
+    @model_validator(mode="after")
+    def _model_is_known(self) -> Recipe:
+        # transformers would take any name, and a misspelt one would leave the network at its default.
+        classes = [CONFIGURATIONS[self.network or self.family], *([Wav2Vec2Config] if self.contrast else [])]
+        known = {name for one in classes for name in vars(one()) if not name.startswith("_")} - set(NO_DROPOUT)
+        for name in self.model:
+            if name in NO_DROPOUT:
+                raise ValueError(f"model.{name} cannot be chosen: it is 0 in all recipes, so leave it out")
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ":"
+                raise ValueError(
+                    f"there is no model.{name}{hint} allowed are the settings of transformers.{classes[0].__name__}"
+                )
+        return self
+
 
 class RecipeError(ValueError):
     """A recipe cannot be read or has a wrong key or value; the message names it."""
@@ -141,7 +167,7 @@ def read_recipe(recipe: str | Path) -> Recipe:
     """Read and check a recipe: a TOML file, or the name of a shipped one.
 
     Raises:
-        RecipeError: no such recipe, broken TOML, an unknown key or a value out of range.
+        RecipeError: no such recipe, no TOML in UTF-8, an unknown key or a value out of range.
 
     Example:
         >>> read_recipe("pocket-hubert").family
@@ -154,8 +180,8 @@ def read_recipe(recipe: str | Path) -> Recipe:
         shipped = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
         raise RecipeError(f"There is no recipe {str(recipe)!r}: give a TOML file or one of {shipped}.")
     try:
-        return Recipe(**tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
+        return Recipe(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}.") from None
     except ValidationError as error:
         problems = "; ".join(

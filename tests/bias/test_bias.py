@@ -161,6 +161,15 @@ def test_group_columns_and_layer_order(small):
     assert layer_order(["3", "cnn", "0", "12", "logmel"]) == ["logmel", "cnn", "0", "3", "12"]
 
 
+def test_layers_of_ones_own_are_compared_in_the_order_in_which_they_come(small):
+    layers = ["stem", "early", "cnn", "late"]
+    own = pd.concat([small.assign(layer=layer) for layer in layers])
+    alike = pd.concat([small.assign(layer=layer) for layer in "2103"])
+    found, wanted = (group_bias(table, by="sex") for table in (own, alike))
+    assert list(dict.fromkeys(found["layer"])) == ["cnn", "stem", "early", "late"]
+    pd.testing.assert_frame_equal(found.drop(columns="layer"), wanted.drop(columns="layer"))
+
+
 def test_bad_requests_get_one_sentence(small):
     with pytest.raises(BiasError, match="no speaker group column 'gender'.*: sex"):
         group_bias(small, by="gender")

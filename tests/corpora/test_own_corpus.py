@@ -12,6 +12,7 @@ import soundfile
 import fairlib
 from fairlib.book import chapters, runs
 from fairlib.corpora import CorpusError, corpus_fingerprint, load_corpus, own_groups, speaker_columns
+from fairlib.corpora.table import CorpusWarning
 from fairlib.findings.speakers import cannot_be_told, differences, recorded_table, speakers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*microphone differs")
@@ -329,6 +330,28 @@ def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, 
     assert "as a command (sph2pipe -f wav one.sph |...), which is not run here" in complaint(tmp_path / "data")
 
 
+def test_a_line_of_a_kaldi_folder_that_cannot_be_used_costs_its_utterance_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
+    for who in "ab":
+        sound(200 + ord(who), file=str(tmp_path / f"{who}.wav"))
+    data, known = tmp_path / "data", f"a1 {tmp_path}/a.wav; b1 {tmp_path}/b.wav"
+    kaldi(data, wav_scp=f"a0 sph2pipe -f wav one.sph |; {known}; b2; b3 {tmp_path}/b.wav")
+    kaldi(data, utt2spk="a0 a; a1 a; b1 b; b2 b", spk2region="a north; b south", text="a1 well; b1 yes")
+    assert own_groups(data) == {"region": ["north", "south"]}
+    with pytest.warns(CorpusWarning, match="3 left out of 5 utterances"):
+        corpus = load_corpus(str(data), on_error="skip")
+    assert corpus["utterance_id"].tolist() == ["a1", "b1"] and corpus["region"].tolist() == ["north", "south"]
+    first, second, third = corpus.attrs["skipped"]
+    assert "gives 'a0' as a command" in first
+    assert second.endswith("utt2spk has no line for b3: add one.") and "line 4 is malformed" in third
+    assert complaint(data) == first
+
+    # Of segments, too: here the first recording is the command.
+    kaldi(data, segments="a0 a0 0 0.2; a1 a1 0 0.2; b1 b1 0 inf; b2 b1 0.2", utt2spk="a0 a; a1 a; b1 b; b2 b")
+    with pytest.warns(CorpusWarning, match="3 left out of 4 utterances"):
+        assert load_corpus(str(data), on_error="skip")["utterance_id"].tolist() == ["a1"]
+
+
 def test_a_csv_may_name_parts_of_a_recording(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
     sound(200, file=str(tmp_path / "one.wav"))
@@ -337,5 +360,9 @@ def test_a_csv_may_name_parts_of_a_recording(tmp_path: Path, monkeypatch) -> Non
     corpus = load_corpus(str(listed))
     assert corpus["utterance_id"].tolist() == ["one-000000-000025", "one-000025-000050"]
     assert corpus["duration_s"].tolist() == [0.25] * 2 and "start" not in corpus
-    edit(listed, "0.25,0.5", "0.25,late")
-    assert "end 'late' must be seconds" in complaint(listed)
+    written = "0.25,0.5"
+    for wrong in ("late", "inf", "nan"):
+        edit(listed, written, written := f"0.25,{wrong}")
+        assert f"end '{wrong}' must be seconds" in complaint(listed)
+    with pytest.warns(CorpusWarning, match="1 left out of 2 utterances"):
+        assert load_corpus(str(listed), on_error="skip")["speaker_id"].tolist() == ["a"]

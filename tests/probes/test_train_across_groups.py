@@ -21,6 +21,7 @@ from fairlib.probes.erasure import (
     erase_group,
 )
 from fairlib.probes.geometry import NEAREST, SCATTER, SHIFT, WITHIN, speaker_geometry
+from fairlib.probes.speakers import verify_speakers
 from fairlib.probes.stored import Work
 from fairlib.probes.training_groups import train_across_groups
 
@@ -92,6 +93,37 @@ def test_a_shift_is_told_from_noise_in_voices():
     assert abs(noisy.loc[PENALTY, "estimate"].mean()) < 0.05
     assert abs(shifted.loc[(OWN_GAP, ""), "estimate"]) < 0.1 and abs(alike.loc[(OWN_GAP, ""), "estimate"]) < 0.1
     assert noisy.loc[(OWN_GAP, ""), "high"] < -0.05
+
+
+@pytest.mark.parametrize(
+    "outcomes_of",
+    [
+        lambda features: train_across_groups(features, by="age_group", task="phone", draws=2),
+        lambda features: train_across_groups(features, by="age_group", task="sid", draws=2),
+        # Whom a speaker is taken for is asked among all of them; what is read of a speaker is not.
+        lambda features: erase_group(features, by="age_group", task="sid").query("unit != 'speaker'"),
+        lambda features: erase_group(features, by="age_group", task="phone"),
+        lambda features: speaker_geometry(features, task="sid"),
+        lambda features: verify_speakers(features, features.corpus, by="age_group"),
+        lambda features: verify_speakers(features, features.corpus, by="age_group", back_end="cosine"),
+    ],
+    ids=["across phones", "across voices", "erased voices", "erased phones", "geometry", "lda", "cosine"],
+)
+@pytest.mark.filterwarnings("ignore:Corpus 'made'. .* are in neither half")
+def test_people_of_a_third_split_are_neither_trained_on_nor_tested(outcomes_of, monkeypatch):
+    corpus = people(16, 5)
+    number = corpus["speaker_id"].str[-2:].astype(int)
+    corpus["split"] = np.select([number % 4 == 0, number == 1], ["dev", None], corpus["split"])
+    # Some utterances of people in the halves are in neither, too.
+    corpus.loc[corpus["utterance_id"].isin(["child02-10", "adult03-95"]), "split"] = "dev"
+    features = spoken(monkeypatch, corpus, np.random.default_rng(0))
+    kept = np.flatnonzero(corpus["split"].isin(["train", "test"]))
+    frames = features.utterances("0")
+    halves_alone = Features.of_arrays({"0": [frames[row] for row in kept]}, corpus.iloc[kept].reset_index(drop=True))
+    found, wanted = (
+        one.drop(columns="entry").reset_index(drop=True) for one in (outcomes_of(features), outcomes_of(halves_alone))
+    )
+    pd.testing.assert_frame_equal(found, wanted)
 
 
 def test_only_two_groups_are_compared(monkeypatch):

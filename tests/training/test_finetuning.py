@@ -1,17 +1,29 @@
 """Fine-tuning in miniature: a pretrained encoder learns to spell tones, and a stopped run goes on unchanged."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import torch
-from transformers import AutoModel, AutoModelForCTC, AutoProcessor, BertConfig, HubertConfig, HubertModel, WavLMConfig
+from transformers import (
+    AutoModel,
+    AutoModelForCTC,
+    AutoProcessor,
+    BertConfig,
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+)
 from transformers import WavLMModel as WavLM
 
 from fairlib.corpora import CorpusError
-from fairlib.encoders import finetuned_from, load_encoder
+from fairlib.encoders import EncoderError, finetuned_from, load_encoder
 from fairlib.training import finetuning, loop
 from fairlib.training.finetuning import FinetuningError, finetune
 from fairlib.training.loop import RunError, Schedule
@@ -111,6 +123,73 @@ def test_wavlm_can_be_fine_tuned_too(spelt_tones, tmp_path):
     WavLM(WavLMConfig(**SMALL)).save_pretrained(tmp_path / "wavlm")
     folder = finetune(str(tmp_path / "wavlm"), "tones", tmp_path / "run", schedule=schedule(3))
     assert AutoModel.from_pretrained(folder).config.model_type == "wavlm"
+
+
+def test_an_encoder_without_weights_is_refused_before_the_folder_is_claimed(spelt_tones, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))  # where nobody has trained them
+    HubertConfig(**SMALL).save_pretrained(tmp_path / "bare")
+    with pytest.raises(EncoderError, match="bare holds no weights"):
+        finetune(str(tmp_path / "bare"), "tones", tmp_path / "run")
+    with pytest.raises(EncoderError, match="weights of midi-hubert do not ship; make them"):
+        finetune("midi-hubert", "tones", tmp_path / "run")
+    for name in ("logmel", "logmel-25ms", "random:pocket-hubert"):
+        with pytest.raises(FinetuningError, match=f"^{name} has no trained weights to fine-tune: give a shipped"):
+            finetune(name, "tones", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_record_names_what_lies_here_from_any_folder(encoder, spelt_tones, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(encoder).parent)
+    (tmp_path / "list.csv").touch()
+    listed = os.path.relpath(tmp_path / "list.csv")
+    folder = finetune(Path(encoder).name, listed, tmp_path / "run", schedule=schedule(2))
+    assert finetuned_from(str(folder)) == (encoder, str(tmp_path / "list.csv"))
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """What the convolutions of a fine-tuning are given."""
+    waveforms, make = [], finetuning._ctc_model
+
+    def watched(*arguments):
+        model = make(*arguments)
+        extractor = model.base_model.feature_extractor
+        extractor.register_forward_pre_hook(lambda _, given: waveforms.append(given[0].clone()))
+        return model
+
+    monkeypatch.setattr(finetuning, "_ctc_model", watched)
+    return waveforms
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_waveforms_are_heard_as_the_checkpoint_wants_them(normalise, encoder, heard, spelt_tones, tmp_path):
+    shutil.copytree(encoder, tmp_path / "own")
+    Wav2Vec2FeatureExtractor(do_normalize=normalise).save_pretrained(tmp_path / "own")
+    folder = finetune(str(tmp_path / "own"), "tones", tmp_path / "run", schedule=schedule(2))
+    deviations = torch.stack([waveform.std() for waveform in heard])
+    assert torch.allclose(deviations, torch.tensor(1.0 if normalise else 0.3 / 2**0.5), rtol=0.01)
+    assert json.loads((folder / "preprocessor_config.json").read_text())["do_normalize"] is normalise
+    # Ours are not, and their records stay as they were.
+    assert json.loads((folder / "finetuning.json").read_text()).get("normalised", False) is normalise
+
+
+@pytest.mark.parametrize("settings", [{"apply_spec_augment": False}, {"mask_time_prob": 0.0}, {}])
+def test_frames_are_masked_whatever_the_checkpoint_says_of_its_own_masks(settings, spelt_tones, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    HubertModel(HubertConfig(**SMALL, **settings)).save_pretrained(tmp_path / "own")
+    log_probs, same = finetuning._log_probs, []
+
+    def watched(model, features, lengths, mask):
+        if mask is not None and not same:
+            everything = torch.ones_like(mask)
+            one, other = (log_probs(model, each, lengths, everything) for each in (features, features.flip(1)))
+            same.append(torch.equal(one, other) and bool(torch.isfinite(one).all()))
+        return log_probs(model, features, lengths, mask)
+
+    monkeypatch.setattr(finetuning, "_log_probs", watched)
+    folder = finetune(str(tmp_path / "own"), "tones", tmp_path / "run", schedule=schedule(2))
+    assert same == [True]  # of what is masked nothing is heard
+    load_encoder(str(folder), device="cpu")
 
 
 def test_a_family_without_ctc_is_refused(spelt_tones, tmp_path):

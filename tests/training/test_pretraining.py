@@ -11,7 +11,7 @@ import soundfile
 import torch
 from transformers import AutoModel
 
-from fairlib.encoders import load_encoder
+from fairlib.encoders import EncoderError, load_encoder
 from fairlib.training import loop, pretraining
 from fairlib.training import speech as speech_module
 from fairlib.training.batches import batch_plan, crop, mix, noise_under, span_mask
@@ -80,6 +80,7 @@ decay_start = 0.9
 decay_end = 0.99
 decay_rise = 0.5
 """
+LINE = Schedule(steps=2, learning_rate=0.1, warm_up_steps=0, decay_share=0, weight_decay=0, gradient_clip=1)
 FAMILIES = {"hubert": TARGETS, "wavlm": TARGETS + MIXING, "wav2vec2": CONTRAST, "data2vec": DISTILLATION}
 
 
@@ -304,6 +305,25 @@ def test_wav2vec2_can_start_from_the_convolutions_of_another_encoder(recipe, tmp
     assert not (tmp_path / "third").exists()
 
 
+def test_convolutions_that_cannot_be_had_are_refused_in_one_sentence(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))  # where nobody has trained them
+    first = pretrain(recipe(steps=2), tmp_path / "first")
+    path = recipe("wav2vec2", steps=2)
+    text = path.read_text()
+    for name, error, sentence in (
+        ("logmel", RecipeError, "^logmel has no convolutions to start from"),
+        ("midi-hubert", EncoderError, "weights of midi-hubert do not ship; make them: fairlib pretrain midi-hubert"),
+    ):
+        path.write_text(text.replace("negatives", f'convolutions = "{name}"\nnegatives'))
+        with pytest.raises(error, match=sentence):
+            pretrain(path, tmp_path / "second")
+    # Older checkpoints hold a pickle.
+    torch.save(weights(first), first / "pytorch_model.bin")
+    (first / "model.safetensors").unlink()
+    path.write_text(text.replace("negatives", f'convolutions = "{first}"\nnegatives'))
+    pretrain(path, tmp_path / "second")
+
+
 def test_a_loss_that_is_no_number_stops_with_one_sentence(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 4)
     cut, steps = pretraining.crop, iter(range(100))
@@ -320,6 +340,28 @@ def test_a_loss_that_is_no_number_stops_with_one_sentence(recipe, tmp_path, monk
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 8
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+def test_a_gradient_that_is_no_number_stops_before_the_checkpoint_takes_it(tmp_path):
+    """Of a finite loss too: the root of 0 is 0, and its slope infinite."""
+    model, schedule = torch.nn.Linear(1, 1), LINE.model_copy(update={"steps": 1})
+    with pytest.raises(TrainingError, match="^x: the norm of the gradient at step 1 is nan: lower the learning rate"):
+        train("x", model, lambda step: ((model.weight * 0).sum().sqrt(), 1.0, {}), schedule, 0, tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists() and torch.isfinite(model.weight).all()
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16, None])
+def test_half_precision_is_used_only_where_small_gradients_survive_it(half, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "half_precision", lambda kind: half)
+    model, seen = torch.nn.Linear(1, 1), []
+
+    def loss_of(step):
+        made = model(torch.ones(1, 1))
+        seen.append(made.dtype)
+        return made.float().square().sum(), 1.0, {}
+
+    train("x", model, loss_of, LINE, 0, tmp_path)
+    assert set(seen) == {torch.bfloat16 if half == torch.bfloat16 else torch.float32}
 
 
 @pytest.mark.parametrize("family", ["hubert", "wavlm"])
@@ -445,6 +487,9 @@ def test_frozen_parameters_stay(tmp_path):
         (("\nsteps =", "\nstepps ="), "schedule.steps: field required; schedule.stepps: extra inputs"),
         (("clusters = 4", "clusters = 1"), "targets.clusters: input should be greater than 1"),
         (("[model]", "[model"), "is not valid TOML"),
+        (("hidden_size", "hiden_size"), r"no model.hiden_size, did you mean 'hidden_size'\? allowed are .*Hubert"),
+        (("[model]", "[model]\nhidden_dropout = 0.1"), "model.hidden_dropout cannot be chosen: it is 0 in all recipes"),
+        (("[model]", "[model]\nnum_codevectors_per_group = 8"), "there is no model.num_codevectors_per_group"),
         (('"hubert"', '"wav2vec2"'), r"wav2vec2 needs the parts \['contrast'\], not \['targets'\]"),
         (('"mfcc"', '"pocket-hubert"'), "targets from an encoder need its layer"),
     ],
@@ -453,6 +498,13 @@ def test_a_wrong_recipe_is_refused(recipe, change, sentence):
     path = recipe()
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(RecipeError, match=sentence):
+        read_recipe(path)
+
+
+def test_a_recipe_in_another_encoding_is_refused(recipe):
+    path = recipe()
+    path.write_bytes(path.read_bytes() + "# für".encode("latin-1"))
+    with pytest.raises(RecipeError, match="is not valid TOML: 'utf-8' codec can't decode"):
         read_recipe(path)
 
 
