@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fairlib.base.files import ASSETS, cache_folder
 from fairlib.corpora.audio import SAMPLE_RATE
-from fairlib.encoders.names import is_untrained, without_random
+from fairlib.encoders.names import is_logmel, is_untrained, without_random
 
 SHIPPED = ASSETS / "encoders"
 CHECKPOINTS = SHIPPED.parent / "checkpoints.json"  # fingerprints of encoders whose weights do not ship
@@ -90,6 +90,8 @@ def encoder_folder(name: str, weights: bool = True) -> Path:
     """
     if re.fullmatch(r"[^/@]+@\d+", name):
         return _checkpoint_folder(name)
+    if is_logmel(name):
+        raise EncoderError(f"{name} is the plain spectrogram: it has neither weights nor a folder.")
     folder = _place(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
