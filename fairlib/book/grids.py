@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from fairlib.book import runs
-from fairlib.book.chapters import check
+from fairlib.book.chapters import check, parameters
 from fairlib.book.parameters import Parameters
 
 Job = tuple[str, dict[str, Any]]  # a chapter's name, and its parameters
 
 
 def combinations(chapter: str, given: Mapping[str, str]) -> list[Parameters]:
-    """Every combination of parameters that are given as text, several values of one with commas between them.
+    """Every combination of parameters that are given as text, several values of one with commas between them; of one
+    that is itself a list, such as two groups, there is one value.
 
     All of them are checked, so that a mistake in the last is known before the first is run.
 
@@ -34,7 +35,8 @@ def combinations(chapter: str, given: Mapping[str, str]) -> list[Parameters]:
         >>> [(one.probe, one.group) for one in grid]
         [('linear', 'sex'), ('linear', 'age_group'), ('context', 'sex'), ('context', 'age_group')]
     """
-    values = [[(name, value) for value in _several(text)] for name, text in given.items()]
+    lists = parameters(chapter).lists
+    values = [[(name, each) for each in ([text] if name in lists else _several(text))] for name, text in given.items()]
     chosen = [check(chapter, dict(pairs), as_text=True) for pairs in itertools.product(*values)]
     return list(dict.fromkeys(chosen))
 

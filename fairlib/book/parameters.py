@@ -66,6 +66,7 @@ class Parameters(BaseModel):
     """What every chapter can be rerun with."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    lists: ClassVar[tuple[str, ...]] = ()  # parameters of which one value has commas in it
     force: bool = Field(False, description="recompute the encoder's outcomes even if they are stored or published")
 
 
@@ -239,10 +240,19 @@ class AlongPretraining(StudyParameters):
 class Why(StudyParameters):
     """Parameters of chapter 10."""
 
+    lists = ("between",)
     between: str = Field(
         "", description="two of the column's groups, as in child,adult; by default those with most training speakers"
     )
     seeds: int = Field(5, ge=1, le=100, description="number of draws of training speakers")
+
+    @field_validator("between")
+    @classmethod
+    def _two_groups(cls, between: str) -> str:
+        names = [name.strip() for name in between.split(",")]
+        if between and (len(names) != 2 or "" in names or names[0] == names[1]):
+            raise ValueError(f"it must be two groups with a comma between them, as in child,adult, not {between!r}")
+        return ",".join(names)
 
 
 class YourOwnModel(StudyParameters):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fairlib.base.files import cache_folder, require_room
 from fairlib.base.tasks import TASKS
 from fairlib.book.chapters import Chapter, ChapterError, chapter_named
-from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters
+from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters, Why
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import (
     HUB_ID,
@@ -38,7 +38,7 @@ def require(chapter: str, chosen: Parameters) -> None:
     about = chapter_named(chapter)
     if not isinstance(chosen, EncoderParameters):
         return
-    lacking = _not_published(about, chosen)
+    lacking, corpus = _not_published(about, chosen), None
     if lacking or chosen.force:
         for folder in (cache_folder(), store_folder()):
             require_room(folder)
@@ -46,7 +46,9 @@ def require(chapter: str, chosen: Parameters) -> None:
         for encoder in dict.fromkeys([chosen.encoder, *(encoder for encoder, _ in lacking)]):
             _require_encoder(chapter, encoder)
         _require_groups(chapter, chosen, corpus)
-    _require_a_question(about, chosen, corpus if lacking or chosen.force else None)
+    _require_a_question(about, chosen, corpus)
+    if isinstance(chosen, Why) and chosen.between and corpus is not None:
+        _require_two_groups(chapter, chosen, corpus)
     layer, there = getattr(chosen, "layer", ""), encoder_layers(chosen.encoder)
     if layer and there and layer not in there:  # of a hub id it may be known only now
         raise ChapterError(
@@ -72,6 +74,8 @@ def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str,
         encoders += controls(chosen.encoder)
 
     def is_there(encoder: str, task: str) -> bool:
+        if isinstance(chosen, Why) and chosen.between:  # published are the two groups with most training speakers
+            return False
         weights = encoder_fingerprint(encoder) if is_untrained(encoder) and configuration(encoder) else None
         seed, probe = _seeds(about, chosen, task) - 1, _probe(chosen, task)
         return anything_published(encoder, chosen.corpus, task, seed, probe, weights)
@@ -132,6 +136,16 @@ def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.Da
     why = refusal(about.name, tasks, chosen.corpus, getattr(chosen, "group", ""), corpus)
     if why:
         raise ChapterError(f"{about.name} has nothing to ask of {chosen.corpus}: {why}")
+
+
+def _require_two_groups(chapter: str, chosen: Why, corpus: pd.DataFrame) -> None:
+    """The groups that probes are trained on, if they were chosen: they are there, with people enough."""
+    from fairlib.corpora import halves
+    from fairlib.probes.training_groups import two_groups
+
+    why = two_groups(corpus, halves(corpus).to_numpy(), [chosen.group], chosen.between.split(","))[1]
+    if why:
+        raise ChapterError(f"{chapter}: between: {why}")
 
 
 def _require_encoder(chapter: str, encoder: str) -> None:

@@ -1,13 +1,14 @@
 """Grids: every combination is checked before the first runs, and one that fails does not stop the others."""
 
 import os
+import shlex
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
 from fairlib import cli
 from fairlib.book import grids, runs
-from fairlib.book.chapters import ChapterError, chapter_named
+from fairlib.book.chapters import ChapterError, chapter_named, command
 
 
 @pytest.fixture
@@ -42,6 +43,14 @@ def test_the_combinations_are_the_product_without_repetition():
     ]  # fmt: skip
     with pytest.raises(ChapterError, match="one of linear, context, not 'lin'"):
         grids.combinations("speech-recognition", {"probe": "linear,lin"})
+
+
+def test_two_groups_are_one_value_also_in_the_command_that_a_page_prints():
+    [one] = grids.combinations("why", {"between": "child, adult"})
+    assert one.between == "child,adult"
+    _, _, chapter, *words = shlex.split(command("why", one))
+    given = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    assert grids.combinations(chapter, given) == [one]
 
 
 def test_a_path_keeps_its_commas(tmp_path):
