@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from fairlib.base.files import cache_folder, require_room
 from fairlib.base.tasks import TASKS
 from fairlib.book.chapters import Chapter, ChapterError, chapter_named
-from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters, Why
+from fairlib.book.parameters import (
+    AlongPretraining,
+    EncoderParameters,
+    FineTuning,
+    Parameters,
+    StudyParameters,
+    Why,
+)
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import (
     HUB_ID,
@@ -47,6 +54,8 @@ def require(chapter: str, chosen: Parameters) -> None:
             _require_encoder(chapter, encoder)
         _require_groups(chapter, chosen, corpus)
     _require_a_question(about, chosen, corpus)
+    if isinstance(chosen, AlongPretraining):
+        _require_an_exchange(chapter, chosen)
     if isinstance(chosen, Why) and chosen.between and corpus is not None:
         _require_two_groups(chapter, chosen, corpus)
     layer, there = getattr(chosen, "layer", ""), encoder_layers(chosen.encoder)
@@ -136,6 +145,16 @@ def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.Da
     why = refusal(about.name, tasks, chosen.corpus, getattr(chosen, "group", ""), corpus)
     if why:
         raise ChapterError(f"{about.name} has nothing to ask of {chosen.corpus}: {why}")
+
+
+def _require_an_exchange(chapter: str, chosen: AlongPretraining) -> None:
+    """A counterpart that was chosen has heard such speakers; where the usual one has not, the page itself says so."""
+    from fairlib.findings.exchanged import compared_with, no_such_exchange
+
+    if chosen.counterpart != AlongPretraining.model_fields["counterpart"].default:
+        compared = compared_with(chosen.counterpart, chosen.encoder)
+        if why := no_such_exchange(compared, chosen.counterpart, chosen.corpus):
+            raise ChapterError(f"{chapter}: counterpart: {why}")
 
 
 def _require_two_groups(chapter: str, chosen: Why, corpus: pd.DataFrame) -> None:

@@ -216,6 +216,13 @@ def test_two_groups_that_were_chosen_are_there_before_a_kernel_starts(monkeypatc
             preflight.require("why", chapters.check("why", {"between": between}))
 
 
+def test_a_counterpart_that_has_not_heard_the_corpus_is_refused_before_a_kernel_starts():
+    with pytest.raises(ChapterError, match="counterpart: mini-hubert heard no speech of speechocean762"):
+        preflight.require("along-pretraining", chapters.check("along-pretraining", {"counterpart": "mini-hubert"}))
+    for counterpart in ("mini-hubert-learners", "facebook/hubert-base-ls960"):  # of the latter it is not on record
+        preflight.require("along-pretraining", chapters.check("along-pretraining", {"counterpart": counterpart}))
+
+
 @pytest.mark.parametrize("chapter", chapters.chapters())
 def test_no_corpus_is_needed_where_outcomes_are_published(chapter, monkeypatch):
     monkeypatch.delenv("FAIRLIB_DATA", raising=False)
