@@ -14,6 +14,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from fairlib.base.files import is_there
 from fairlib.book import runs
 from fairlib.book.chapters import check, parameters
 from fairlib.book.parameters import Parameters
@@ -42,7 +43,7 @@ def combinations(chapter: str, given: Mapping[str, str]) -> list[Parameters]:
 
 
 def _several(text: str) -> list[str]:
-    if Path(text).exists():  # a path may have commas of its own
+    if is_there(text):  # a path may have commas of its own
         return [text]
     return [part.strip() for part in text.split(",")]
 

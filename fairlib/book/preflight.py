@@ -19,13 +19,14 @@ from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import (
     HUB_ID,
     EncoderError,
+    check_folder,
     configuration,
     encoder_fingerprint,
     encoder_folder,
     encoder_layers,
     finetuned_from,
 )
-from fairlib.encoders.names import is_untrained, without_random
+from fairlib.encoders.names import is_logmel, is_untrained, without_random
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,8 @@ def require(chapter: str, chosen: Parameters) -> None:
         for folder in (cache_folder(), store_folder()):
             require_room(folder)
         corpus = _require_speech(chapter, chosen, lacking)
-        for encoder in dict.fromkeys([chosen.encoder, *(encoder for encoder, _ in lacking)]):
+        again = [chosen.encoder] if chosen.force else []
+        for encoder in dict.fromkeys([*again, *(encoder for encoder, _ in lacking)]):
             _require_encoder(chapter, encoder)
         _require_groups(chapter, chosen, corpus)
     _require_a_question(about, chosen, corpus)
@@ -168,11 +170,14 @@ def _require_two_groups(chapter: str, chosen: Why, corpus: pd.DataFrame) -> None
 
 
 def _require_encoder(chapter: str, encoder: str) -> None:
-    """Fetch the settings of a hub id that was never fetched: they are small, and tell whether it can be used."""
+    """Its weights are there; of a hub id that was never fetched only the settings are fetched: they are small, and
+    tell whether it can be used."""
     name = without_random(encoder)
-    if not HUB_ID.fullmatch(name) or configuration(name) is not None:
+    if is_logmel(name) or HUB_ID.fullmatch(name) and configuration(name) is not None:
         return
     try:
-        encoder_folder(name, weights=False)
+        folder = encoder_folder(name, weights=False)
+        if not HUB_ID.fullmatch(name):
+            check_folder(folder, untrained=is_untrained(encoder))
     except EncoderError as error:
         raise ChapterError(f"{chapter}: {error}") from None

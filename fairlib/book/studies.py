@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import fairlib
-from fairlib.base.files import ASSETS, replace
+from fairlib.base.files import ASSETS, is_there, replace
 from fairlib.book.chapters import ChapterError, check
 from fairlib.book.grids import Job, told_error
 from fairlib.corpora.identity import publish_corpora
@@ -96,7 +96,7 @@ def study_file(name: str | Path) -> Path:
         'full-size.toml'
     """
     shipped = ASSETS / f"{name}.toml"
-    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
+    return shipped if not is_there(name) and shipped.is_file() else Path(name)
 
 
 def load_study(path: str | Path = PUBLISHED_STUDY) -> tuple[Study, pd.DataFrame, list[Job]]:

@@ -216,6 +216,15 @@ def test_two_groups_that_were_chosen_are_there_before_a_kernel_starts(monkeypatc
             preflight.require("why", chapters.check("why", {"between": between}))
 
 
+def test_weights_that_do_not_ship_are_missed_before_a_kernel_starts():
+    """Where all that is asked for is published, none are needed, nor are a twin's."""
+    name = "speaker-identification"
+    for values in ({}, {"encoder": "random:midi-hubert", "corpus": "synthetic"}):
+        preflight.require(name, chapters.check(name, {"encoder": "midi-hubert"} | values))
+    with pytest.raises(ChapterError, match="weights of midi-hubert do not ship; make them: fairlib pretrain"):
+        preflight.require(name, chapters.check(name, {"encoder": "midi-hubert", "corpus": "synthetic"}))
+
+
 def test_a_counterpart_that_has_not_heard_the_corpus_is_refused_before_a_kernel_starts():
     with pytest.raises(ChapterError, match="counterpart: mini-hubert heard no speech of speechocean762"):
         preflight.require("along-pretraining", chapters.check("along-pretraining", {"counterpart": "mini-hubert"}))

@@ -59,6 +59,12 @@ def test_a_path_keeps_its_commas(tmp_path):
     assert one.corpus.endswith("a, b.csv")
 
 
+def test_a_list_may_be_longer_than_a_path_can_be():
+    encoders = ["pocket-hubert", "mini-hubert"] * 20
+    grid = grids.combinations("speech-recognition", {"encoder": ",".join(encoders)})
+    assert [one.encoder for one in grid] == encoders[:2]
+
+
 def test_one_that_fails_is_told_and_the_others_go_on(pretended):
     told = []
     with ThreadPoolExecutor(1) as executor:
