@@ -16,7 +16,7 @@ from typing import Any
 
 from fairlib.base.files import is_there
 from fairlib.book import runs
-from fairlib.book.chapters import check, parameters
+from fairlib.book.chapters import check, option, parameters
 from fairlib.book.parameters import Parameters
 
 Job = tuple[str, dict[str, Any]]  # a chapter's name, and its parameters
@@ -202,6 +202,6 @@ def failures(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = [f"{len(failed)} of {len(rows)} failed:"]
     for row in failed:
-        options = [f"--{name} {value}" for name, value in row["parameters"].items() if name != "force" and value != ""]
-        lines += [f"  {' '.join([row['chapter'], *options])}", f"    {row['why']}"]
+        words = [word for name, value in row["parameters"].items() if name != "force" for word in option(name, value)]
+        lines += [f"  {' '.join([row['chapter'], *words])}", f"    {row['why']}"]
     return "\n".join(lines)
