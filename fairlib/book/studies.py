@@ -41,6 +41,12 @@ class Probes(BaseModel):
     seeds: int | None = Field(default=None, gt=0)  # the function's own number by default
     options: dict = {}
 
+    @model_validator(mode="after")
+    def _seeds_are_given_once(self) -> Probes:
+        if self.seeds is not None and "seeds" in self.options:
+            raise ValueError("seeds stands in options, too: give it once")
+        return self
+
 
 class Chapters(BaseModel):
     """Runs of one chapter for every combination of its parameters: each a value or a list of them."""
@@ -130,8 +136,8 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
 
 def _read(path: str | Path) -> tuple[Study, pd.DataFrame]:
     try:
-        study = Study(**tomllib.loads(Path(path).read_text()))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        study = Study(**tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyError(f"The study {path} cannot be read: {error}.") from None
     except ValidationError as error:
         first = error.errors()[0]
