@@ -525,6 +525,16 @@ def test_no_chapter_loads_what_is_not_part_of_a_runs_key():
     assert {"fairlib/bias/gaps.py", "fairlib/findings/views.py"} <= loaded - book <= set(run_keys._library_files())
 
 
+def test_a_run_follows_from_the_commit_of_an_encoder_on_the_hub(monkeypatch):
+    chosen, found = chapters.check("speaker-identification", {"encoder": "random:lab/moving"}), []
+    for commit in ("aa", "bb"):
+        monkeypatch.setattr(run_keys, "encoder_folder", lambda *_, at=commit, **__: Path("snapshots") / at)
+        run_keys._commit.cache_clear()
+        found.append(run_keys.made_from("speaker-identification", chosen))
+    run_keys._commit.cache_clear()
+    assert run_keys.changes(*found) == ["the encoder's commit"] and found[1]["the encoder's commit"] == "bb"
+
+
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():
     names = set(run_keys._library_files())
     assert {"fairlib/bias/gaps.py", "fairlib/assets/recipes/pocket-hubert.toml", "fairlib/book/provenance.py"} <= names
