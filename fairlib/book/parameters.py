@@ -233,8 +233,8 @@ class AlongPretraining(StudyParameters):
     counterpart: str = Field(
         "pocket-hubert-children",
         min_length=1,
-        description="an encoder that heard other speech: one of ours is compared with the one that it was trained like,"
-        " any other with the encoder",
+        description="an encoder that heard speech of the corpus: one of ours is compared with the one that it was"
+        " trained like, any other with the encoder",
     )
 
 
