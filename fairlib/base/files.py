@@ -36,6 +36,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FAIRLIB_CACHE") or platformdirs.user_cache_dir("fairlib")).expanduser().absolute()
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether a path leads to something; text that can be no path, or begins with an unknown ``~name``, does not.
+
+    Example:
+        >>> is_there("~"), is_there("~no-one/list.csv"), is_there("one,other," * 100)
+        (True, False, False)
+    """
+    return os.path.exists(os.path.expanduser(path))
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary name beside ``path``, then rename: a stop never leaves half a file, and two
     processes that write the same do not write into each other's."""

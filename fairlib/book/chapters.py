@@ -222,10 +222,21 @@ def command(chapter: str, chosen: Parameters) -> str:
     """
     words = ["fairlib", "run", chapter]
     for name, value in chosen.model_dump(exclude={"force"}).items():
-        if value == "":  # left out
-            continue
-        words += [f"--{name.replace('_', '-')}", str(value)]
+        words += option(name, value)
     return shlex.join(words + ["--force"] * chosen.force)
+
+
+def option(name: str, value: Any) -> list[str]:
+    """A parameter as words of a command; a switch has no value, and one that is left out has no words.
+
+    Example:
+        >>> option("seeds", 5), option("by_phone", False), option("layer", "")
+        (['--seeds', '5'], ['--no-by-phone'], [])
+    """
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [] if value == "" else [f"--{flag}", str(value)]
 
 
 def allowed(field: FieldInfo) -> str:

@@ -14,15 +14,17 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from fairlib.base.files import is_there
 from fairlib.book import runs
-from fairlib.book.chapters import check
+from fairlib.book.chapters import check, option, parameters
 from fairlib.book.parameters import Parameters
 
 Job = tuple[str, dict[str, Any]]  # a chapter's name, and its parameters
 
 
 def combinations(chapter: str, given: Mapping[str, str]) -> list[Parameters]:
-    """Every combination of parameters that are given as text, several values of one with commas between them.
+    """Every combination of parameters that are given as text, several values of one with commas between them; of one
+    that is itself a list, such as two groups, there is one value.
 
     All of them are checked, so that a mistake in the last is known before the first is run.
 
@@ -34,13 +36,14 @@ def combinations(chapter: str, given: Mapping[str, str]) -> list[Parameters]:
         >>> [(one.probe, one.group) for one in grid]
         [('linear', 'sex'), ('linear', 'age_group'), ('context', 'sex'), ('context', 'age_group')]
     """
-    values = [[(name, value) for value in _several(text)] for name, text in given.items()]
+    lists = parameters(chapter).lists
+    values = [[(name, each) for each in ([text] if name in lists else _several(text))] for name, text in given.items()]
     chosen = [check(chapter, dict(pairs), as_text=True) for pairs in itertools.product(*values)]
     return list(dict.fromkeys(chosen))
 
 
 def _several(text: str) -> list[str]:
-    if Path(text).exists():  # a path may have commas of its own
+    if is_there(text):  # a path may have commas of its own
         return [text]
     return [part.strip() for part in text.split(",")]
 
@@ -199,6 +202,6 @@ def failures(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = [f"{len(failed)} of {len(rows)} failed:"]
     for row in failed:
-        options = [f"--{name} {value}" for name, value in row["parameters"].items() if name != "force" and value != ""]
-        lines += [f"  {' '.join([row['chapter'], *options])}", f"    {row['why']}"]
+        words = [word for name, value in row["parameters"].items() if name != "force" for word in option(name, value)]
+        lines += [f"  {' '.join([row['chapter'], *words])}", f"    {row['why']}"]
     return "\n".join(lines)

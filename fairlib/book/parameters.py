@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from fairlib.base.files import is_there
 from fairlib.book.refusals import nearest
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.corpora.hub import is_on_hub, pinned
@@ -66,6 +67,7 @@ class Parameters(BaseModel):
     """What every chapter can be rerun with."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    lists: ClassVar[tuple[str, ...]] = ()  # parameters of which one value has commas in it
     force: bool = Field(False, description="recompute the encoder's outcomes even if they are stored or published")
 
 
@@ -95,9 +97,9 @@ class EncoderParameters(Parameters):
             return corpus
         if is_on_hub(corpus):
             return pinned(corpus)  # so that the run, and its command, name what was read
-        path = Path(corpus).expanduser()
-        if path.exists():  # which formats there are, its reader says
-            return os.path.abspath(path)  # not resolved: a link need not point to a name with an extension
+        if is_there(corpus):  # which formats there are, its reader says
+            # Not resolved: a link need not point to a name with an extension.
+            return os.path.abspath(os.path.expanduser(corpus))
         allowed = f"one of {', '.join(CORPORA)}, a list or a folder of your own that is there, or hf:owner/name"
         raise ValueError(f"it must be {allowed}, not {corpus!r}{nearest(corpus, CORPORA)}")
 
@@ -110,7 +112,7 @@ class EncoderParameters(Parameters):
         if name == "logmel":
             raise ValueError("logmel is the control beside every encoder: choose the encoder")
         folder = Path(os.path.expanduser(name))
-        if name and folder.is_dir():
+        if name and os.path.isdir(folder):
             check_folder(folder, untrained=name != encoder)
             # The notebook runs in the repository's root, which need not be where the command was given.
             return encoder.removesuffix(name) + str(folder.resolve())
@@ -156,7 +158,7 @@ class StudyParameters(EncoderParameters):
     def _main_group_of_the_corpus(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and "group" not in values and isinstance(values.get("corpus"), str):
             corpus = values["corpus"]
-            if corpus in CORPORA or is_on_hub(corpus) or Path(corpus).expanduser().exists():
+            if corpus in CORPORA or is_on_hub(corpus) or is_there(corpus):
                 return {**values, "group": groups_of(corpus)[0]}
         return values
 
@@ -231,18 +233,27 @@ class AlongPretraining(StudyParameters):
     counterpart: str = Field(
         "pocket-hubert-children",
         min_length=1,
-        description="an encoder that heard other speech: one of ours is compared with the one that it was trained like,"
-        " any other with the encoder",
+        description="an encoder that heard speech of the corpus: one of ours is compared with the one that it was"
+        " trained like, any other with the encoder",
     )
 
 
 class Why(StudyParameters):
     """Parameters of chapter 10."""
 
+    lists = ("between",)
     between: str = Field(
         "", description="two of the column's groups, as in child,adult; by default those with most training speakers"
     )
     seeds: int = Field(5, ge=1, le=100, description="number of draws of training speakers")
+
+    @field_validator("between")
+    @classmethod
+    def _two_groups(cls, between: str) -> str:
+        names = [name.strip() for name in between.split(",")]
+        if between and (len(names) != 2 or "" in names or names[0] == names[1]):
+            raise ValueError(f"it must be two groups with a comma between them, as in child,adult, not {between!r}")
+        return ",".join(names)
 
 
 class YourOwnModel(StudyParameters):

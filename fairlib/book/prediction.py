@@ -18,7 +18,8 @@ import torch
 
 from fairlib.corpora import CORPORA, CorpusError, borrowed, load_corpus
 from fairlib.corpora.audio import SAMPLE_RATE
-from fairlib.encoders import LOGMEL, EncoderError, configuration
+from fairlib.encoders import LOGMEL, LOGMEL_AROUND, EncoderError, configuration
+from fairlib.encoders.checkpoints import LOGMEL_COSINES
 from fairlib.encoders.devices import best_device, half_precision
 from fairlib.encoders.extraction import BATCH_SECONDS
 from fairlib.encoders.names import without_random
@@ -195,12 +196,19 @@ def _corpora(calls: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys([*calls["corpus"], *lent]))
 
 
+def _logmel_size(name: str) -> dict[str, Any]:
+    """As `encoder_size`, of log-mel, or of one that sees more around the encoders' own frames."""
+    around = LOGMEL_AROUND.get(name)
+    stacked = LOGMEL["stacked"] if around is None else min(LOGMEL_COSINES, 2 * around + 1)
+    steps = [(320 if around is None else 400, 320)]
+    widths = {"logmel": LOGMEL["mels"] * stacked}
+    return {"parameters": 0, "widths": widths, "steps": steps, "operations": 1e7, "inner": 0}
+
+
 def _predicted(encoder: str, calls: pd.DataFrame, shapes, speech, speeds, batch_seconds) -> dict[str, Any]:
     plain = without_random(encoder)
-    size: dict[str, Any]
-    if encoder == "logmel":
-        width = LOGMEL["mels"] * LOGMEL["stacked"]
-        size = {"parameters": 0, "widths": {"logmel": width}, "steps": [(320, 320)], "operations": 1e7, "inner": 0}
+    if encoder in ("logmel", *LOGMEL_AROUND):
+        size = _logmel_size(encoder)
     else:
         config = configuration(plain) or shapes.get(plain)
         if config is None:

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 from fairlib.base.files import cache_folder, require_room
 from fairlib.base.tasks import TASKS
 from fairlib.book.chapters import Chapter, ChapterError, chapter_named
-from fairlib.book.parameters import EncoderParameters, FineTuning, Parameters, StudyParameters
+from fairlib.book.parameters import (
+    AlongPretraining,
+    EncoderParameters,
+    FineTuning,
+    Parameters,
+    StudyParameters,
+    Why,
+)
 from fairlib.corpora import CORPORA, is_synthetic
 from fairlib.encoders import (
     HUB_ID,
     EncoderError,
+    check_folder,
     configuration,
     encoder_fingerprint,
     encoder_folder,
     encoder_layers,
     finetuned_from,
 )
-from fairlib.encoders.names import is_untrained, without_random
+from fairlib.encoders.names import is_logmel, is_untrained, without_random
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,15 +46,20 @@ def require(chapter: str, chosen: Parameters) -> None:
     about = chapter_named(chapter)
     if not isinstance(chosen, EncoderParameters):
         return
-    lacking = _not_published(about, chosen)
+    lacking, corpus = _not_published(about, chosen), None
     if lacking or chosen.force:
         for folder in (cache_folder(), store_folder()):
             require_room(folder)
         corpus = _require_speech(chapter, chosen, lacking)
-        for encoder in dict.fromkeys([chosen.encoder, *(encoder for encoder, _ in lacking)]):
+        again = [chosen.encoder] if chosen.force else []
+        for encoder in dict.fromkeys([*again, *(encoder for encoder, _ in lacking)]):
             _require_encoder(chapter, encoder)
         _require_groups(chapter, chosen, corpus)
-    _require_a_question(about, chosen, corpus if lacking or chosen.force else None)
+    _require_a_question(about, chosen, corpus)
+    if isinstance(chosen, AlongPretraining):
+        _require_an_exchange(chapter, chosen)
+    if isinstance(chosen, Why) and chosen.between and corpus is not None:
+        _require_two_groups(chapter, chosen, corpus)
     layer, there = getattr(chosen, "layer", ""), encoder_layers(chosen.encoder)
     if layer and there and layer not in there:  # of a hub id it may be known only now
         raise ChapterError(
@@ -72,6 +85,8 @@ def _not_published(about: Chapter, chosen: EncoderParameters) -> list[tuple[str,
         encoders += controls(chosen.encoder)
 
     def is_there(encoder: str, task: str) -> bool:
+        if isinstance(chosen, Why) and chosen.between:  # published are the two groups with most training speakers
+            return False
         weights = encoder_fingerprint(encoder) if is_untrained(encoder) and configuration(encoder) else None
         seed, probe = _seeds(about, chosen, task) - 1, _probe(chosen, task)
         return anything_published(encoder, chosen.corpus, task, seed, probe, weights)
@@ -134,12 +149,35 @@ def _require_a_question(about: Chapter, chosen: EncoderParameters, corpus: pd.Da
         raise ChapterError(f"{about.name} has nothing to ask of {chosen.corpus}: {why}")
 
 
+def _require_an_exchange(chapter: str, chosen: AlongPretraining) -> None:
+    """A counterpart that was chosen has heard such speakers; where the usual one has not, the page itself says so."""
+    from fairlib.findings.exchanged import compared_with, no_such_exchange
+
+    if chosen.counterpart != AlongPretraining.model_fields["counterpart"].default:
+        compared = compared_with(chosen.counterpart, chosen.encoder)
+        if why := no_such_exchange(compared, chosen.counterpart, chosen.corpus):
+            raise ChapterError(f"{chapter}: counterpart: {why}")
+
+
+def _require_two_groups(chapter: str, chosen: Why, corpus: pd.DataFrame) -> None:
+    """The groups that probes are trained on, if they were chosen: they are there, with people enough."""
+    from fairlib.corpora import halves
+    from fairlib.probes.training_groups import two_groups
+
+    why = two_groups(corpus, halves(corpus).to_numpy(), [chosen.group], chosen.between.split(","))[1]
+    if why:
+        raise ChapterError(f"{chapter}: between: {why}")
+
+
 def _require_encoder(chapter: str, encoder: str) -> None:
-    """Fetch the settings of a hub id that was never fetched: they are small, and tell whether it can be used."""
+    """Its weights are there; of a hub id that was never fetched only the settings are fetched: they are small, and
+    tell whether it can be used."""
     name = without_random(encoder)
-    if not HUB_ID.fullmatch(name) or configuration(name) is not None:
+    if is_logmel(name) or HUB_ID.fullmatch(name) and configuration(name) is not None:
         return
     try:
-        encoder_folder(name, weights=False)
+        folder = encoder_folder(name, weights=False)
+        if not HUB_ID.fullmatch(name):
+            check_folder(folder, untrained=is_untrained(encoder))
     except EncoderError as error:
         raise ChapterError(f"{chapter}: {error}") from None

@@ -79,6 +79,8 @@ def _options(chapter: chapters.Chapter) -> list[inspect.Parameter]:
         # All but switches are taken as text, so that the chapter's own check is the only one.
         kind = bool if field.annotation is bool else str
         flag = f"--{name.replace('_', '-')}"
+        if kind is bool and name != "force":  # one whose default is true can be turned off
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
         option = typer.Option(
             flag,
             help=field.description,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -18,6 +19,7 @@ from fairlib.corpora import CORPORA, CorpusError, is_synthetic, load_corpus
 from fairlib.corpora.hub import hub_folder, is_on_hub
 from fairlib.corpora.kaldi import is_kaldi
 from fairlib.corpora.table import find_root
+from fairlib.encoders import HUB_ID, EncoderError, encoder_folder
 from fairlib.encoders.names import without_random
 
 if TYPE_CHECKING:
@@ -117,13 +119,25 @@ def made_from(chapter: str, chosen: Parameters) -> dict[str, str]:
     sources["shipped encoders and outcomes"] = shipped.hexdigest()[:16]
     if isinstance(chosen, EncoderParameters):
         for what in ("encoder", "pretrained", "counterpart"):
-            own = Path(without_random(getattr(chosen, what, "")))
-            if own.is_absolute():  # a folder, not a name
-                sources[f"the {what}'s files"] = _states(files_below(own))
+            name = without_random(getattr(chosen, what, ""))
+            if Path(name).is_absolute():  # a folder, not a name
+                sources[f"the {what}'s files"] = _states(files_below(Path(name)))
+            elif commit := _commit(name):
+                sources[f"the {what}'s commit"] = commit
         speech = _speech_files(chosen.corpus)
         if speech:
             sources["the corpus's files"] = _states(speech)
     return sources
+
+
+@functools.cache  # as a corpus on the hub is asked for: once a process
+def _commit(encoder: str) -> str:
+    """The commit of a hub id that would be loaded; empty of other names, and where the hub does not answer and nothing
+    was fetched before."""
+    try:
+        return encoder_folder(encoder, weights=False).name if HUB_ID.fullmatch(encoder) else ""
+    except EncoderError:  # the chapter says it, if it needs the encoder
+        return ""
 
 
 def _states(files: Iterable[Path]) -> str:

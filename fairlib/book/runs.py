@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import glob
 import json
 import os
 import platform
@@ -197,9 +196,9 @@ def find_run(name: str | Path) -> Path:
     Raises:
         RunError: no run, or several, are called so.
     """
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # of text that no path can be, too, it says no
         return Path(name).resolve()
-    found = sorted(path for path in RUNS.glob(f"{glob.escape(str(name))}*") if path.is_dir())
+    found = sorted(path for path in RUNS.glob("*") if path.name.startswith(str(name)) and path.is_dir())
     exact = [path for path in found if path.name == str(name)]
     if len(exact or found) == 1:
         return (exact or found)[0]

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import fairlib
-from fairlib.base.files import ASSETS, replace
+from fairlib.base.files import ASSETS, is_there, replace
 from fairlib.book.chapters import ChapterError, check
 from fairlib.book.grids import Job, told_error
 from fairlib.corpora.identity import publish_corpora
@@ -40,6 +40,12 @@ class Probes(BaseModel):
     corpora: list[str] = Field(min_length=1)
     seeds: int | None = Field(default=None, gt=0)  # the function's own number by default
     options: dict = {}
+
+    @model_validator(mode="after")
+    def _seeds_are_given_once(self) -> Probes:
+        if self.seeds is not None and "seeds" in self.options:
+            raise ValueError("seeds stands in options, too: give it once")
+        return self
 
 
 class Chapters(BaseModel):
@@ -96,7 +102,7 @@ def study_file(name: str | Path) -> Path:
         'full-size.toml'
     """
     shipped = ASSETS / f"{name}.toml"
-    return shipped if not Path(name).exists() and shipped.is_file() else Path(name)
+    return shipped if not is_there(name) and shipped.is_file() else Path(name)
 
 
 def load_study(path: str | Path = PUBLISHED_STUDY) -> tuple[Study, pd.DataFrame, list[Job]]:
@@ -130,8 +136,8 @@ def read_study(path: str | Path = PUBLISHED_STUDY) -> pd.DataFrame:
 
 def _read(path: str | Path) -> tuple[Study, pd.DataFrame]:
     try:
-        study = Study(**tomllib.loads(Path(path).read_text()))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        study = Study(**tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyError(f"The study {path} cannot be read: {error}.") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -104,7 +104,7 @@ def write_status(folder: str | Path, facts: Mapping[Chapter, Mapping[str, Any]])
         "*Published* tables come with the code; `fairlib reproduce` recomputes them from the speech.",
         "Times are those of the first computation, from speech to outcomes, on one machine.",
         "",
-        *_markdown_table(_outcomes(facts)),
+        *(_markdown_table(outcomes) if len(outcomes := _outcomes(facts)) else ["These chapters used none."]),
         "",
         "## Packages",
         "",
@@ -146,8 +146,8 @@ def _outcomes(facts: Mapping[Chapter, Mapping[str, Any]]) -> pd.DataFrame:
             known = rows.setdefault(tuple(row.values()), row | {"chapters": []})
             if chapter.notebook[:2] not in known["chapters"]:
                 known["chapters"].append(chapter.notebook[:2])
-    table = pd.DataFrame(rows.values())
-    return table.assign(chapters=[", ".join(name.lstrip("0") for name in names) for names in table["chapters"]])
+    told = ({**row, "chapters": ", ".join(name.lstrip("0") for name in row["chapters"])} for row in rows.values())
+    return pd.DataFrame(told)
 
 
 def _took(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ have a column of type Audio in place of ``path``.
 from __future__ import annotations
 
 import math
+import os
 import re
 import urllib.parse
 import warnings
@@ -17,6 +18,7 @@ from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
+from fairlib.base.files import is_there
 from fairlib.corpora.audio_folder import read_audio_folder
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.handed_over import names_of
@@ -50,7 +52,7 @@ def is_own(corpus: str) -> bool:
         >>> is_own("speech/list.csv"), is_own("train_cuts.jsonl.gz"), is_own("hf:lab/voices"), is_own("speechocean762")
         (True, True, True, False)
     """
-    return is_on_hub(corpus) or bool(ending_of(corpus)) or Path(corpus).expanduser().exists()
+    return is_on_hub(corpus) or bool(ending_of(corpus)) or is_there(corpus)
 
 
 def own_name(corpus: str | Path) -> str:
@@ -260,8 +262,8 @@ def _place(root: str | Path | None) -> Path:
         raise CorpusError("A corpus of your own has no usual place: pass its file or folder as root=.")
     if is_on_hub(root):
         return hub_folder(str(root))
-    path = Path(root).expanduser().absolute()
-    if not path.exists():
+    path = Path(os.path.expanduser(root)).absolute()
+    if not is_there(path):
         raise CorpusError(f"{path} is not there: give a list ({', '.join(ENDINGS)}) or a folder of your own.")
     return path
 

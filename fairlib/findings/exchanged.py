@@ -12,8 +12,9 @@ import pandas as pd
 
 from fairlib.base.tasks import TASKS
 from fairlib.bias import group_bias, layer_order, only_groups
-from fairlib.corpora import CorpusError
-from fairlib.encoders import EncoderError, heard, pretrained_alike
+from fairlib.corpora import CorpusError, is_synthetic
+from fairlib.encoders import HUB_ID, EncoderError, heard, pretrained_alike
+from fairlib.encoders.names import is_untrained
 from fairlib.findings.cells import Cell, Number
 from fairlib.findings.finding import Finding, refused
 from fairlib.findings.gap_tables import gaps, mark_saturated
@@ -76,18 +77,47 @@ def lacking_sentence(task: str, names: Sequence[str]) -> str:
     return say("cause.lacking", heading=TASKS[task].heading, names=names)
 
 
+def no_such_exchange(encoder: str, counterpart: str, corpus: str) -> str:
+    """Why two encoders cannot tell what it does to have heard a corpus's speakers; empty where they can, and where it
+    is not on record what the counterpart heard.
+
+    Example:
+        >>> no_such_exchange("pocket-hubert", "pocket-hubert-children", "speechocean762")
+        ''
+        >>> print(no_such_exchange("mini-hubert-learners", "mini-hubert", "speechocean762"))
+        mini-hubert heard no speech of speechocean762: choose a counterpart that did (mini-hubert-learners,
+        pocket-hubert-children).
+    """
+    if is_synthetic(corpus):  # no encoder heard these voices: they show how a chapter works
+        return ""
+    on_record = _heard(counterpart)
+    if corpus not in on_record and (on_record or is_untrained(counterpart)):
+        with_it = [name for _, name in exchanged_pairs(corpus)]
+        return say("cause.not_heard", counterpart=counterpart, corpus=corpus, with_it=with_it)
+    return say("cause.heard_before", encoder=encoder, corpus=corpus) if corpus in _heard(encoder) else ""
+
+
+def _heard(encoder: str) -> set[str]:
+    """As `heard`, of any name; what a hub id heard is not on record, so nothing of it is fetched."""
+    return set() if is_untrained(encoder) or HUB_ID.fullmatch(encoder) else heard(encoder)
+
+
 def effect_of(
     tables: Mapping[str, pd.DataFrame], encoder: str, counterpart: str, corpus: str, by: str, contrast: str,
     groups: Sequence[str],
 ) -> Effect:  # fmt: skip
-    """Whether the gap is smaller in the counterpart, among people whom neither has heard.
+    """Whether the gap is smaller in the counterpart, among people whom neither has heard, at the layers that both have;
+    not judged where the counterpart has not heard the corpus's other people, or the encoder has.
 
     Args:
         tables: outcomes by encoder, as from `at_hand`; both are there.
     """
+    if why := no_such_exchange(encoder, counterpart, corpus):
+        return Effect(pd.DataFrame(), pd.DataFrame(), refused("cause", why))
     kept = pd.concat(tables.values(), ignore_index=True)
-    if corpus in heard(counterpart):  # of the half that is tested on transcripts it has heard nobody
+    if corpus in _heard(counterpart):  # of the half that is tested on transcripts it has heard nobody
         kept = kept[kept["speaker_id"].isin(strangers(corpus))]
+    kept = kept[kept["layer"].isin(set.intersection(*(set(table["layer"]) for table in tables.values())))]
     kept = only_groups(kept, by, groups)
     try:
         bias = mark_saturated(group_bias(kept, by=by), kept)

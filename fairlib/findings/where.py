@@ -12,10 +12,9 @@ from fairlib.bias.profile import OTHERS
 from fairlib.findings.encoder_gap import where_bias_begins, whose_gap
 from fairlib.findings.finding import Finding, judged
 from fairlib.findings.gap_tables import control_differences
-from fairlib.findings.rules import MARGIN, claim, rule
+from fairlib.findings.rules import MARGIN, rule
 from fairlib.findings.wording import estimate_of, say
 
-WHERE_CLAIM = claim("where")
 WHERE_CRITERION = rule("where")
 
 

@@ -34,6 +34,7 @@ from pandas.api.types import union_categoricals
 from fairlib.base.files import ASSETS, cache_folder, replace
 from fairlib.corpora.identity import ABSENT, ORIGIN, OTHER, RECODED, SAME, published_for
 from fairlib.outcomes.shipped import (
+    LONGEST,
     Shipped,
     canonical,
     listed,
@@ -97,7 +98,8 @@ def entry_name(key: dict) -> str:
         'sid-random-pocket-hubert-synthetic-seed0-efcefb213102.parquet'
     """
     digest = hashlib.sha256(canonical(key).encode()).hexdigest()[:12]
-    return f"{key['task']}-{slug(key['encoder'])}-{key['corpus']}-seed{key['seed']}-{digest}.parquet"
+    said = f"{key['task']}-{slug(key['encoder'])}-{key['corpus']}-seed{key['seed']}"
+    return f"{said[:LONGEST]}-{digest}.parquet"
 
 
 def anything_published(
@@ -123,11 +125,13 @@ def anything_published(
 def _of_encoder(encoder: str, weights: str | None, corpus: str) -> Iterator[tuple[Path, Shipped]]:
     """Published entries of an encoder on a corpus, each with its file; then those of the same weights by other names:
     encoders of one shape share their untrained twin."""
-    own = shipped_file(PUBLISHED, encoder, corpus)
-    yield from ((own, one) for one in listed(own))
-    same = {"encoder_fingerprint": weights, "corpus": corpus}  # a corpus's name may begin another's
+    # Files are named alike for names that differ in a sign, and a corpus's name may begin another's.
+    own, named = shipped_file(PUBLISHED, encoder, corpus), {"encoder": encoder, "corpus": corpus}
+    yield from ((own, one) for one in listed(own) if named.items() <= one.key.items())
+    same = {"encoder_fingerprint": weights, "corpus": corpus}
     for path in sorted(PUBLISHED.glob(f"{slug(corpus)}-*.parquet")) if weights else ():
-        yield from ((path, one) for one in listed(path) if path != own and same.items() <= one.key.items())
+        others = (one for one in listed(path) if one.key["encoder"] != encoder)
+        yield from ((path, one) for one in others if same.items() <= one.key.items())
 
 
 def read_outcomes(key: dict) -> Entry | None:
@@ -378,7 +382,8 @@ def check_outcomes(outcomes: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in outcomes]
     if missing:
         raise ValueError(f"Outcomes need the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}.")
-    bad = outcomes[(outcomes["errors"] < 0) | (outcomes["length"] <= 0) | outcomes["speaker_id"].isna()]
+    good = (outcomes["errors"] >= 0) & (outcomes["length"] > 0) & outcomes["speaker_id"].notna()
+    bad = outcomes[~good]  # with what is no number
     if len(bad):
         row = bad.iloc[0]
         raise ValueError(

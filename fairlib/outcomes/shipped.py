@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from fairlib.base.files import replace
 
+LONGEST = 218  # characters of a file's name, where it may have 255 with its digest and while it is being written
 _DICTIONARY = 2**24  # bytes; names of many recordings need more than the default, and are written out without one
 _DAMAGE = (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError, IndexError)
 
@@ -40,7 +41,7 @@ def shipped_file(folder: Path, encoder: str, corpus: str) -> Path:
         >>> shipped_file(Path("outcomes"), "random:pocket-hubert", "librispeech").name
         'librispeech-random-pocket-hubert.parquet'
     """
-    return folder / f"{slug(corpus)}-{slug(encoder)}.parquet"
+    return folder / f"{f'{slug(corpus)}-{slug(encoder)}'[:LONGEST]}.parquet"
 
 
 def slug(name: str) -> str:

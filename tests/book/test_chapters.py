@@ -117,6 +117,8 @@ def printed(notebook: Path) -> str:
         ("speaker-identification", {"layer": "13"}, "mini-hubert-long has no layer '13', it has cnn, 0 to 12"),
         ("speaker-identification", {"layer": "cn"}, "did you mean 'cnn'?"),
         ("speech-recognition", {"probe": "lin"}, "one of linear, context, not 'lin': did you mean 'linear'?"),
+        ("why", {"between": "child"}, "between: it must be two groups with a comma between them, as in child,adult"),
+        ("why", {"between": "child,child"}, "between: it must be two groups"),
     ],
 )
 def test_a_wrong_request_is_answered_with_one_sentence_before_a_kernel_starts(
@@ -184,6 +186,7 @@ def test_the_printed_parameters_and_command_come_from_the_declaration():
         ("speaker-identification", {"encoder": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are"),
         ("speech-recognition", {"seeds": 2}, "of mini-hubert-long there are no published outcomes"),
         ("encoders-and-layers", {"force": True}, "force was given"),
+        ("why", {"between": "child,adult"}, "of mini-hubert-long there are no published outcomes"),
         ("fine-tuning", {"pretrained": "pocket-hubert-it1"}, "of pocket-hubert-it1 there are no published outcomes"),
     ],
 )
@@ -195,6 +198,38 @@ def test_a_corpus_that_is_needed_and_not_there_is_refused_before_a_kernel_starts
     with pytest.raises(ChapterError, match=words) as caught:
         runs.run(chapter, values)
     assert "put the corpus into FAIRLIB_DATA" in str(caught.value) and not (tmp_path / "_runs").exists()
+
+
+def test_two_groups_that_were_chosen_are_there_before_a_kernel_starts(monkeypatch):
+    voices = pd.DataFrame(
+        [
+            {"speaker_id": f"{group}{number}", "age_group": group, "split": "test" if number > 6 else "train"}
+            for group in ("child", "adult", "senior")
+            for number in range(12 if group != "senior" else 8)
+        ]
+    )
+    voices = pd.concat([voices] * 6, ignore_index=True).assign(corpus="speechocean762", text="one")
+    monkeypatch.setattr("fairlib.book.check.look_over", lambda _: voices)
+    preflight.require("why", chapters.check("why", {"between": "child,adult"}))
+    for between, words in (("child,old", "no 'old': name two of adult, child,"), ("child,senior", "1 of senior")):
+        with pytest.raises(ChapterError, match=f"why: between: Cross-group training .*{words}"):
+            preflight.require("why", chapters.check("why", {"between": between}))
+
+
+def test_weights_that_do_not_ship_are_missed_before_a_kernel_starts():
+    """Where all that is asked for is published, none are needed, nor are a twin's."""
+    name = "speaker-identification"
+    for values in ({}, {"encoder": "random:midi-hubert", "corpus": "synthetic"}):
+        preflight.require(name, chapters.check(name, {"encoder": "midi-hubert"} | values))
+    with pytest.raises(ChapterError, match="weights of midi-hubert do not ship; make them: fairlib pretrain"):
+        preflight.require(name, chapters.check(name, {"encoder": "midi-hubert", "corpus": "synthetic"}))
+
+
+def test_a_counterpart_that_has_not_heard_the_corpus_is_refused_before_a_kernel_starts():
+    with pytest.raises(ChapterError, match="counterpart: mini-hubert heard no speech of speechocean762"):
+        preflight.require("along-pretraining", chapters.check("along-pretraining", {"counterpart": "mini-hubert"}))
+    for counterpart in ("mini-hubert-learners", "facebook/hubert-base-ls960"):  # of the latter it is not on record
+        preflight.require("along-pretraining", chapters.check("along-pretraining", {"counterpart": counterpart}))
 
 
 @pytest.mark.parametrize("chapter", chapters.chapters())
@@ -488,6 +523,16 @@ def test_no_chapter_loads_what_is_not_part_of_a_runs_key():
     allowed = ("__init__", "chapters", "parameters", "provenance", "refusals")
     assert book <= {f"fairlib/book/{name}.py" for name in allowed}
     assert {"fairlib/bias/gaps.py", "fairlib/findings/views.py"} <= loaded - book <= set(run_keys._library_files())
+
+
+def test_a_run_follows_from_the_commit_of_an_encoder_on_the_hub(monkeypatch):
+    chosen, found = chapters.check("speaker-identification", {"encoder": "random:lab/moving"}), []
+    for commit in ("aa", "bb"):
+        monkeypatch.setattr(run_keys, "encoder_folder", lambda *_, at=commit, **__: Path("snapshots") / at)
+        run_keys._commit.cache_clear()
+        found.append(run_keys.made_from("speaker-identification", chosen))
+    run_keys._commit.cache_clear()
+    assert run_keys.changes(*found) == ["the encoder's commit"] and found[1]["the encoder's commit"] == "bb"
 
 
 def test_the_library_that_a_run_follows_from_is_code_and_shipped_data():

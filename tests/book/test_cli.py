@@ -61,6 +61,10 @@ def test_the_help_of_a_chapter_lists_its_parameters(capsys, chapter, monkeypatch
         (["finetune", "pocket-hubert", "--corpus", "libri", "--output", "nowhere"], "There is no corpus 'libri'"),
         (["probe", "phones", "--encoder", "logmel", "--corpus", "synthetic", "--perturbed"], "for the task speakers"),
         (["probe", "phones", "--encoder", "logmel", "--corpus", "synthetic", "--frames", "cheaper"], "task characters"),
+        (["run", "speech-recognition", "--corpus", "~no-one/list.csv"], "not '~no-one/list.csv'"),
+        (["run", "speech-recognition", "--encoder", "x" * 300], "no shipped encoder"),
+        (["check", "~no-one/list.csv"], "~no-one/list.csv is not there: give a list"),
+        (["show", "/nowhere/run"], "there is no run '/nowhere/run'"),
         (["bogus"], "No such command 'bogus'"),
     ],
 )

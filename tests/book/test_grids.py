@@ -1,13 +1,14 @@
 """Grids: every combination is checked before the first runs, and one that fails does not stop the others."""
 
 import os
+import shlex
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
 from fairlib import cli
 from fairlib.book import grids, runs
-from fairlib.book.chapters import ChapterError, chapter_named
+from fairlib.book.chapters import ChapterError, chapter_named, command
 
 
 @pytest.fixture
@@ -44,10 +45,24 @@ def test_the_combinations_are_the_product_without_repetition():
         grids.combinations("speech-recognition", {"probe": "linear,lin"})
 
 
+def test_two_groups_are_one_value_also_in_the_command_that_a_page_prints():
+    [one] = grids.combinations("why", {"between": "child, adult"})
+    assert one.between == "child,adult"
+    _, _, chapter, *words = shlex.split(command("why", one))
+    given = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    assert grids.combinations(chapter, given) == [one]
+
+
 def test_a_path_keeps_its_commas(tmp_path):
     (tmp_path / "a, b.csv").write_text("path,speaker_id,text,sex\n1.wav,a,one,female\n2.wav,b,two,male\n")
     [one] = grids.combinations("speech-recognition", {"corpus": str(tmp_path / "a, b.csv"), "group": "sex"})
     assert one.corpus.endswith("a, b.csv")
+
+
+def test_a_list_may_be_longer_than_a_path_can_be():
+    encoders = ["pocket-hubert", "mini-hubert"] * 20
+    grid = grids.combinations("speech-recognition", {"encoder": ",".join(encoders)})
+    assert [one.encoder for one in grid] == encoders[:2]
 
 
 def test_one_that_fails_is_told_and_the_others_go_on(pretended):

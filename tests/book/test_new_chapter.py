@@ -3,16 +3,19 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
 from fairlib.base.files import FolderError
-from fairlib.book import chapters, new_chapter, pairs
+from fairlib.book import chapters, new_chapter, pairs, run_command
 from fairlib.book.added_chapters import added_chapters
 from fairlib.book.chapters import ROOT, ChapterError
 from fairlib.book.parameters import LEAD
@@ -239,6 +242,18 @@ def test_a_parameter_of_its_own_is_checked_like_any_other(declared):
         chapters.check("accents", {"threshold": 2.0})
     assert chapters.chapters()["accents"] is chapters.chapters()["accents"]
     assert "--threshold 0.5" in chapters.command("accents", chapters.check("accents", {}))
+
+
+def test_a_switch_of_its_own_is_turned_off_by_the_command_that_a_page_prints(declared, monkeypatch):
+    declared("[rules.best]", '[parameters.by_phone]\ndefault = true\nabout = "each phone alone"\n\n[rules.best]')
+    monkeypatch.setattr(run_command, "runs", typer.Typer())
+    run_command._add_command(chapters.chapters()["accents"])
+    given = []
+    monkeypatch.setattr(run_command.runs_module, "run", lambda chapter, values, force: given.append(values))
+    for value, word in ((False, "--no-by-phone"), (True, "--by-phone")):
+        _, _, _, *words = shlex.split(chapters.command("accents", chapters.check("accents", {"by_phone": value})))
+        assert word in words
+        assert CliRunner().invoke(run_command.runs, words).exit_code == 0 and given[-1]["by_phone"] is value
 
 
 @pytest.mark.parametrize(

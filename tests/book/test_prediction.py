@@ -55,18 +55,17 @@ def corpus(folder, seconds):
     return pd.DataFrame(rows).assign(corpus="noise", duration_s=seconds)
 
 
-def test_the_disk_that_is_predicted_is_what_the_features_take(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["random:{folder}", "logmel-25ms", "logmel-345ms"])
+def test_the_disk_that_is_predicted_is_what_the_features_take(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path / "cache"))
     from fairlib.encoders import load_encoder
 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "hubert", **TINY}))
-    table = corpus(tmp_path, [0.5, 1.1, 2.03, 0.9])
-    extract(load_encoder(f"random:{tmp_path}", device="cpu"), table, tmp_path / "features", frames=True)
+    table, name = corpus(tmp_path, [0.5, 1.1, 2.03, 0.9]), name.format(folder=tmp_path)
+    extract(load_encoder(name, device="cpu"), table, tmp_path / "features", frames=True)
     kept = [np.load(path) for path in (tmp_path / "features").rglob("*.npy") if "index" not in path.name]
     monkeypatch.setattr(prediction, "load_corpus", lambda name: table)
-    calls = pd.DataFrame(
-        [{"encoder": f"random:{tmp_path}", "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}]
-    )
+    calls = pd.DataFrame([{"encoder": name, "corpus": "noise", "call": "probe_speakers", "settings": {"seeds": 1}}])
     [row] = predict(calls, {}, device="cpu").to_dict("records")
     assert row["disk_gb"] * 1e9 == pytest.approx(sum(array.nbytes for array in kept))
 

@@ -178,11 +178,20 @@ def test_computing_again_does_not_read_what_is_published(file, hums, tmp_path):
         ("seeds = 2", "seeds = 0", r"wrong at probes\.0\.seeds"),
         ("title", "tilte", "wrong at title"),
         ("[encoders]", "[encoders", "cannot be read"),
+        ("seeds = 2", "seeds = 2\noptions = { seeds = 3 }", r"wrong at probes\.0: .*seeds stands in options, too"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_sentence(file, old, new, sentence):
     file.write_text(STUDY.replace(old, new, 1))
     with pytest.raises(StudyError, match=sentence):
+        read_study(file)
+
+
+def test_a_study_is_read_as_utf_8_or_is_said_not_to_be(file):
+    file.write_text(STUDY.replace("Two calls", "Zwei Aufrufe für alle"), encoding="utf-8")
+    assert load_study(file)[0].title == "Zwei Aufrufe für alle"
+    file.write_text(STUDY.replace("Two calls", "Zwei Aufrufe für alle"), encoding="latin-1")
+    with pytest.raises(StudyError, match="cannot be read: 'utf-8' codec can't decode"):
         read_study(file)
 
 

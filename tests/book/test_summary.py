@@ -57,6 +57,11 @@ def test_a_chapter_without_findings_is_not_in_the_summary_but_in_the_status(fact
     assert without.title in (tmp_path / "status.md").read_text()
 
 
+def test_the_status_says_that_chapters_used_no_outcomes(facts, tmp_path):
+    summary.write_status(tmp_path, {chapter: each | {"outcomes": []} for chapter, each in facts.items()})
+    assert "\nThese chapters used none.\n" in (tmp_path / "status.md").read_text()
+
+
 def test_findings_in_synthetic_speech_are_no_findings_of_the_book(facts, tmp_path):
     one = next(iter(facts))
     facts[one]["parameters"] = {"encoder": "pocket-hubert", "corpus": "planted"}

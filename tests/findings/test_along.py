@@ -111,7 +111,9 @@ def test_outcomes_along_are_found_again_in_one_table():
     assert list(pretraining.by_step(twin, "pocket-hubert")) == [pretraining.UNTRAINED, 10000]
 
 
-def test_other_speech_is_judged_at_every_task_and_layer_or_is_said_not_to_be():
+def test_other_speech_is_judged_at_every_task_and_layer_or_is_said_not_to_be(monkeypatch):
+    monkeypatch.setattr(exchanged, "heard", lambda name: {"mine"} if name == "mini-wavlm" else {"librispeech"})
+    monkeypatch.setattr(exchanged, "strangers", lambda _: set(tables["mini-hubert"]["speaker_id"]))
     tables = {"mini-wavlm": made(NONE, "mini-wavlm"), "mini-hubert": made(GAP, "mini-hubert", seed=1)}
     about = ("mini-hubert", "mini-wavlm", "mine", "age_group", CONTRAST)
     effect = exchanged.effect_of(tables, *about, ["child", "adult"])
@@ -123,6 +125,34 @@ def test_other_speech_is_judged_at_every_task_and_layer_or_is_said_not_to_be():
     few = exchanged.effect_of(tables, *about, ["child"])
     assert few.bias.empty and few.finding.sentence.startswith("Not tested: too few people")
     assert exchanged.changes_table({}, CONTRAST).empty
+
+
+def test_of_encoders_of_other_depth_the_layers_that_both_have_are_compared():
+    deeper = made(GAP, "/my/encoder", seed=1)
+    deeper = pd.concat([deeper, deeper[deeper["layer"] == "0"].assign(layer="1")])
+    for names in (("/my/encoder", "lab/other"), ("lab/other", "/my/encoder")):
+        tables = {"/my/encoder": deeper, "lab/other": made(NONE, "lab/other")}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exchanged, "heard", lambda _: set())
+            effect = exchanged.effect_of(tables, *names, "mine", "age_group", CONTRAST, ["child", "adult"])
+        assert set(effect.bias["layer"]) == set(effect.changes["layer"]) == {"cnn", "0"}
+        assert effect.finding.verdict == ("supported" if names[0] == "/my/encoder" else "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "counterpart", "corpus", "words"),
+    [
+        ("mini-hubert-learners", "mini-hubert", "speechocean762", "mini-hubert heard no speech of speechocean762"),
+        ("mini-hubert-long", "pocket-wavlm", "speechocean762", "did (mini-hubert-learners, pocket-hubert-children)."),
+        ("pocket-hubert", "random:pocket-hubert-children", "speechocean762", "untrained twin heard no speech"),
+        ("pocket-hubert", "pocket-hubert-children", "librispeech", "pocket-hubert itself heard speech of librispeech"),
+    ],
+)
+def test_a_pair_that_does_not_differ_in_having_heard_the_corpus_is_not_judged(encoder, counterpart, corpus, words):
+    tables = {encoder: made(GAP, encoder), counterpart: made(NONE, counterpart, seed=1)}
+    effect = exchanged.effect_of(tables, encoder, counterpart, corpus, "age_group", CONTRAST, ["child", "adult"])
+    assert effect.finding.sentence.startswith("Not tested: ") and words in effect.finding.sentence
+    assert effect.finding.verdict == "inconclusive" and effect.bias.empty and effect.changes.empty
 
 
 def test_heard_is_what_the_record_says():

@@ -16,6 +16,7 @@ from fairlib.outcomes import (
     read_published,
     write_outcomes,
 )
+from fairlib.outcomes.shipped import LONGEST
 
 KEY = {
     "task": "sid", "probe": "linear", "encoder": "random:pocket-hubert", "encoder_fingerprint": "aa", "corpus": "c",
@@ -126,6 +127,15 @@ def test_published_outcomes_of_the_same_weights_are_found_by_another_name(table)
     assert read_outcomes({**asked, "encoder_fingerprint": "else"}) is None
 
 
+def test_published_outcomes_do_not_answer_for_a_name_that_is_spelt_alike(table):
+    publish_entries([write_outcomes(table, KEY, {}).name])
+    about = (KEY["corpus"], KEY["task"], KEY["seed"])
+    assert store.anything_published(KEY["encoder"], *about)
+    assert not store.anything_published("random/pocket-hubert", *about)
+    assert store.anything_published("random/pocket-hubert", *about, None, KEY["encoder_fingerprint"])
+    assert read_outcomes({**KEY, "encoder": "random/pocket-hubert"}).key == KEY
+
+
 def test_what_is_published_anew_takes_the_place_of_what_answered_before(table):
     other_probe, other_seed = {**KEY, "probe": "hidden"}, {**KEY, "seed": 1}
     publish_entries(write_outcomes(table, key, {}).name for key in (KEY, other_probe, other_seed))
@@ -182,8 +192,23 @@ def test_a_table_that_is_not_outcomes_is_refused(table):
         check_outcomes(table.assign(errors=[0, -1]))
     with pytest.raises(ValueError, match="u1 has 0 errors in 0 units"):
         check_outcomes(table.assign(length=[0, 1]))
+    with pytest.raises(ValueError, match="u2 has nan errors"):
+        check_outcomes(table.assign(errors=[0, np.nan]))
+    with pytest.raises(ValueError, match="in nan units"):
+        check_outcomes(table.assign(length=[np.nan, 1]))
 
 
 def test_entry_names_are_safe_file_names():
     name = entry_name({**KEY, "encoder": "../some folder/Model_1"})
     assert "/" not in name and " " not in name and not name.startswith(".")
+
+
+def test_a_long_path_of_an_encoder_is_cut_and_still_tells_entries_apart(table):
+    keys = [{**KEY, "encoder": f"/{'a folder/' * 30}{name}"} for name in ("one", "other")]
+    for errors, key in enumerate(keys):
+        write_outcomes(table.assign(errors=errors), key, {})
+    assert [read_outcomes(key).outcomes["errors"].sum() for key in keys] == [0, 2]  # and nothing is said to be damaged
+    publish_entries([entry_name(key) for key in keys])
+    assert [read_outcomes(key).outcomes["errors"].sum() for key in keys] == [0, 2]
+    longest = {**KEY, "encoder": "e" * (LONGEST - len("sid--c-seed0"))}
+    assert entry_name(longest).startswith(f"sid-{longest['encoder']}-c-seed0-")
