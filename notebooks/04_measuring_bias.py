@@ -395,8 +395,8 @@ rerun("measuring-bias", parameters)
 # No.
 # What counts is not how much *people* differ but how much *means of so many people* would differ by chance, which is
 # smaller by a factor of the square root of their number.
-# The code computes that for the chapter's study. A gap of about three times the last number would be detected with 80 %
-# power.
+# The code computes that for the chapter's study. A gap of about three times the last number would be detected in four
+# studies of five.
 
 # %% tags=["solution"]
 from fairlib.bias.simulation import constant_odds, simulate_outcomes

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fairlib.corpora.lists import Row
 from fairlib.corpora.published import SEX
 from fairlib.corpora.table import CorpusError, KaldiFile
+
+if TYPE_CHECKING:
+    from fairlib.corpora.lists import Row
 
 _KNOWN = {"gender": "sex"}
 
@@ -24,6 +27,8 @@ def read_kaldi(folder: Path) -> list[Row]:
     Raises:
         CorpusError: a file cannot be read.
     """
+    from fairlib.corpora.lists import Row  # not above: it needs pandas, and help and typos are answered without it
+
     rows = []
     for split, part in _parts(folder).items():
         wavs, speakers = KaldiFile(part / "wav.scp"), KaldiFile(part / "utt2spk")

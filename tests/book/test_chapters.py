@@ -216,8 +216,9 @@ def test_two_groups_that_were_chosen_are_there_before_a_kernel_starts(monkeypatc
             preflight.require("why", chapters.check("why", {"between": between}))
 
 
-def test_weights_that_do_not_ship_are_missed_before_a_kernel_starts():
+def test_weights_that_do_not_ship_are_missed_before_a_kernel_starts(tmp_path, monkeypatch):
     """Where all that is asked for is published, none are needed, nor are a twin's."""
+    monkeypatch.setenv("FAIRLIB_CACHE", str(tmp_path))  # one that was trained here is there
     name = "speaker-identification"
     for values in ({}, {"encoder": "random:midi-hubert", "corpus": "synthetic"}):
         preflight.require(name, chapters.check(name, {"encoder": "midi-hubert"} | values))

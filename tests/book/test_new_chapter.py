@@ -301,7 +301,10 @@ def test_its_rules_are_read_like_the_book_s_with_numbers_of_its_own(declared):
     assert rules.claim("two", file) == "So."
     said = rules.rule("two", file)
     assert said.startswith("Above 0.7, not 0.2. With fewer than 10 speakers")
-    assert "Rule of 4 March 2026, revised from one of 2 January 2026; outcomes that it judges had been seen" in said
+    assert (
+        "Rule of 4 March 2026, revised from one of 2 January 2026; outcomes of encoders on these speakers had been seen"
+        in said
+    )
     with pytest.raises(ValueError, match=r"13_accents\.toml has no rule 'depth': it has two, best\."):
         rules.rule("depth", file)
 
