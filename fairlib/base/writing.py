@@ -83,8 +83,8 @@ def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
     """Name the chosen layers, runs of neighbours shortened.
 
     Example:
-        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"])
-        'cnn to 1 and 4'
+        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"]), spans(["0", "1", "2", "3"], ["0", "2", "3"])
+        ('cnn to 1 and 4', '0, 2 and 3')
     """
     runs: list[list[str]] = []
     for place, layer in enumerate(layers):
@@ -94,11 +94,7 @@ def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
             runs[-1].append(layer)
         else:
             runs.append([layer])
-    names = [
-        (" to ".join((run[0], run[-1])) if len(run) > 2 else " and ".join(run) if len(runs) == 1 else ", ".join(run))
-        for run in runs
-    ]
-    return listing(names)
+    return listing([name for run in runs for name in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)])
 
 
 def layers_named(layers: Sequence[str], chosen: Sequence[str]) -> str:

@@ -76,9 +76,9 @@ def speech_choices(encoder: str, corpus: str, force: bool = False) -> dict[str, 
         choices[PHONES] = probe_phones(encoder, corpus, force=force)
     for made, rows in _phone_probes(encoder, corpus):
         if made.balance:
-            choices["phones (a probe trained on equal shares)"] = rows
+            choices["phones by a probe trained on equal shares"] = rows
         elif made.name == "hidden":
-            choices["phones (a probe with a hidden layer)"] = rows
+            choices["phones by a probe with a hidden layer"] = rows
     for name in _others(encoder):
         for task in ("asr", "phone"):
             theirs = published(name, corpus, *TASKS[task].main)

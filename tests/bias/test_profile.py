@@ -132,7 +132,9 @@ def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
     assert (finding.verdict, said in finding.sentence) == (verdict, True), finding.sentence
     if said != "Not judged":  # the p that the sentence gives first is the one that decides
         deciding = finding.facts["p_largest"]
-        assert (deciding < 0.05) == (verdict == "supported") and f"family-wise: {p_words(deciding)}" in finding.sentence
+        assert (deciding < 0.05) == (
+            verdict == "supported"
+        ) and f"largest difference: {p_words(deciding)}" in finding.sentence
 
 
 def test_a_chapter_s_three_questions_are_judged_together():

@@ -53,7 +53,7 @@ def test_a_gap_is_not_said_to_have_opened_where_none_could_show_before():
     changes = pretraining.since_the_start(steps, "age_group")
     found = pretraining.when_it_opens(table, changes, "pocket-hubert", CONTRAST)
     assert found.verdict == "inconclusive" and "a gap could hardly show" in found.sentence
-    assert "grew detectably at" in found.sentence and "the error there was too high" in found.sentence
+    assert "grew detectably at" in found.sentence and "error there was too high" in found.sentence
     seen = pretraining.when_it_opens(table.assign(saturated=False), changes, "pocket-hubert", CONTRAST)
     assert seen.verdict == "supported"
 
