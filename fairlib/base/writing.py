@@ -83,8 +83,9 @@ def spans(layers: Sequence[str], chosen: Sequence[str]) -> str:
     """Name the chosen layers, runs of neighbours shortened.
 
     Example:
-        >>> spans(["cnn", "0", "1", "2", "3", "4"], ["cnn", "0", "1", "4"]), spans(["0", "1", "2", "3"], ["0", "2", "3"])
-        ('cnn to 1 and 4', '0, 2 and 3')
+        >>> layers = ["cnn", "0", "1", "2", "3"]
+        >>> spans(layers, ["cnn", "0", "1", "3"]), spans(layers, ["cnn", "1", "2"])
+        ('cnn to 1 and 3', 'cnn, 1 and 2')
     """
     runs: list[list[str]] = []
     for place, layer in enumerate(layers):
