@@ -87,7 +87,7 @@ glue("robust_criterion", robustness.ROBUST_CRITERION)
 #
 # *How to read it.* This is a *multiverse analysis* {cite:p}`steegen2016`: the same question, with every available
 # alternative.
-# Each line is one way to ask it, at the layer that is best in that way.
+# Each line is one way to ask it, at the layer that is best in that way. *Again* means trained again, from another seed.
 # The ways measure different things, so the dots may differ. What matters is on which side of zero the intervals lie, and
 # which of them include it.
 

@@ -125,7 +125,7 @@ def forest(
         dots = mine.mark_point(filled=True, size=40 if lower else 70, opacity=1, **at)
         parts.append(dots.encode(x=x("estimate"), y=y, color=colour, tooltip=tooltip))
     for halo in ({"stroke": drawing.PAPER, "strokeWidth": 4}, {}):  # no line crosses a name
-        named = dict(align="left", baseline="middle", fontSize=13, color=drawing.INK, yOffset=-9) | halo
+        named = dict(align="left", baseline="middle", fontSize=12, color=drawing.INK, yOffset=-9) | halo
         parts.append(
             base.transform_filter("!datum.second").mark_text(**named).encode(x=alt.value(0), y=y, text="name:N")
         )

@@ -55,7 +55,7 @@ def speaker_choices(encoder: str, corpus: str, by: str, seeds: int = 5, force: b
         theirs, label = published(name, corpus, *TASKS["sid"].main), f"{_named(name)} instead"
         if theirs.empty:
             theirs = published(name, corpus, "sid", "speaker", EARLY.name)
-            label = f"{_named(name)} instead (early stop)"  # of the probe; see `EARLY`
+            label = f"{_named(name)}, early stop"  # of the probe; see `EARLY`
         if corpus in heard(parsed(name).plain):
             theirs = theirs[theirs["speaker_id"].isin(strangers(corpus))]
         if len(theirs):
@@ -109,9 +109,9 @@ def _phone_probes(encoder: str, corpus: str) -> list[tuple[PhoneProbe, pd.DataFr
 
 
 def _named(encoder: str) -> str:
-    """An encoder's name; no comma stands in it, since such names stand in lists."""
+    """A name that fits beside its stroke on a telephone."""
     said = parsed(encoder)
-    return said.plain + (" (second seed)" if said.second_seed else "")
+    return said.plain + (" (again)" if said.second_seed else "")
 
 
 def _others(encoder: str) -> list[str]:
