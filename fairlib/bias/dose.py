@@ -52,7 +52,8 @@ def dose_slopes(
         One row per encoder, task, unit, probe, layer and scale: ``column``; ``estimate, low, high``; ``null_low,
         null_high``, the 95 % range under permutation; ``p`` and ``p_familywise`` over the layers of one encoder, task,
         unit, probe and scale, by the largest statistic; ``detectable``, the slope that would be found with a power of
-        .8; ``n_speakers``, ``least`` and ``most`` of the column.
+        .8; ``n_speakers``, ``least`` and ``most`` of the column. On ``log_odds`` a layer at which somebody has more
+        errors than units has no numbers, and is not among those that ``p_familywise`` is over.
 
     Raises:
         BiasError: ``column`` is missing, is no number, differs within a speaker, or is known of fewer than ten
@@ -83,6 +84,7 @@ def dose_slopes(
             low, high = (slope + (bound - slope) * stretch for bound in quantiles(drawn, (1 - confidence) / 2))
             moved, moved_error = _slopes(x[order], y)
             statistic, null = np.abs(studentised(slope, error**2)), np.abs(studentised(moved, moved_error**2))
+            p, p_familywise = _p_of_layers(statistic[0], null)
             null_low, null_high = quantiles(moved, 0.025)
             spread = stats.t.ppf(0.5 + confidence / 2, count - 2) + stats.t.ppf(POWER, count - 2)
             values = {
@@ -95,8 +97,8 @@ def dose_slopes(
                     column=column,
                     scale=scale,
                     **{name: unlink(value) for name, value in values.items()},
-                    p=(1 + (null >= statistic - 1e-12).sum(axis=0)) / (1 + len(null)),
-                    p_familywise=(1 + (null.max(axis=1)[:, None] >= statistic - 1e-12).sum(axis=0)) / (1 + len(null)),
+                    p=p,
+                    p_familywise=p_familywise,
                     n_speakers=count,
                     least=x.min(),
                     most=x.max(),
@@ -176,6 +178,17 @@ def _slopes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Of each speaker: away² (centred - slope · away)², without the array of draws by speakers by layers.
     squares = away**2 @ centred**2 - 2 * slope * (away**3 @ centred) + slope**2 * (away**4).sum(axis=1, keepdims=True)
     return slope, np.sqrt(np.maximum(squares, 0) * len(y) / (len(y) - 2)) / total
+
+
+def _p_of_layers(statistic: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each layer's p, and that over all layers, of statistics ``[layers]`` and permuted ones ``[draws, layers]``.
+
+    Odds need fewer errors than units: a layer at which somebody has more has no p, and is not of the family.
+    """
+    known = ~np.isnan(statistic)
+    largest = np.where(known, null, -np.inf).max(axis=1, keepdims=True)
+    alone, familywise = ((1 + (one >= statistic - 1e-12).sum(axis=0)) / (1 + len(null)) for one in (null, largest))
+    return np.where(known, alone, np.nan), np.where(known, familywise, np.nan)
 
 
 def _weighted(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

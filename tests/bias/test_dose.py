@@ -91,3 +91,14 @@ def test_a_speaker_of_two_ages_is_refused():
     outcomes.loc[outcomes.index[0], "age"] += 1
     with pytest.raises(BiasError, match="differs within speaker s000"):
         dose_slopes(outcomes)
+
+
+def test_somebody_with_more_errors_than_units_makes_no_slope_significant():
+    outcomes = planted(0.0)
+    someone = outcomes["speaker_id"].iloc[0]
+    outcomes.loc[(outcomes["speaker_id"] == someone) & (outcomes["layer"] == "0"), "errors"] = 400
+    odds = dose_slopes(outcomes, permutations=200).query("scale == 'log_odds'").set_index("layer")
+    assert odds.loc["0", ["estimate", "p", "p_familywise"]].isna().all()
+    alone = dose_slopes(outcomes[outcomes["layer"] != "0"], permutations=200).query("scale == 'log_odds'")
+    assert odds.loc[["1", "2"], "p_familywise"].tolist() == alone["p_familywise"].tolist()
+    assert (odds.loc[["1", "2"], "p_familywise"] > 0.05).all()
