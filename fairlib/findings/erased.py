@@ -9,7 +9,7 @@ import pandas as pd
 import statsmodels.api as sm
 from scipy.special import logit
 
-from fairlib.bias import bias_differences, group_bias, layer_order
+from fairlib.bias import bias_differences, group_bias, holm, layer_order
 from fairlib.findings.cells import Cell, Number, with_interval
 from fairlib.findings.finding import Finding, judged
 from fairlib.findings.gap_tables import gaps
@@ -53,7 +53,7 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     """
     by, contrast = str(changes["by"].iloc[0]), str(changes["contrast"].iloc[0])
     kept = gaps(bias, KEPT, contrast).set_index("layer")
-    controls = gaps(bias, RANDOM_LABELS, contrast).set_index("layer")["estimate"]
+    size = {what: gaps(bias, what, contrast).set_index("layer")["estimate"].abs() for what in (ERASED, RANDOM_LABELS)}
     rows = changes[(changes["scale"] == "log_odds") & (changes["contrast"] == contrast)]
     biased = list(kept.index[kept["biased"]])
     every, rows = rows, rows[rows["layer"].isin(biased)]
@@ -62,7 +62,9 @@ def does_it_rest_on_the_group(bias: pd.DataFrame, changes: pd.DataFrame, encoder
     facts["biased"] = biased
     if rows.empty:
         return judged("erased", "inconclusive", facts, every[columns].to_dict("records"), said="no_gap")
-    toward = -np.sign(rows["layer"].map(controls)).to_numpy() * rows["estimate"].to_numpy()
+    rows = rows.assign(p_holm=holm(rows["p"]))  # over these layers and this contrast, as the rule says
+    # By how far each lies from zero: a gap that turned and grew is no smaller one.
+    toward = (size[RANDOM_LABELS] - size[ERASED]).loc[rows["layer"]].to_numpy()
     shown = rows["p_holm"].to_numpy() < 0.05
     within = ((rows["low"] > -MARGIN) & (rows["high"] < MARGIN)).to_numpy()
     if (shown & (toward > 0)).any() and not (shown & (toward < 0)).any():

@@ -126,9 +126,9 @@ def test_phones_are_named_by_what_they_add():
     assert sentences(of_phones(), "0")[0] == said and sentences(of_phones().assign(estimate=np.nan), "0") == []
 
 
-def erasing(change, p, familywise=0.001):
+def erasing(change, p, familywise=0.001, gap=0.8, biased=LAYERS):
     layers = list(LAYERS)
-    kinds = {KEPT: 0.8, ERASED: 0.8 + change, RANDOM_LABELS: 0.8}
+    kinds = {KEPT: 0.8, ERASED: gap + change, RANDOM_LABELS: gap}
     bias = pd.DataFrame(
         [
             {"encoder": what, "layer": layer, "contrast": "child vs adult", "scale": "log_odds", "estimate": gap,
@@ -136,10 +136,12 @@ def erasing(change, p, familywise=0.001):
             for what, gap in kinds.items() for layer in layers
         ]
     )  # fmt: skip
+    bias.loc[~bias["layer"].isin(biased), "p_familywise"] = 0.5
     changes = pd.DataFrame({"layer": layers, "estimate": change, "low": change - 0.1, "high": change + 0.1})
     changes = changes.assign(
-        by="age_group", contrast="child vs adult", scale="log_odds", p=p, p_holm=p, n_speakers_a=60, n_speakers_b=60
-    )
+        by="age_group", contrast="child vs adult", scale="log_odds", p=p, p_holm=np.minimum(1, 3 * p),
+        n_speakers_a=60, n_speakers_b=60,
+    )  # fmt: skip
     return does_it_rest_on_the_group(bias, changes, "e")
 
 
@@ -148,6 +150,14 @@ def test_a_gap_rests_on_the_group_where_erasing_it_brings_it_nearer_to_zero():
     assert erasing(0.3, 0.01).verdict == "inconclusive"  # the gap grew
     assert erasing(-0.05, 0.3).verdict == "contradicted"
     assert erasing(-0.15, 0.3).verdict == "inconclusive"
+    # Beyond zero and farther from it than before: no smaller gap.
+    assert erasing(-0.6, 0.01, gap=0.1).verdict == "inconclusive"
+
+
+def test_holm_counts_the_layers_that_are_looked_at_alone():
+    found = erasing(-0.3, 0.03, biased=["1"])
+    assert found.verdict == "supported" and [row["p_holm"] for row in found.evidence] == [0.03]
+    assert erasing(-0.3, 0.03).verdict == "inconclusive"
 
 
 def test_without_a_gap_nothing_rests_on_the_group_and_the_evidence_is_there_all_the_same():
