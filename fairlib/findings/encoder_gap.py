@@ -106,11 +106,12 @@ def whose_gap(bias: pd.DataFrame, differences: pd.DataFrame, encoder: str, contr
     in_points = _in_points(bias, encoder, contrast, of_scale["difference"], twin_name)
     side = np.sign(rows.loc[rows["biased"], "estimate"].sum())
     beside = apart[apart["encoder_b"].isin(mel["encoder"])]
-    # Of two that err alike on everybody there is no interval.
-    most = beside["high"].fillna(beside["estimate"]) if side > 0 else -beside["low"].fillna(beside["estimate"])
+    # Of two that err alike on everybody there is no interval; where they do on one group alone, nothing is ruled out.
+    alike = beside["estimate"].where(beside["estimate"] == 0, side * np.inf)
+    most = side * beside["high" if side > 0 else "low"].fillna(alike)
     if where["above_both"]:
         verdict = "supported"
-    elif mel["biased"].all() and (np.sign(mel["estimate"]) == side).all() and (most < MARGIN).all():
+    elif (side * mel["low" if side > 0 else "high"] > 0).all() and (most < MARGIN).all():  # log-mel has it, too
         verdict = "depends on the scale" if in_points["above_logmel"] else "contradicted"
     else:
         verdict = "depends on the scale" if in_points["above_both"] else "inconclusive"
@@ -179,7 +180,9 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     pretrained = str(apart["encoder_b"].iloc[0])
     before, after = (gaps(bias, name, contrast).set_index("layer") for name in (pretrained, tuned))
     layers = list(before.index)
-    touched = apart["high"] - apart["low"] > 1e-9  # a frozen layer has the same errors
+    # A frozen layer has the same errors. Where those of one group alone are the same there is no interval, and yet a
+    # change.
+    touched = (apart["high"] - apart["low"] > 1e-9) | (apart["estimate"] != 0)
     changed = touched & (apart["p_holm"] < 0.05)
     biased = [layer for layer in layers if before.loc[layer, "biased"] and touched[layer]]
     sign = np.sign(before["estimate"])
@@ -191,11 +194,11 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     same = all(-MARGIN < apart.loc[layer, "low"] and apart.loc[layer, "high"] < MARGIN for layer in biased)
     columns = ["encoder", "layer", "encoder_b", "estimate", "low", "high", "p_holm"]
     evidence = apart.reset_index()[columns].to_dict("records")
-    reach, moved = apart.loc[biased], apart[changed]
+    reach, moved = apart.loc[biased].dropna(subset=["low", "high"]), apart[changed]
     facts = {
         "encoder": tuned, "before": pretrained, "by": str(before["by"].iloc[0]), "contrast": contrast,
         "layers": layers, "biased": biased, "still": still, "smaller": smaller, "larger": larger,
-        "detectable": detectable(reach["low"], reach["high"]) if biased else None,
+        "detectable": detectable(reach["low"], reach["high"]) if len(reach) else None,
         "changed": list(moved.index), "most": moved["estimate"].abs().max() if len(moved) else None,
     }  # fmt: skip
     verdict = "supported" if same else "contradicted" if smaller or larger else "inconclusive"
@@ -209,7 +212,7 @@ def tuned_table(found: Mapping[str, Finding]) -> pd.DataFrame:
     rows = []
     for task, finding in found.items():
         for row in finding.evidence:
-            same = row["p_holm"] != row["p_holm"]  # not one error differs
+            same = row["estimate"] == 0 and np.isnan(row["p_holm"])  # not one error differs
             rows.append(
                 {
                     "task": TASKS[task].title,

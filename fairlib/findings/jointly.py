@@ -147,9 +147,10 @@ def _tuned(outcomes: pd.DataFrame, bias: pd.DataFrame, encoder: str, pretrained:
     finding = after_fine_tuning(bias, differences, encoder, contrast)
     apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")].set_index("layer")
     before = gaps(bias, pretrained, contrast).set_index("layer")
-    looked_at = apart[before["biased"].reindex(apart.index) & (apart["high"] - apart["low"] > 1e-9)]
+    touched = (apart["high"] - apart["low"] > 1e-9) | (apart["estimate"] != 0)  # as `after_fine_tuning`
+    looked_at = apart[before["biased"].reindex(apart.index) & touched]
     p, said = 1.0, "no layer to compare"
-    if len(looked_at):
+    if looked_at["estimate"].notna().any():
         most = looked_at.loc[looked_at["estimate"].abs().idxmax()]
         said = say("jointly.change", layer=most.name, change=estimate_of(most))
     if finding.verdict == "supported":

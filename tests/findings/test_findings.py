@@ -386,6 +386,42 @@ def test_a_frozen_layer_says_nothing_of_fine_tuning():
     assert written(table.loc["1", "after less before"]).startswith("+0.00\n") and len(table) == len(NAMED)
 
 
+def test_where_the_errors_of_one_group_alone_stay_the_same_there_is_a_change():
+    bias = bias_table({"tuned": dict.fromkeys(NAMED, SHOWN), "pocket": dict.fromkeys(NAMED, SHOWN)})
+    moved = changes(dict.fromkeys(NAMED, 0.0), set())
+    moved.loc[moved["layer"] == "1", ["estimate", "low", "high", "p_holm"]] = 1.2, *[float("nan")] * 3
+    found = after_fine_tuning(bias, moved, "tuned", "child vs adult")
+    assert found.verdict == "inconclusive" and "Of the 4 layers that fine-tuning updated" in found.sentence
+    told = written(tuned_table({"sid": found}).set_index("layer").loc["1", "after less before"])
+    assert told.startswith("+1.20")
+    unknown = after_fine_tuning(bias, moved.assign(estimate=1.2, low=float("nan"), high=float("nan")), "tuned",
+                                "child vs adult")  # fmt: skip
+    assert unknown.verdict == "inconclusive" and "nan" not in unknown.sentence
+
+
+def test_where_no_interval_tells_how_much_larger_a_gap_may_be_nothing_is_contradicted():
+    every = dict.fromkeys(("cnn", "0"), SHOWN)
+    table = bias_table({"pocket": every, "random:pocket": every, "logmel": {"logmel": SHOWN}})
+    apart = differences(table)
+    beside_mel = (apart["layer"] == "0") & (apart["encoder_b"] == "logmel")
+    apart.loc[beside_mel, ["low", "high", "p_holm"]] = float("nan")
+    # The very same errors as log-mel's: no interval is needed.
+    assert whose_gap(table, apart, "pocket", "child vs adult").verdict == "contradicted"
+    apart.loc[beside_mel, "estimate"] = 0.15  # one group's errors differ
+    assert whose_gap(table, apart, "pocket", "child vs adult").verdict == "inconclusive"
+    every = dict.fromkeys(("cnn", "0"), BELOW)
+    below = bias_table({"pocket": every, "random:pocket": every, "logmel": {"logmel": BELOW}})
+    apart["estimate"] *= -1
+    assert whose_gap(below, apart, "pocket", "child vs adult").verdict == "inconclusive"
+
+
+def test_log_mel_s_gap_counts_by_its_interval_as_the_rule_says():
+    every = dict.fromkeys(("cnn", "0"), SHOWN)
+    table = bias_table({"pocket": every, "random:pocket": every, "logmel": {"logmel": SHOWN}}, p_familywise=0.001)
+    table.loc[table["encoder"] == "logmel", "p_familywise"] = 0.06
+    assert whose_gap(table, differences(table), "pocket", "child vs adult").verdict == "contradicted"
+
+
 @pytest.mark.parametrize(
     ("child", "adult", "words"),
     [
