@@ -186,7 +186,7 @@ def when_it_opens(
         "error_at_start": float(along.loc[along["step"] == steps[0], "error"].min()),
         "hidden": bool(biased["hidden_at_start"].any()),
     } | _how_it_opened(opening, encoder, steps)  # fmt: skip
-    rows = opening.drop(columns=["biased_at_start", "hidden_at_start", "opened", "moved"])
+    rows = opening.drop(columns=["biased_at_start", "turned_since_start", "hidden_at_start", "opened", "moved"])
     if signal is not None:
         rows = rows.assign(**{f"logmel_{name}": signal[name] for name in ("estimate", "low", "high")})
     there = biased["biased_at_start"]
@@ -202,8 +202,9 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a layer: ``layer, biased_at_end, biased_since_step``, the gap's ``estimate, low, high`` at the start and
         at the end, ``change, p_holm``; of layers biased at the end also ``biased_at_start`` (to the same side),
-        ``hidden_at_start`` (not biased but saturated at the start), ``opened`` (neither at the start, and moved to that
-        side), and ``moved``: 1 away from zero, -1 towards it, 0 where this is not shown.
+        ``turned_since_start`` (biased to the other side then), ``hidden_at_start`` (not biased to the same side but
+        saturated at the start), ``opened`` (none of these, and moved to that side), and ``moved``: 1 away from zero, -1
+        towards it, 0 where this is not shown.
     """
     steps, change = sorted(along["step"].unique()), change.set_index("layer")
     by_step = {step: along[along["step"] == step].set_index("layer") for step in steps}
@@ -213,7 +214,9 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
         side = np.sign(end.loc[layer, "estimate"])
         held = [bool(by_step[step].loc[layer, "biased"]) and np.sign(by_step[step].loc[layer, "estimate"]) == side
                 for step in steps]  # fmt: skip
-        moved = int((change.loc[layer, "p_holm"] < 0.05) * np.sign(change.loc[layer, "estimate"]) * side)
+        # Where there were as many errors as units, there are no odds, and no change is shown.
+        moved = int(np.nan_to_num((change.loc[layer, "p_holm"] < 0.05) * np.sign(change.loc[layer, "estimate"]) * side))
+        turned = held[-1] and not held[0] and bool(start.loc[layer, "biased"])
         hidden = held[-1] and not held[0] and bool(start.loc[layer, "saturated"])
         since = next((step for place, step in enumerate(steps) if all(held[place:])), None) if held[-1] else None
         rows.append(
@@ -222,8 +225,9 @@ def _opening(along: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
                 **{f"{name}_at_{when}": table.loc[layer, name] for when, table in (("start", start), ("end", end))
                    for name in ("estimate", "low", "high")},
                 "change": change.loc[layer, "estimate"], "p_holm": change.loc[layer, "p_holm"],
-                "biased_at_start": held[-1] and held[0], "hidden_at_start": hidden,
-                "opened": held[-1] and not held[0] and not hidden and moved > 0, "moved": moved if held[-1] else 0,
+                "biased_at_start": held[-1] and held[0], "turned_since_start": turned, "hidden_at_start": hidden,
+                "opened": held[-1] and not (held[0] or turned or hidden) and moved > 0,
+                "moved": moved if held[-1] else 0,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -235,9 +239,10 @@ def _how_it_opened(opening: pd.DataFrame, encoder: str, steps: list[int]) -> dic
     biased = opening[opening["biased_at_end"]]
     at, hours_known = hours_at(encoder, steps), len(hours_heard(encoder)) > 1
     there, opened = biased[biased["biased_at_start"]], biased[biased["opened"]]
-    rest = biased[~biased["biased_at_start"] & ~biased["opened"]]
+    turned = biased[biased["turned_since_start"]]
+    rest = biased[~biased["biased_at_start"] & ~biased["turned_since_start"] & ~biased["opened"]]
     of_layers = {
-        "layers": opening, "biased": biased, "there": there, "opened": opened, "rest": rest,
+        "layers": opening, "biased": biased, "there": there, "turned": turned, "opened": opened, "rest": rest,
         "rest_grown": rest[rest["hidden_at_start"] & (rest["moved"] > 0)],
         "grown": there[there["moved"] > 0], "shrunk": there[there["moved"] < 0],
     }  # fmt: skip
@@ -326,16 +331,19 @@ def does_it_help(
         rule: "cause", "size" or "hours".
     """
     before = gaps(bias, encoder, contrast).set_index("layer")
-    layers, side = list(before.index), np.sign(before["estimate"])
+    layers = list(before.index)
     biased = [layer for layer in layers if before.loc[layer, "biased"]]
     apart = changes[(changes["contrast"] == contrast) & (changes["scale"] == "log_odds")]
     speech, seeds = (
         {name: rows.set_index("layer") for name, rows in apart[apart["by_speech"] == kind].groupby("pair", sort=False)}
         for kind in (True, False)
     )
-    moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"]) for name, rows in speech.items()}
-    smaller = [layer for layer in biased if all(move[layer] == -side[layer] for move in moved.values())]
-    larger = [layer for layer in biased if all(move[layer] == side[layer] for move in moved.values())]
+    moved = {name: (rows["p_holm"] < 0.05) * np.sign(rows["estimate"].fillna(0)) for name, rows in speech.items()}
+    changed = [layer for layer in biased if {move[layer] for move in moved.values()} in ({1.0}, {-1.0})]
+    # By how far each lies from zero: a gap that turned and grew is no smaller one.
+    after = before["estimate"] + next(iter(speech.values()))["estimate"]
+    nearer = after.abs() < before["estimate"].abs()
+    smaller, larger = ([layer for layer in changed if nearer[layer] == closer] for closer in (True, False))
     alone = [layer for layer in biased if any(move[layer] for move in moved.values()) and layer not in smaller + larger]
     every = pd.concat(speech.values())
     too_wrong = [layer for layer in layers if "saturated" in before and before.loc[layer, "saturated"]]

@@ -58,6 +58,23 @@ def test_a_gap_is_not_said_to_have_opened_where_none_could_show_before():
     assert seen.verdict == "supported"
 
 
+def test_a_gap_that_ran_the_other_way_before_has_turned_and_not_opened():
+    steps = {0: made([0.2, 0.2], "e@0"), 1000: made(GAP, "e", seed=1)}
+    table = pretraining.map_along(steps, "age_group", CONTRAST)
+    assert table["biased"].all() and (np.sign(table["estimate"]) == [-1, -1, 1, 1]).all()
+    found = pretraining.when_it_opens(table, pretraining.since_the_start(steps, "age_group"), "pocket-hubert", CONTRAST)
+    assert found.verdict == "inconclusive" and "The gap turned at layers cnn and 0" in found.sentence
+
+
+def test_a_layer_with_more_errors_than_units_before_training_is_not_said_to_have_opened():
+    start = made(NONE, "e@0")
+    start.loc[(start["layer"] == "0") & (start["age_group"] == "child"), "errors"] = 2 * start["length"]
+    steps = {0: start, 1000: made(GAP, "e", seed=1)}
+    table = pretraining.map_along(steps, "age_group", CONTRAST)
+    found = pretraining.when_it_opens(table, pretraining.since_the_start(steps, "age_group"), "pocket-hubert", CONTRAST)
+    assert found.facts["opened"] == ["cnn"] and found.facts["rest"] == ["0"] and found.facts["hidden"]
+
+
 @pytest.mark.parametrize(
     ("gaps", "verdict"),
     [
@@ -65,6 +82,7 @@ def test_a_gap_is_not_said_to_have_opened_where_none_could_show_before():
         ((NONE, GAP), "inconclusive"),
         ((GAP, GAP), "inconclusive"),
         ((GAP, [0.6, 0.6]), "contradicted"),
+        (([0.38, 0.38], [0.15, 0.15]), "contradicted"),  # beyond zero, and farther from it
     ],
 )
 def test_whether_it_helps_to_have_heard_them(gaps, verdict):
