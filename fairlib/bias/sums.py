@@ -266,7 +266,8 @@ def _labels(outcomes: pd.DataFrame, columns: list[str]) -> pd.Series:
         if len(twice):
             several.append(f"{column} of {two_answers(answers, sorted(twice))}")
             known = known[~known["speaker_id"].isin(twice)]
-        people[column] = known.set_index("speaker_id")[column].map(as_text)
+        # Text whatever it was: values of a category cannot be joined, and unused ones would be groups of nobody.
+        people[column] = known.set_index("speaker_id")[column].astype(object).map(as_text)
     if several:
         warnings.warn(
             f"Speakers with more than one answer are left out of comparisons by it: {'; '.join(several)}.", stacklevel=4

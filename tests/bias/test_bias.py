@@ -1,6 +1,7 @@
 """Group errors and gaps against numbers worked out by hand, and their intervals against known truth."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -477,6 +478,20 @@ def test_bad_columns_and_strata_get_one_sentence(small):
         group_bias(unknown, by="sex", strata="age_group")
     with pytest.raises(BiasError, match="no outcomes of speakers whose sex is recorded"):
         group_bias(small.assign(sex=None), by="sex")
+
+
+def test_categories_are_read_as_text_and_unused_ones_are_nobody_s():
+    table = simulate_outcomes({"child": [0.3], "adult": [0.2]}, speakers=12, by="age_group")
+    table["sex"] = np.where(table["speaker_id"].str[-1].astype(int) % 2, "male", "female")
+    named = table.assign(
+        age_group=pd.Categorical(table["age_group"], ["senior", "child", "adult"]),
+        sex=table["sex"].astype("category"), speaker_id=table["speaker_id"].astype("category"),
+    )  # fmt: skip
+    for by in ("age_group", ["sex", "age_group"]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of groups of nobody, too
+            found = group_bias(named, by, resamples=20, permutations=20)
+        pd.testing.assert_frame_equal(found, group_bias(table, by, resamples=20, permutations=20), check_dtype=False)
 
 
 # ---- independent implementation ----
