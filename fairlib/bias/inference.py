@@ -91,8 +91,12 @@ def interval_p(estimate: float, values: np.ndarray, variance: np.ndarray, sizes:
     tails = np.geomspace(0.499, 1e-5, 400)
     side = np.sign(estimate) or 1.0
     ordered = np.sort(side * values)[:, None]  # once for all tails
-    bounds = _quantiles(np.broadcast_to(ordered, (len(values), len(tails))), tails)[0]
-    bounds = side * estimate - (side * estimate - bounds) * _stretch(tails, variance, sizes)
+    # So many resamples reach no farther than this; beyond it their tail goes on as a normal one. Without that all p
+    # below 2 / (resamples + 1) would be the smallest there is, which Holm's many tests need apart.
+    reached = np.maximum(tails, 1 / (len(values) + 1))
+    bounds = _quantiles(np.broadcast_to(ordered, (len(values), len(tails))), reached)[0]
+    beyond = stats.norm.ppf(tails) / stats.norm.ppf(reached)
+    bounds = side * estimate - (side * estimate - bounds) * beyond * _stretch(tails, variance, sizes)
     if not np.isfinite(bounds).all():
         return float("nan")
     touching = np.flatnonzero(bounds <= 0)

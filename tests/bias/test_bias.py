@@ -25,6 +25,7 @@ from fairlib.bias import (
     rate_variance,
     slope,
 )
+from fairlib.bias.inference import interval_p
 from fairlib.bias.simulation import simulate_outcomes
 
 # Most tables here are small on purpose; the tests of the warning ask for it themselves.
@@ -492,6 +493,14 @@ def test_categories_are_read_as_text_and_unused_ones_are_nobody_s():
             warnings.simplefilter("error")  # of groups of nobody, too
             found = group_bias(named, by, resamples=20, permutations=20)
         pd.testing.assert_frame_equal(found, group_bias(table, by, resamples=20, permutations=20), check_dtype=False)
+
+
+def test_a_p_beyond_what_the_resamples_reach_is_not_the_smallest_there_is():
+    values, many = stats.norm.ppf(np.arange(1, 2001) / 2001), np.array([10**6, 10**6])
+    for size in (2.0, 3.0, 3.5, 4.0):
+        p = interval_p(size, size + values, np.full((2, 1), 0.5), many)
+        assert p == pytest.approx(2 * stats.norm.sf(size), rel=0.05)
+    assert interval_p(-4.0, values - 4, np.full((2, 1), 0.5), many) == pytest.approx(p, rel=0.05)
 
 
 # ---- independent implementation ----
