@@ -21,6 +21,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
+from fairlib.bias.inference import gap_with_variance
 from fairlib.bias.simulation import constant_odds, spread_of_speakers
 from fairlib.bias.sums import (
     CONFIDENCE,
@@ -33,6 +34,7 @@ from fairlib.bias.sums import (
     contrasts_of,
     link,
     pool,
+    speaker_products,
     speaker_sums,
 )
 
@@ -70,7 +72,9 @@ def error_slopes(
         high, null, excess, excess_low, excess_high, p``, ``detectable`` (the excess that would be found with a power of
         .8), ``gap`` and ``gap_p`` (mean log odds ratio over the layers, and its p), ``error_span`` (of the layers, in
         log odds), ``n_layers, n_speakers_a, n_speakers_b, few_speakers``.
-        Missing are slopes where an error rate is 1 or more. Encoders of fewer than 5 layers, as log-mel, are left out.
+        Missing are slopes where an error rate is 1 or more, and what goes beyond the null, with its p, where at some
+        layer all of a group err alike, as where none of them errs: their odds are not known. Encoders of fewer than 5
+        layers, as log-mel, are left out.
 
     Raises:
         BiasError: as `fairlib.bias.group_bias`; or no encoder has 5 layers, or a twin is not among the outcomes.
@@ -180,19 +184,21 @@ def _all_slopes(outcomes, by, resamples: int, min_speakers: int) -> Iterable[_Sl
         any_encoder = True
         drawn = {name: sums.resample(members, resamples) for name, members in sums.groups.items()}
         points = {
-            name: [values[members].sum(axis=(0, 1)) for values in (sums.errors, sums.lengths)]
-            for name, members in sums.groups.items()
+            name: np.split(speaker_products(sums)[members].sum(axis=0), 5) for name, members in sums.groups.items()
         }
         spread = spread_of_speakers(sums.errors.sum(axis=1), sums.lengths.sum(axis=1), list(sums.groups.values()))
         for contrast, group, others in contrasts_of(sums):
             sizes = sums.sizes([group], others)
-            observed, shaken = ([values[group], pool(values, others)] for values in (points, drawn))
+            sides, shaken = ([values[group], pool(values, others)] for values in (points, drawn))
+            observed = [side[:2] for side in sides]  # errors and units
+            # All of a group err alike, as where none of them errs: the odds rest on the half error that is added.
+            still = (gap_with_variance("difference", sides[0], sides[1], sizes)[1] == 0).any()
             about = {
                 **{column: sums.cells[column][0] for column in ("encoder", "task", "unit", "probe")}, "by": sums.by,
                 "contrast": contrast, "n_speakers_a": sizes[0], "n_speakers_b": sizes[1],
                 "few_speakers": bool(sizes.min() < min_speakers), "twin": None,
             }  # fmt: skip
-            yield from _slopes_of(sums, about, observed, shaken, spread, sizes)
+            yield from _slopes_of(sums, about, observed, shaken, np.where(still, np.nan, spread), sizes)
     if not any_encoder:
         raise BiasError(f"No encoder in these outcomes has {FEWEST_LAYERS} layers, which a slope over layers needs.")
 
@@ -243,7 +249,7 @@ def _one_odds(observed, noise, spread: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Both groups' error rates under one conditional log odds ratio at all layers, that nearest to the gaps found."""
     (errors_a, units_a), (errors_b, units_b) = observed
     level = (errors_a + errors_b + 1) / (units_a + units_b + 2)
-    if not (level < 1).all():
+    if not (level < 1).all() or np.isnan(spread).any():
         return np.full(len(level), np.nan), np.full(len(level), np.nan)
     share = units_a / (units_a + units_b)
     gap = link("log_odds", errors_a, units_a) - link("log_odds", errors_b, units_b)

@@ -46,7 +46,8 @@ def gap_profile(
     freedom. ``p``, and the intervals, which hold all at once, are by the largest difference in standard errors among
     the centred resamples (Westfall and Young 1993), widened as Student's quantiles are wider than normal ones. In
     simulated studies of the published sizes without any difference, ``p`` was below .05 in .035 to .067 of 600, and
-    ``p_joint`` in .047 to .078. Both are missing where a layer's gap is: odds need fewer errors than units.
+    ``p_joint`` in .047 to .078. Both are missing where a layer's gap is: odds need fewer errors than units, and odds
+    and ratios somebody in either group who errs more than another.
 
     Args:
         outcomes: see `fairlib.outcomes`; several encoders may be concatenated. Those of one layer are left out.
@@ -91,6 +92,8 @@ def gap_profile(
                 gap, variance = gap_with_variance(scale, observed[group], pool(observed, others), sizes)
                 moved = link(scale, *drawn[group]) - link(scale, *pool(drawn, others))
                 freedom, widen = _between_speakers(variance, sizes)
+                if scale != "difference":  # where all of a group err alike, all that is known is the half error added
+                    gap = np.where((variance > 0).all(axis=0), gap, np.nan)
                 for against, weights in _comparisons(sums).items():
                     tested = _tested(weights, gap, moved, freedom, widen, confidence)
                     unlink = np.exp if scale == "ratio" else np.asarray

@@ -211,6 +211,14 @@ def test_errors_above_one_leave_no_odds_and_are_not_judged():
     assert finding.verdict == "inconclusive" and "no odds" in finding.sentence
 
 
+def test_a_group_without_errors_has_no_odds_and_is_not_judged():
+    outcomes = study(0.0)  # whose slope is the half error's that stands for none
+    found = table(outcomes.assign(errors=outcomes["errors"].where(outcomes["group"] == "quiet", 0)))
+    assert found["p"].isna().all() and found["excess"].isna().all() and found["slope"].notna().all()
+    finding = c2_finding(found.reset_index(), "asr", "quiet vs clear")
+    assert finding.verdict == "inconclusive" and "no odds" in finding.sentence
+
+
 def test_too_few_layers_are_refused():
     short = study(0.5, speakers=5)
     with pytest.raises(BiasError, match="No encoder in these outcomes has 5 layers"):

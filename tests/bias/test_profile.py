@@ -110,6 +110,15 @@ def test_where_there_are_no_odds_or_no_errors_that_is_said():
         assert finding.verdict == "inconclusive" and finding.sentence.endswith("gaps cannot be compared.")
 
 
+def test_where_a_group_has_no_errors_at_a_layer_its_odds_are_not_compared():
+    outcomes = planted([0.6] * 6, units=25)
+    adult_at_0 = (outcomes["layer"] == "0") & (outcomes["age_group"] == "adult")
+    none = outcomes.assign(errors=outcomes["errors"].mask(adult_at_0, 0))
+    finding = do_layers_differ(none, "age_group", "simulated", "child vs adult")
+    assert finding.verdict == "inconclusive" and finding.sentence.endswith("gaps cannot be compared.")
+    assert set(gap_profile(none, "age_group", resamples=50)["scale"]) == {"difference"}
+
+
 def test_one_layer_has_nothing_to_be_compared_with():
     outcomes = simulate_outcomes({"child": [0.3], "adult": [0.2]}, speakers=20, by="age_group")
     with pytest.raises(BiasError, match="two layers"):
@@ -124,7 +133,7 @@ def test_one_layer_has_nothing_to_be_compared_with():
         ([0.6] * 6, 3000, "contradicted", "a difference of more than 0.2 in log odds between any layer's gap"),
         ([0.6] * 4 + [0.7, 0.6], 20000, "supported", "At every layer a difference of more than 0.2 is ruled out"),
         ([0.6] * 6, 20, "inconclusive", "would be detected with 80"),
-        ([0.6] * 6, 8, "inconclusive", "Not judged"),
+        ([0.6] * 6, 9, "inconclusive", "Not judged"),
     ],
 )
 def test_verdicts_follow_the_rule(gaps, speakers, verdict, said):
