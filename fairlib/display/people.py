@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from fairlib.display import charts
@@ -55,7 +56,8 @@ def differences_chart(apart: pd.DataFrame, by: str, contrast: str, differ: bool)
         differ: whether that is more than negligible in any of it (`fairlib.findings.speakers.are_they_alike`).
     """
     rows = apart.assign(name=apart["name"] + ": " + apart["first"] + " vs " + apart["second"])
-    estimates = {row["name"]: estimate_of(row) for row in rows.to_dict("records")}
+    drawn = np.isfinite(rows["estimate"])  # what lies infinitely far apart has no place on the axis
+    estimates = {row["name"]: estimate_of(row) if shown else None for row, shown in zip(rows.to_dict("records"), drawn)}
     facts = {"by": by, "contrast": contrast, "differ": differ, "most": apart["name"].iloc[0], "estimates": estimates}
     x_title = f"{contrast}, in deviations between people"
-    return charts.forest(rows, x_title=x_title, within=NEGLIGIBLE, **of_chart("differences_chart", **facts))
+    return charts.forest(rows[drawn], x_title=x_title, within=NEGLIGIBLE, **of_chart("differences_chart", **facts))

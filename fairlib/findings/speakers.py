@@ -106,7 +106,7 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
 
     Returns:
         ``name, first, second`` (means, as text), ``estimate, low, high, n_speakers_a, n_speakers_b``, the furthest
-        apart first.
+        apart first: infinitely where nobody differs from the rest of the group and yet the groups do.
 
     Example:
         >>> speakers = pd.DataFrame({"age_group": ["child"] * 3 + ["adult"] * 3, "seconds": [1.0, 2, 3, 4, 5, 6]})
@@ -130,19 +130,26 @@ def differences(speakers: pd.DataFrame, by: str, contrast: str) -> pd.DataFrame:
         if column not in same | {"age"} and speakers[column].nunique() > 1:
             common = speakers[column].mode()[0]
             share = (speakers[column] == common).where(speakers[column].notna()).astype(float)
-            values[f"share recorded as {common}"] = (share, percent, "")
+            name = f"share recorded as {common}"
+            name += f" ({column.replace('_', ' ')})" if name in values else ""  # "yes" may answer two questions
+            values[name] = (share, percent, "")
     rows = []
     for name, (column, text, unit) in values.items():
         one, other = column[column.notna() & belongs], column[column.notna() & beside]
-        pooled = np.sqrt((one.var() + other.var()) / 2)
-        if min(len(one), len(other)) < 2 or not pooled > 0:
+        if min(len(one), len(other)) < 2:
             continue
-        test = stats.ttest_ind(one, other, equal_var=False)
-        low, high = test.confidence_interval()
+        pooled, apart = np.sqrt((one.var() + other.var()) / 2), one.mean() - other.mean()
+        if pooled > 0:
+            low, high = (end / pooled for end in stats.ttest_ind(one, other, equal_var=False).confidence_interval())
+            distance = apart / pooled
+        elif apart:  # all of one group are one thing and all of the other another, farther apart than any deviations
+            distance = low = high = np.copysign(np.inf, apart)
+        else:
+            continue
         rows.append(
             {
                 "name": name, "first": text(one.mean()), "second": text(other.mean()) + unit,
-                "estimate": (one.mean() - other.mean()) / pooled, "low": low / pooled, "high": high / pooled,
+                "estimate": distance, "low": low, "high": high,
                 "n_speakers_a": len(one), "n_speakers_b": len(other),
             }
         )  # fmt: skip

@@ -1,11 +1,14 @@
 """Who the speakers are: distances between groups agree with an independent formula, the rule with what is planted."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.stats.meta_analysis import effectsize_smd
 
 from fairlib.bias.simulation import simulate_outcomes
+from fairlib.display.people import differences_chart
 from fairlib.display.tables import written
 from fairlib.findings.speakers import (
     are_they_alike,
@@ -50,6 +53,25 @@ def test_the_rule_says_what_was_planted(shift, size, verdict):
     assert found.verdict == verdict
     assert ("utterance length" in found.sentence) == (verdict == "contradicted")
     assert "age" not in set(apart["name"])  # it is what the groups are made of
+
+
+def test_groups_that_share_nothing_of_a_thing_are_not_alike_in_it():
+    speakers = people(0.0, 4000)
+    child = speakers["age_group"] == "child"
+    speakers = speakers.assign(khz=np.where(child, 16.0, 48.0), accent=np.where(child, "north", "south"), region="here")
+    apart = differences(speakers, "age_group", "child vs adult").set_index("name")
+    assert apart.loc[["sampling rate", "share recorded as north"], "estimate"].tolist() == [-np.inf, np.inf]
+    found = are_they_alike(apart.reset_index(), "age_group", "child vs adult")
+    assert found.verdict == "contradicted" and "sampling rate (16.0 against 48.0" in found.sentence
+    chart = differences_chart(apart.reset_index(), "age_group", "child vs adult", differ=True).to_dict()
+    assert "differ most in sampling rate" in str(chart) and "Infinity" not in json.dumps(chart)
+
+
+def test_two_questions_with_the_same_answer_are_both_compared():
+    answers = np.random.default_rng(0).random((80, 2)) < [0.6, 0.7]
+    speakers = people(0.0, 40).assign(**dict(zip(("reads", "sings"), np.where(answers, "yes", "no").T)))
+    names = set(differences(speakers, "age_group", "child vs adult")["name"])
+    assert {"share recorded as yes", "share recorded as yes (sings)"} <= names
 
 
 def test_a_speaker_is_counted_once_and_lacks_what_is_not_known():
