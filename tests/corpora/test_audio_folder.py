@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,30 @@ def test_below_train_and_test_the_next_level_is_the_speaker(voices: Path) -> Non
         "cleo": "test",
         "dan": "test",
     }
+
+
+def test_splits_are_never_taken_for_speakers(voices: Path) -> None:
+    for split, who in (("train", "anna"), ("train", "ben"), ("test", "cleo")):
+        (voices / split).mkdir(exist_ok=True)
+        (voices / who).rename(voices / split / who)
+    assert f"{voices} has test, train beside dan: the first are splits and no speakers" in complaint(voices)
+    # Where a list names the speakers, what it does not list changes no split; nor do a Windows list's backslashes.
+    for mark in ("/", "\\"):
+        for split in ("train", "test"):
+            listed = [name for name in names(voices / split) if name.endswith(".flac")]
+            rows = [{"file_name": name.replace("/", mark), "speaker_id": name.split("/")[0]} for name in listed]
+            write(voices / split / "metadata.csv", rows)
+        with pytest.warns(UserWarning, match="7 audio files that its metadata do not list are left out"):
+            table = load_corpus(str(voices))
+        splits = table.groupby("speaker_id")["split"].first().to_dict()
+        assert splits == {"anna": "train", "ben": "train", "cleo": "test"}
+    for split in ("train", "test"):
+        (voices / split / "metadata.csv").unlink()
+    (voices / "dan" / "0.wav").rename(voices / "noise.wav")
+    shutil.rmtree(voices / "dan")
+    with pytest.warns(UserWarning, match="1 left out of 13 utterances"):
+        table = load_corpus(str(voices), on_error="skip")
+    assert set(table["speaker_id"]) == {"anna", "ben", "cleo"} and set(table["split"]) == {"train", "test"}
 
 
 def test_what_is_recorded_of_the_speakers_stands_in_a_list_of_its_own(voices: Path) -> None:
