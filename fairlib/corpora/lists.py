@@ -312,7 +312,7 @@ def read_dataset(folder: Path, audio: bool = True) -> list[Row]:
         parts = {name: folder / name for name in _json(folder / "dataset_dict.json")["splits"]}
     else:
         parts = {None: folder}
-    return [row for split, part in parts.items() for row in _read_part(part, split, audio)]
+    return with_all_columns([row for split, part in parts.items() for row in _read_part(part, split, audio)])
 
 
 def _read_part(folder: Path, split: str | None, audio: bool) -> Iterator[Row]:

@@ -320,7 +320,7 @@ def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, 
         part = tmp_path / "data" / split
         kaldi(part, wav_scp=f"{who} {tmp_path}/{who}.wav", segments=f"{who}1 {who} 0 0.2; {who}2 {who} 0.25 0.5")
         kaldi(part, text=f"{who}1 well; {who}2 yes", utt2spk=f"{who}1 {who}; {who}2 {who}")
-        kaldi(part, spk2gender=f"{who} f", spk2region=f"{who} {region}")
+        kaldi(part, spk2gender=f"{who} {'f' if who == 'a' else 'F'}", spk2region=f"{who} {region}")
     corpus = load_corpus(str(tmp_path / "data"))
     assert corpus["utterance_id"].tolist() == ["a1", "a2", "b1", "b2"]
     assert corpus["text"].tolist() == ["well", "yes"] * 2 and corpus["duration_s"].tolist() == [0.2, 0.25] * 2
@@ -328,6 +328,22 @@ def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, 
     assert set(corpus["sex"]) == {"female"} and own_groups(tmp_path / "data") == {"region": ["north", "south"]}
     kaldi(tmp_path / "data" / "train", wav_scp="a sph2pipe -f wav one.sph |")
     assert "as a command (sph2pipe -f wav one.sph |...), which is not run here" in complaint(tmp_path / "data")
+
+
+@pytest.mark.parametrize("recorded", ["train", "test"])
+def test_what_is_recorded_in_one_part_of_a_kaldi_folder_is_kept(tmp_path: Path, recorded: str) -> None:
+    for place, split in enumerate(("train", "test")):
+        lines = {"wav_scp": "", "utt2spk": ""} | ({"spk2region": ""} if split == recorded else {})
+        for number, who in enumerate(("north", "south")):
+            sound(200 + 40 * place + number, file=str(tmp_path / f"{split}{who}.wav"))
+            said = {"wav_scp": f"{tmp_path}/{split}{who}.wav", "utt2spk": f"{split}{who}", "spk2region": who}
+            lines = {name: text + f"{split}{who} {said[name]}; " for name, text in lines.items()}
+        kaldi(tmp_path / "data" / split, **lines)
+    assert load_corpus(str(tmp_path / "data")).set_index("utterance_id")["region"].dropna().to_dict() == {
+        f"{recorded}north": "north",
+        f"{recorded}south": "south",
+    }
+    assert own_groups(tmp_path / "data") == {"region": ["north", "south"]}
 
 
 def test_a_line_of_a_kaldi_folder_that_cannot_be_used_costs_its_utterance_alone(tmp_path: Path, monkeypatch) -> None:
