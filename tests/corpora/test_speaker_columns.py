@@ -271,6 +271,9 @@ def test_a_table_that_was_handed_over_is_completed(tmp_path, monkeypatch):
     assert set(made["corpus"]) == {"own-table"}
     loaded = load_corpus("csv", root=write(table, tmp_path))
     pd.testing.assert_frame_equal(as_corpus(loaded), loaded)
+    # As datasets' to_pandas() has them: what is no single value describes nobody.
+    sounds = {"audio": [{"bytes": b"", "path": None}] * 16, "array": [np.zeros(2)] * 16, "words": [["well"]] * 16}
+    pd.testing.assert_frame_equal(as_corpus(loaded.assign(**sounds, age=30)), as_corpus(loaded.assign(age=30.0)))
 
 
 @pytest.mark.parametrize(
@@ -282,6 +285,8 @@ def test_a_table_that_was_handed_over_is_completed(tmp_path, monkeypatch):
         (lambda table: table.assign(utterance_id="u"), "Utterance 'u' .* comes twice, again in row 1"),
         (lambda table: table.assign(path=[*table["path"][1:], "nowhere.wav"]), "nowhere.wav does not exist"),
         (lambda table: table.assign(age=["six", *["7"] * 15]), "row 0: the age 'six' is no number"),
+        (lambda table: table.assign(age=[-1, *[30] * 15]), "row 0: the age '-1' is no number of years between 0 and"),
+        (lambda table: pd.concat([table, table["region"]], axis=1), "has two columns 'region': rename or remove one"),
     ],
 )
 def test_a_table_that_cannot_be_used_gets_one_sentence(tmp_path, change, words):
