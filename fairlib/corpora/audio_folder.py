@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from pathlib import Path, PurePath
 
-from fairlib.corpora.audio import EXTENSIONS
+from fairlib.corpora.audio import EXTENSIONS, unreadable_name
 from fairlib.corpora.labels import tidy
 from fairlib.corpora.lists import Row, ending_of, read_list, with_all_columns
 from fairlib.corpora.splits import side_of
@@ -141,6 +141,8 @@ def _of_metadata(folder: Path, base: Path, row: Row, in_splits: bool) -> Row:
 def _row(where: str, name: PurePath, in_splits: bool) -> Row:
     """An utterance of which its path below the folder says who speaks, and in which split."""
     split, below = (name.parts[0], name.parts[1:]) if in_splits and len(name.parts) > 1 else (None, name.parts)
+    if wrong := unreadable_name(str(name)):
+        return Row(where, {"path": str(name), "speaker_id": None, "split": split}, wrong=wrong)
     if len(below) < 2 or below[0] == "..":
         values = {"path": str(name), "speaker_id": None, "split": split}
         return Row(where, values, wrong=f"{where} lies in no speaker's folder: {_RULE}.")

@@ -243,7 +243,7 @@ def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str,
     spellings = dict.fromkeys([written, slashes, urllib.parse.unquote(written), urllib.parse.unquote(slashes)])
     for spelling in spellings:
         file = folder / Path(spelling).expanduser()
-        if file.is_file():
+        if os.path.isfile(file):  # unlike Path's, it takes any text: a column of sentences in the wrong place, say
             return str(file.absolute()), spelling
     advice = "correct the list, or put the file there"
     if PureWindowsPath(path).drive:

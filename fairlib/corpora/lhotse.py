@@ -7,6 +7,7 @@ so that the package `lhotse` is not needed; nothing that a manifest names is run
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -279,6 +280,6 @@ def _seconds(one: dict, name: str) -> float:
 def _placed(path: str, folder: Path) -> str:
     """A file as seen from the manifest's folder or one above it: recipes write paths as seen from where they ran."""
     for base in [folder, *folder.parents][:_ABOVE]:
-        if (base / path).is_file():
+        if os.path.isfile(base / path):
             return str(base / path)
     return path

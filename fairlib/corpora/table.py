@@ -194,7 +194,7 @@ def audio_by_stem(folder: Path) -> dict[str, str]:
     form, since a Mac writes another one than most lists.
     """
     found: dict[str, str] = {}
-    if folder.is_dir():
+    if os.path.isdir(folder):
         with os.scandir(folder) as entries:
             files = (entry.name for entry in entries if entry.is_file())
             names = [name for name in files if PurePath(name).suffix.lower() in EXTENSIONS]
@@ -212,7 +212,7 @@ class AudioFinder:
 
     def __init__(self) -> None:
         self._stems = cache(audio_by_stem)
-        self._names = cache(lambda folder: {_nfc(name): name for name in os.listdir(folder)} if folder.is_dir() else {})
+        self._names = cache(lambda at: {_nfc(name): name for name in os.listdir(at)} if os.path.isdir(at) else {})
         self._folder = cache(self._as_spelled)
 
     def find(self, listed: Path, listing: str, advice: str = "fetch the corpus again, or correct the list") -> str:
@@ -221,11 +221,11 @@ class AudioFinder:
         Raises:
             CorpusError: there is none.
         """
-        if listed.is_file():
+        if os.path.isfile(listed):
             return str(listed)
         folder = self._folder(listed.parent)
         named = folder / self._names(folder).get(_nfc(listed.name), listed.name)
-        if named.is_file():
+        if os.path.isfile(named):
             return str(named)
         path = self._stems(folder).get(_nfc(stem(listed.name)))
         if path is None:
@@ -237,13 +237,13 @@ class AudioFinder:
 
     def _as_spelled(self, folder: Path) -> Path:
         """The folder as the disk spells its name, whichever Unicode form the list has."""
-        if folder.is_dir() or folder.parent == folder:
+        if os.path.isdir(folder) or folder.parent == folder:
             return folder
         parent = self._folder(folder.parent)
         return parent / self._names(parent).get(_nfc(folder.name), folder.name)
 
     def _other_case(self, folder: Path, name: str) -> str:
-        while not folder.is_dir() and folder.parent != folder:
+        while not os.path.isdir(folder) and folder.parent != folder:
             folder, name = folder.parent, folder.name
         near = [there for there in self._names(folder) if there.casefold() == name.casefold() and there != name]
         return f"; there is {str(folder / near[0])!r}, in other capitals" if near else ""

@@ -160,6 +160,14 @@ def test_ids_come_once_and_halves_share_no_speaker(voices: Path) -> None:
     assert "4 speakers stand in both train and test, anna first" in complaint(voices)
 
 
+def test_a_sentence_in_the_place_of_a_path_costs_its_row_alone(voices: Path) -> None:
+    edit(voices, "audio/anna/0.wav", "well " * 60)
+    edit(voices, "audio/anna/1.wav", "well " * 60 + "/1.wav")
+    assert "well is listed in " in complaint(voices) and "line 2 but is not there" in complaint(voices)
+    with pytest.warns(CorpusWarning, match="2 left out of 16 utterances"):
+        assert len(load_corpus("csv", root=voices, on_error="skip")) == 14
+
+
 def test_encodings_and_files_that_cannot_be_read(voices: Path) -> None:
     text = voices.read_text(encoding="utf-8-sig")
     voices.write_bytes(text.replace("Well, 1", "Größe").encode("latin-1"))
