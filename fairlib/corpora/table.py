@@ -314,17 +314,11 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
 def checked(table: pd.DataFrame, stacklevel: int = 3) -> pd.DataFrame:
     """A corpus table with its speakers and what is recorded of them checked (`fairlib.corpora.labels`), and said."""
     name = table["corpus"].iloc[0]
-    from fairlib.corpora.labels import settle, tidy
+    from fairlib.corpora.labels import odd_speakers, settle, tidy
 
     speakers = table["speaker_id"].map(lambda speaker: tidy(str(speaker)))
     table, remarks = settle(table.assign(speaker_id=speakers.astype("str")), described(table))
-    spellings: dict[str, list[str]] = {}
-    for speaker in speakers.unique():
-        spellings.setdefault(speaker.casefold(), []).append(speaker)
-    near = [" and ".join(names) for names in spellings.values() if len(names) > 1]
-    if near:
-        remarks.append(f"Speakers that may be one person: {'; '.join(near[:5])}; write their speaker_id alike if so.")
-    for remark in remarks:
+    for remark in [*remarks, *odd_speakers(speakers)]:
         warnings.warn(f"Corpus {name!r}: {remark}", CorpusWarning, stacklevel=stacklevel)
     return table
 
