@@ -178,7 +178,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             times = _times(where, values)
             name = values.get("utterance_id") or name + "".join(f"-{round(100 * time):06d}" for time in times.values())
             part = [*times.values(), *([] if listed_as.channel is None else [listed_as.channel])]
-            sound = where if listed_as.name else " ".join([file, *(f"{number:g}" for number in part)])
+            sound = where if listed_as.name else " ".join([os.path.normpath(file), *(f"{at:g}" for at in part)])
             for what, each in (("utterance", name), ("audio file", sound)):
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")

@@ -280,7 +280,7 @@ def _features(schema) -> dict[str, dict]:
     import pyarrow
 
     def kind(field) -> dict:
-        if pyarrow.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}:
+        if pyarrow.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}:
             return {"_type": "Audio" if "binary" in str(field.type.field("bytes").type) else "Other"}
         other = pyarrow.types.is_nested(field.type) or "binary" in str(field.type)
         return {"_type": "Other" if other else "Value"}

@@ -158,6 +158,8 @@ def test_ids_come_once_and_halves_share_no_speaker(voices: Path) -> None:
     assert "line 3 lists utterance 'u1' a second time" in complaint(voices)
     voices.write_text(text.replace("microphone", "split").replace("near", "train").replace("far", "test"))
     assert "4 speakers stand in both train and test, anna first" in complaint(voices)
+    voices.write_text(text.replace("audio/ben/0.wav", "audio/ben/../anna/0.wav"))  # anna's
+    assert "anna/0.wav' a second time, after " in complaint(voices)
 
 
 def test_a_sentence_in_the_place_of_a_path_costs_its_row_alone(voices: Path) -> None:
@@ -390,3 +392,6 @@ def test_a_csv_may_name_parts_of_a_recording(tmp_path: Path, monkeypatch) -> Non
         assert f"end '{wrong}' must be seconds" in complaint(listed)
     with pytest.warns(CorpusWarning, match="1 left out of 2 utterances"):
         assert load_corpus(str(listed), on_error="skip")["speaker_id"].tolist() == ["a"]
+    for part in ("0.5,0.55", "0.25,0.25001"):
+        edit(listed, written, written := part)
+        assert f"holds no sound, from {' s to '.join(part.split(','))} s of {tmp_path / 'one.wav'}" in complaint(listed)

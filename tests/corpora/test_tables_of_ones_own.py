@@ -90,6 +90,9 @@ def test_audio_in_a_parquet_file_is_read_as_from_a_saved_dataset(voices: pd.Data
     nameless = [{"bytes": sound["bytes"], "path": None} for sound in sounds]
     pyarrow.parquet.write_table(table.set_column(table.num_columns - 1, "audio", pyarrow.array(nameless)), path)
     assert load_corpus(str(path))["utterance_id"][0] == "train-00000-of-00001-000000"
+    rated = [sound | {"sampling_rate": 16_000} for sound in sounds]
+    pyarrow.parquet.write_table(table.set_column(table.num_columns - 1, "audio", pyarrow.array(rated)), path)
+    assert load_corpus(str(path))["path"].tolist() == plain["path"].tolist()
 
 
 def test_a_folder_as_the_hugging_face_hub_keeps_it_is_read_with_its_splits(
