@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlib.corpora.published import SEX
-from fairlib.corpora.table import CorpusError, KaldiFile
+from fairlib.corpora.table import RESERVED_COLUMNS, CorpusError, KaldiFile
 
 if TYPE_CHECKING:
     from fairlib.corpora.lists import Row
@@ -25,13 +25,15 @@ def read_kaldi(folder: Path) -> list[Row]:
     A row says what is wrong with its utterance: a malformed line, no speaker or recording, or one that is a command.
 
     Raises:
-        CorpusError: a file cannot be read.
+        CorpusError: a file cannot be read, or a map has the name of something else.
     """
     from fairlib.corpora.lists import Row  # not above: it needs pandas, and help and typos are answered without it
 
     rows, parts = [], _parts(folder)
     # All rows have the maps of all parts: one that stands in some alone is not recorded of the others' speakers.
     named = sorted({path.name[4:] for part in parts.values() for path in part.glob("spk2*")} - {"utt"})
+    if taken := sorted({*named} & {*RESERVED_COLUMNS, "path", "start", "end"} - {"language"}):
+        raise CorpusError(f"{folder} has a file spk2{taken[0]}, a name that means something else here: rename it.")
     for split, part in parts.items():
         wavs, speakers = KaldiFile(part / "wav.scp"), KaldiFile(part / "utt2spk")
         texts, segments = (KaldiFile(part / name) if (part / name).is_file() else None for name in ("text", "segments"))

@@ -336,6 +336,9 @@ def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, 
     assert corpus["text"].tolist() == ["well", "yes"] * 2 and corpus["duration_s"].tolist() == [0.2, 0.25] * 2
     assert corpus["split"].tolist() == ["train"] * 2 + ["test"] * 2
     assert set(corpus["sex"]) == {"female"} and own_groups(tmp_path / "data") == {"region": ["north", "south"]}
+    kaldi(tmp_path / "data" / "train", spk2text="a well")
+    assert "has a file spk2text, a name that means something else here: rename it." in complaint(tmp_path / "data")
+    (tmp_path / "data" / "train" / "spk2text").unlink()
     kaldi(tmp_path / "data" / "train", wav_scp="a sph2pipe -f wav one.sph |")
     assert "as a command (sph2pipe -f wav one.sph |...), which is not run here" in complaint(tmp_path / "data")
 
