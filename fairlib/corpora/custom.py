@@ -187,6 +187,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"], **times}
             row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
+            row |= {} if listed_as.lasts is None else {"lasts": listed_as.lasts}
             try:
                 rows.append(row | ({"age": ages(row["age"], where)} if ages and "age" in columns else {}))
             except ValueError as error:

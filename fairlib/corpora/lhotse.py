@@ -228,7 +228,8 @@ def _with_sound(row: Row, spoken: _Spoken, folder: Path) -> Row:
     values = row.values | {"path": _placed(path, folder)}
     if channel is not None or start > _WHOLE_S or abs(end - lasts) > _WHOLE_S:
         values |= {"start": str(round(start, 6)), "end": str(round(end, 6))}
-    return row._replace(values=values, channel=channel)
+        return row._replace(values=values, channel=channel)
+    return row._replace(values=values, lasts=lasts)
 
 
 def _source(spoken: _Spoken) -> tuple[str, int | None]:

@@ -47,6 +47,7 @@ class Row(NamedTuple):
         name: what a dataset calls its audio.
         wrong: why it cannot be used, one sentence.
         channel: the only one of its file's channels to be read.
+        lasts: seconds that its file must last, where the list says so and the file is read whole.
     """
 
     where: str
@@ -54,6 +55,7 @@ class Row(NamedTuple):
     name: str = ""
     wrong: str = ""
     channel: int | None = None
+    lasts: float | None = None
 
 
 class _Tabs(csv.excel_tab):

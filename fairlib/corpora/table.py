@@ -38,6 +38,7 @@ RESERVED_COLUMNS = (
 
 # Reading a header is a little decoding and much waiting for the disk, so a few more threads than cores pay.
 _THREADS = 8
+_OFF_S = 0.25  # by which a list may miss how long a file lasts: decoders differ on the padding of an mp3
 
 
 class CorpusError(ValueError):
@@ -255,7 +256,7 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
     Args:
         rows: one dict per utterance with utterance_id, path, speaker_id, text, split and the speaker columns;
             columns beyond these are kept, last. A row may bring its own duration_s: then its audio is not
-            opened.
+            opened; or ``lasts``, the seconds that its audio must last.
         corpus: the corpus's name.
         speaker_columns: those of `SPEAKER_COLUMNS` that the corpus records (they may still be missing for
             some speakers).
@@ -277,6 +278,10 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
             if isinstance(header, AudioError):
                 raise header
             duration, rate = header
+            lasts = row.pop("lasts", duration)
+            if abs(lasts - duration) > _OFF_S:
+                told = f"{row['path']} lasts {duration:.2f} s, and {lasts:.2f} s by its list"
+                raise CorpusError(f"{told}: fetch that recording again, or correct the list.")
             if row["utterance_id"] in seen:
                 raise CorpusError(
                     f"Utterance {row['utterance_id']!r} comes twice, as {seen[row['utterance_id']]} and "
