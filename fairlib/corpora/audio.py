@@ -125,6 +125,18 @@ def audio_faults(path: str | Path) -> list[str]:
     return faults
 
 
+def unreadable_name(path: str | Path) -> str:
+    """What is wrong with a file's name whose bytes are no UTF-8, as old archives leave them; empty if nothing is.
+
+    Example:
+        >>> unreadable_name("Müller.wav"), unreadable_name(os.fsdecode(b"M\\xfcller.wav"))
+        ('', 'M\\\\xfcller.wav has a name that is not UTF-8: rename it, or leave it out of the corpus.')
+    """
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    told = f"{shown} has a name that is not UTF-8: rename it, or leave it out of the corpus."
+    return "" if shown == str(path) else told
+
+
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Samples in [-1, 1] as rounded 16-bit integers; what is beyond is clipped.
 
@@ -187,8 +199,8 @@ def _open(path: str | Path) -> Iterator[tuple[_File, int | None]]:
             if fault:
                 raise AudioError(_broken(path, fault))
             yield file, frames
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(_explain(path, error)) from None
+    except (soundfile.LibsndfileError, OSError, UnicodeEncodeError) as error:
+        raise AudioError(unreadable_name(path) or _explain(path, error)) from None
 
 
 def _fault_of_wav(file: _File, path: str | Path) -> str | None:

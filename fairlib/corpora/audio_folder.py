@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from pathlib import Path, PurePath
 
-from fairlib.corpora.audio import EXTENSIONS
+from fairlib.corpora.audio import EXTENSIONS, unreadable_name
 from fairlib.corpora.labels import tidy
 from fairlib.corpora.lists import Row, ending_of, read_list, with_all_columns
 from fairlib.corpora.splits import side_of
@@ -44,7 +44,8 @@ def read_audio_folder(folder: Path, say: bool = True) -> list[Row]:
     if not files and not listed:
         raise CorpusError(_nothing(folder))
     names = [PurePath(file.relative_to(folder)) for file in files]
-    in_splits = bool(names) and all(side_of(name.parts[0]) and len(name.parts) > 1 for name in names)
+    by_folder = [_below(folder, base, row) for base, row in listed] if lists else names
+    in_splits = _in_splits(folder, by_folder, bool(lists) and all("speaker_id" in row.values for _, row in listed))
     if lists:
         rows = with_all_columns([_of_metadata(folder, base, row, in_splits) for base, row in listed])
     else:
@@ -98,10 +99,34 @@ def _metadata_files(folder: Path) -> list[Path]:
     return [path for paths in found for path in paths]
 
 
+def _in_splits(folder: Path, names: list[PurePath], speakers_are_listed: bool) -> bool:
+    """Whether the first level holds splits; a file that lies in no folder does not make speakers of them.
+
+    Raises:
+        CorpusError: train and test stand beside folders of another kind, so that either could be the speakers.
+    """
+    tops = sorted({name.parts[0] for name in names if len(name.parts) > 1})
+    sides = [top for top in tops if side_of(top)]
+    others = [top for top in tops if not side_of(top)]
+    if others and len({side_of(top) for top in sides}) > 1 and not speakers_are_listed:
+        raise CorpusError(
+            f"{folder} has {', '.join(sides)} beside {', '.join(others[:3])}: the first are splits and no speakers, so "
+            "put the others' audio into one of them, or elsewhere."
+        )
+    return bool(sides) and not others
+
+
+def _below(folder: Path, base: Path, row: Row) -> PurePath:
+    """Where a listed file lies below the folder; lists made on Windows have backslashes in their paths."""
+    name = row.values["file_name"] or ""
+    name = name if os.path.exists(base / name) else name.replace("\\", "/")
+    return PurePath(os.path.relpath(base / name, folder))
+
+
 def _of_metadata(folder: Path, base: Path, row: Row, in_splits: bool) -> Row:
     values = dict(row.values)
     name = values.pop("file_name") or ""
-    below = PurePath(os.path.relpath(base / name, folder))
+    below = _below(folder, base, row)
     values["path"] = str(below) if name else None
     if "text" not in values and "transcription" in values:  # as datasets' own examples call it
         values["text"] = values.pop("transcription")
@@ -115,7 +140,9 @@ def _of_metadata(folder: Path, base: Path, row: Row, in_splits: bool) -> Row:
 
 def _row(where: str, name: PurePath, in_splits: bool) -> Row:
     """An utterance of which its path below the folder says who speaks, and in which split."""
-    split, below = (name.parts[0], name.parts[1:]) if in_splits else (None, name.parts)
+    split, below = (name.parts[0], name.parts[1:]) if in_splits and len(name.parts) > 1 else (None, name.parts)
+    if wrong := unreadable_name(str(name)):
+        return Row(where, {"path": str(name), "speaker_id": None, "split": split}, wrong=wrong)
     if len(below) < 2 or below[0] == "..":
         values = {"path": str(name), "speaker_id": None, "split": split}
         return Row(where, values, wrong=f"{where} lies in no speaker's folder: {_RULE}.")

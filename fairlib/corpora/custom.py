@@ -178,7 +178,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             times = _times(where, values)
             name = values.get("utterance_id") or name + "".join(f"-{round(100 * time):06d}" for time in times.values())
             part = [*times.values(), *([] if listed_as.channel is None else [listed_as.channel])]
-            sound = where if listed_as.name else " ".join([file, *(f"{number:g}" for number in part)])
+            sound = where if listed_as.name else " ".join([os.path.normpath(file), *(f"{at:g}" for at in part)])
             for what, each in (("utterance", name), ("audio file", sound)):
                 if (first := seen.setdefault(f"{what} {each}", where)) != where:
                     raise CorpusError(f"{where} lists {what} {each!r} a second time, after {first}: keep one of them.")
@@ -187,6 +187,7 @@ def load(root: str | Path | None = None, on_error: str = "raise") -> pd.DataFram
             row: dict = {"utterance_id": name, "path": file, "speaker_id": values["speaker_id"], **times}
             row |= {column: values.get(column) for column in ("text", "split", *columns, *language)}
             row |= {"language": values["language"]} if "language" in values else {}
+            row |= {} if listed_as.lasts is None else {"lasts": listed_as.lasts}
             try:
                 rows.append(row | ({"age": ages(row["age"], where)} if ages and "age" in columns else {}))
             except ValueError as error:
@@ -243,7 +244,7 @@ def _find(folder: Path, path: str, where: str, audio: AudioFinder) -> tuple[str,
     spellings = dict.fromkeys([written, slashes, urllib.parse.unquote(written), urllib.parse.unquote(slashes)])
     for spelling in spellings:
         file = folder / Path(spelling).expanduser()
-        if file.is_file():
+        if os.path.isfile(file):  # unlike Path's, it takes any text: a column of sentences in the wrong place, say
             return str(file.absolute()), spelling
     advice = "correct the list, or put the file there"
     if PureWindowsPath(path).drive:

@@ -7,6 +7,7 @@ out of an archive: one that holds anything else (a link, a path that leads elsew
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import os
@@ -106,7 +107,9 @@ def _fetch_one(archive: Archive, part: str, folder: Path, top: Path, base: Path,
     try:
         _unpack(file, unpacked, top.name)
         if not (unpacked / folder.relative_to(base)).is_dir():
-            raise FetchError(f"{file.name} does not hold {folder.relative_to(base)}: it is another archive.")
+            file.unlink()  # or the next try would take it for what it should be
+            lacking = f"{file.name} does not hold {folder.relative_to(base)}"
+            raise FetchError(f"{lacking}: it is another archive, and was thrown away; fetch it again.")
         _put(unpacked / top.name, folder, top)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -202,9 +205,12 @@ def _unpack(file: Path, place: Path, top: str) -> None:
 
     place.mkdir(parents=True)
     try:
-        with tarfile.open(file) as archive:
-            for member in tqdm(archive, desc=f"unpacking {file.name}", unit="file", disable=None):
-                archive.extract(member, place, filter=plain)
+        with gzip.open(file) as packed:
+            with tarfile.open(fileobj=packed, mode="r:") as archive:
+                for member in tqdm(archive, desc=f"unpacking {file.name}", unit="file", disable=None):
+                    archive.extract(member, place, filter=plain)
+            while packed.read(_BLOCK):  # to its end, where gzip's checksum stands: some archives have no other
+                pass
     except FetchError:
         file.unlink()
         raise

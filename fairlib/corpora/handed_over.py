@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 
 from fairlib.corpora.audio import AudioError
 from fairlib.corpora.labels import as_text, read_ages
 from fairlib.corpora.table import UTTERANCE_COLUMNS, CorpusError, checked, headers, stem
+
+_SEVERAL = (list, tuple, set, dict, bytes, np.ndarray)
 
 
 def as_corpus(table: pd.DataFrame, audio: bool = True) -> pd.DataFrame:
@@ -40,7 +43,7 @@ def as_corpus(table: pd.DataFrame, audio: bool = True) -> pd.DataFrame:
         )
     if table.empty:
         raise CorpusError("The corpus table lists no utterance.")
-    table = table.reset_index(drop=True)
+    table = _single_values(table.reset_index(drop=True).rename(columns=str))
     columns = {column: table[column].astype(object).map(as_text) for column in named}
     for column, values in columns.items():
         if values.isna().any():
@@ -60,11 +63,24 @@ def as_corpus(table: pd.DataFrame, audio: bool = True) -> pd.DataFrame:
     for column, usual in (("corpus", "own-table"), ("text", None), ("split", None)):
         columns[column] = table[column] if column in table else pd.Series([usual] * len(table), dtype="str")
     table = table.assign(**{name: values.astype("str") for name, values in columns.items()})
-    if "age" in table and not pd.api.types.is_numeric_dtype(table["age"]):
+    if "age" in table:
         table = _with_ages(table)
     table["duration_s"] = _durations(table)
     first = [column for column in UTTERANCE_COLUMNS if column in table]
     return checked(table[[*first, *(column for column in table.columns if column not in first)]])
+
+
+def _single_values(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that hold one value in each row: an array, a dictionary or bytes cannot describe a speaker."""
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise CorpusError(f"The corpus table has two columns {twice[0]!r}: rename or remove one.")
+    several = [
+        column
+        for column in table
+        if table[column].dtype == object and table[column].map(lambda value: isinstance(value, _SEVERAL)).any()
+    ]
+    return table.drop(columns=several)
 
 
 def _with_ages(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from fairlib.base.files import cache_folder, write_text
 from fairlib.corpora.table import CorpusError
 
 _NAMED = re.compile(r"hf:(?P<name>[\w.-]+/[\w.-]+)(?P<part>(/[\w.-]+)*)(@(?P<revision>[\w./-]+))?")
-_SHARD = re.compile(r".+-\d{5}-of-\d{5}\.parquet", re.IGNORECASE)
+_SHARD = re.compile(r".+-\d{5}-of-\d{5}(-[0-9a-f]{16})?\.parquet", re.IGNORECASE)
 _AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _LISTS = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "speakers.csv")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlib.corpora.published import SEX
-from fairlib.corpora.table import CorpusError, KaldiFile
+from fairlib.corpora.table import RESERVED_COLUMNS, CorpusError, KaldiFile
 
 if TYPE_CHECKING:
     from fairlib.corpora.lists import Row
@@ -25,17 +25,21 @@ def read_kaldi(folder: Path) -> list[Row]:
     A row says what is wrong with its utterance: a malformed line, no speaker or recording, or one that is a command.
 
     Raises:
-        CorpusError: a file cannot be read.
+        CorpusError: a file cannot be read, or a map has the name of something else.
     """
     from fairlib.corpora.lists import Row  # not above: it needs pandas, and help and typos are answered without it
 
-    rows = []
-    for split, part in _parts(folder).items():
+    rows, parts = [], _parts(folder)
+    # All rows have the maps of all parts: one that stands in some alone is not recorded of the others' speakers.
+    named = sorted({path.name[4:] for part in parts.values() for path in part.glob("spk2*")} - {"utt"})
+    if taken := sorted({*named} & {*RESERVED_COLUMNS, "path", "start", "end"} - {"language"}):
+        raise CorpusError(f"{folder} has a file spk2{taken[0]}, a name that means something else here: rename it.")
+    for split, part in parts.items():
         wavs, speakers = KaldiFile(part / "wav.scp"), KaldiFile(part / "utt2spk")
         texts, segments = (KaldiFile(part / name) if (part / name).is_file() else None for name in ("text", "segments"))
-        maps = {path.name[4:]: KaldiFile(path) for path in sorted(part.glob("spk2*")) if path.name != "spk2utt"}
+        maps = {name: KaldiFile(part / f"spk2{name}") for name in named if (part / f"spk2{name}").is_file()}
         times = ["start", "end"] if segments else []
-        columns = ["utterance_id", "path", "speaker_id", "split", *times, "text", *(_KNOWN.get(m, m) for m in maps)]
+        columns = ["utterance_id", "path", "speaker_id", "split", *times, "text", *(_KNOWN.get(m, m) for m in named)]
         for name in (segments or wavs).keys():
             where, wrong = f"{(segments or wavs).path}, utterance {name}", ""
             row: dict[str, str | None] = dict.fromkeys(columns) | {"utterance_id": name, "split": split or None}
@@ -47,7 +51,8 @@ def read_kaldi(folder: Path) -> list[Row]:
                 row["text"] = texts.get(name) if texts else None
                 for column, values in maps.items():
                     value = values.get(speaker)
-                    row[_KNOWN.get(column, column)] = SEX.get(str(value), value) if column == "gender" else value
+                    value = SEX.get(str(value).casefold(), value) if column == "gender" else value
+                    row[_KNOWN.get(column, column)] = value
             except CorpusError as error:
                 wrong = str(error)
             rows.append(Row(where, row, wrong=wrong))

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ _NOT_RECORDED = set(
     "decline to answer|decline to state|refused|withheld|keine angabe|k.a|unbekannt|inconnu|desconocido|desconhecido|"
     "sconosciuto|onbekend|неизвестно|不明|未知".split("|")
 )
+_LONGEST = 40  # letters of a label in which one letter more or less is looked for: sentences are nobody's group
 # One word and its usual short forms; written in two ways they are most likely one group of people.
 _SAME = ({"f", "female", "woman", "women", "female_feminine"}, {"m", "male", "man", "men", "male_masculine"})
 
@@ -75,12 +77,27 @@ def alike(groups: Iterable[str]) -> list[tuple[str, ...]]:
         [('Female', 'female'), ('M', 'male'), ('forties', 'fourties')]
     """
     names = sorted(set(groups))
+    # Only labels that share a trace are compared: of thousands (people's own words), all pairs would take minutes.
+    sharing: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        for trace in _traces(name):
+            sharing[trace].append(place)
+    letters = [place for place, name in enumerate(names) if len(name) == 1]
+    near = {pair for places in sharing.values() for pair in combinations(places, 2)}
+    near |= {(min(letter, place), max(letter, place)) for letter in letters for place in range(len(names))}
     found: dict = {}
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            if _may_be_one(one, other):
-                found.setdefault(one, [one]).append(other)
+    for one, other in ((names[one], names[other]) for one, other in sorted(near) if one != other):
+        if _may_be_one(one, other):
+            found.setdefault(one, [one]).append(other)
     return [tuple(names) for names in found.values()]
+
+
+def _traces(label: str) -> set[str]:
+    """Of two labels that may be one (a single letter and a word aside), at least one trace is the same."""
+    word = label.casefold()
+    in_short = {f"={place}" for place, words in enumerate(_SAME) if word in words}
+    slips = 5 <= len(word) <= _LONGEST and not any(c.isdigit() for c in word)
+    return {_plain(word), word, *in_short, *(word[:at] + word[at + 1 :] for at in range(slips * len(word)))}
 
 
 def _may_be_one(one: str, other: str) -> bool:
@@ -177,6 +194,34 @@ def two_answers(answers: pd.DataFrame, speakers: list[str]) -> str:
     given = answers.groupby("speaker_id")["answer"].agg(lambda its: ", ".join(str(answer) for answer in its[:3]))
     named = [f"{name if len(name) < 24 else name[:20] + '…'} ({given[name]})" for name in speakers[:3]]
     return ", ".join(named) + (f" and {len(speakers) - 3} more" if len(speakers) > 3 else "")
+
+
+def odd_speakers(speakers: pd.Series) -> list[str]:
+    """What should be looked at in the speakers' names, one sentence for each kind.
+
+    Args:
+        speakers: of each utterance, tidied.
+
+    Example:
+        >>> print(*odd_speakers(pd.Series(["anna", "Anna", "NA", "NA"])), sep="\\n")
+        Speakers that may be one person: anna and Anna; write their speaker_id alike if so.
+        Speakers named as if it was not recorded who spoke, each taken for one person: NA (2 utterances); leave the \
+        speaker_id empty if so.
+    """
+    told, spellings = [], dict[str, list[str]]()
+    for speaker in speakers.unique():
+        spellings.setdefault(speaker.casefold(), []).append(speaker)
+    near = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    if near:
+        told.append(f"Speakers that may be one person: {'; '.join(near[:5])}; write their speaker_id alike if so.")
+    unknown = [speaker for speaker in speakers.unique() if not_recorded(speaker)]
+    if unknown:
+        count = int(speakers.isin(unknown).sum())
+        told.append(
+            "Speakers named as if it was not recorded who spoke, each taken for one person: "
+            f"{' and '.join(unknown[:5])} ({count:,} utterance{'s' * (count > 1)}); leave the speaker_id empty if so."
+        )
+    return told
 
 
 def _labels(column: str, speakers: pd.Series, recorded: pd.Series, told: dict) -> pd.Series:

@@ -7,6 +7,7 @@ so that the package `lhotse` is not needed; nothing that a manifest names is run
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -227,7 +228,8 @@ def _with_sound(row: Row, spoken: _Spoken, folder: Path) -> Row:
     values = row.values | {"path": _placed(path, folder)}
     if channel is not None or start > _WHOLE_S or abs(end - lasts) > _WHOLE_S:
         values |= {"start": str(round(start, 6)), "end": str(round(end, 6))}
-    return row._replace(values=values, channel=channel)
+        return row._replace(values=values, channel=channel)
+    return row._replace(values=values, lasts=lasts)
 
 
 def _source(spoken: _Spoken) -> tuple[str, int | None]:
@@ -279,6 +281,6 @@ def _seconds(one: dict, name: str) -> float:
 def _placed(path: str, folder: Path) -> str:
     """A file as seen from the manifest's folder or one above it: recipes write paths as seen from where they ran."""
     for base in [folder, *folder.parents][:_ABOVE]:
-        if (base / path).is_file():
+        if os.path.isfile(base / path):
             return str(base / path)
     return path

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from fairlib.base.files import cache_folder, replace
 from fairlib.corpora.corpus import SPEAKER_COLUMNS
 from fairlib.corpora.labels import as_text, tidy
-from fairlib.corpora.table import RESERVED_COLUMNS, UTTERANCE_COLUMNS, CorpusError
+from fairlib.corpora.table import RESERVED_COLUMNS, UTTERANCE_COLUMNS, CorpusError, CorpusWarning
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
 NEEDED = ("path", "speaker_id")
@@ -29,7 +30,8 @@ OF_UTTERANCES = (*NEEDED, "text", "language", "utterance_id", "split")
 _MADE_HERE = ("corpus", "duration_s", "", "__index_level_0__")  # what saving a table adds; the audio tells it anyway
 
 _TOLD_BETTER = (("Value", "ClassLabel"), ("Audio", "Image"))  # what a column looks like, and what datasets says it is
-_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}\.parquet", re.IGNORECASE)
+# Older versions of datasets wrote a hash behind the numbers.
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?\.parquet", re.IGNORECASE)
 _AT_ONCE = 256  # rows of a Parquet file: they may hold audio
 
 # The columns whose meaning is known are known in any capitals.
@@ -45,6 +47,7 @@ class Row(NamedTuple):
         name: what a dataset calls its audio.
         wrong: why it cannot be used, one sentence.
         channel: the only one of its file's channels to be read.
+        lasts: seconds that its file must last, where the list says so and the file is read whole.
     """
 
     where: str
@@ -52,6 +55,7 @@ class Row(NamedTuple):
     name: str = ""
     wrong: str = ""
     channel: int | None = None
+    lasts: float | None = None
 
 
 class _Tabs(csv.excel_tab):
@@ -243,7 +247,12 @@ def parquet_shards(folder: Path) -> list[Path]:
 
 
 def read_shards(shards: list[Path], audio: bool = True) -> list[Row]:
-    """The rows of a dataset's Parquet files, each of the split that its file is named after."""
+    """The rows of a dataset's Parquet files, each of the split that its file is named after.
+
+    Raises:
+        CorpusError: a file cannot be read, or a split is there twice.
+    """
+    _check_shards(shards, say=audio)
     rows = []
     for path in shards:
         named: dict[str, str | None] = {"split": _SHARD.sub(r"\1", path.name)}
@@ -251,12 +260,29 @@ def read_shards(shards: list[Path], audio: bool = True) -> list[Row]:
     return with_all_columns(rows)
 
 
+def _check_shards(shards: list[Path], say: bool) -> None:
+    """Refuse two uploads of one split, whose utterances would count twice; say that files of one are lacking."""
+    splits: dict[str, list[tuple[str, str, Path]]] = {}
+    for path in shards:
+        number, of, split = _SHARD.sub(r"\2 \3 \1", path.name).split(" ", 2)
+        splits.setdefault(split, []).append((of, number, path))
+    for split, files in splits.items():
+        of, _, first = files[0]
+        if len({each for each, _, _ in files}) > 1 or len({number for _, number, _ in files}) < len(files):
+            names = f"{first.name} and {files[-1][2].name}"
+            raise CorpusError(f"{first.parent} holds {split} more than once ({names}): keep the files of one upload.")
+        if say and len(files) < int(of):
+            lacking = f"of the {int(of):,} Parquet files of {split}, {int(of) - len(files):,} are not there"
+            told = f"{first.parent}: {lacking}, nor are their utterances: fetch them again, or go on without."
+            warnings.warn(told, CorpusWarning, stacklevel=5)
+
+
 def _features(schema) -> dict[str, dict]:
     """What a Parquet file's columns are, in the words of datasets: its own, where datasets wrote the file."""
     import pyarrow
 
     def kind(field) -> dict:
-        if pyarrow.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}:
+        if pyarrow.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}:
             return {"_type": "Audio" if "binary" in str(field.type.field("bytes").type) else "Other"}
         other = pyarrow.types.is_nested(field.type) or "binary" in str(field.type)
         return {"_type": "Other" if other else "Value"}
@@ -288,7 +314,7 @@ def read_dataset(folder: Path, audio: bool = True) -> list[Row]:
         parts = {name: folder / name for name in _json(folder / "dataset_dict.json")["splits"]}
     else:
         parts = {None: folder}
-    return [row for split, part in parts.items() for row in _read_part(part, split, audio)]
+    return with_all_columns([row for split, part in parts.items() for row in _read_part(part, split, audio)])
 
 
 def _read_part(folder: Path, split: str | None, audio: bool) -> Iterator[Row]:

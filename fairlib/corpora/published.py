@@ -108,7 +108,7 @@ def read_table(path: Path, needed: tuple[str, ...], separator: str = "\t") -> It
     """
     lines = read_lines(path)
     reader = csv.reader(
-        (line for _, line in lines),
+        (f"{line}\n" for _, line in lines),  # within quotation marks, a line's end parts two words
         delimiter=separator,
         quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
     )

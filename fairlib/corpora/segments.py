@@ -60,5 +60,10 @@ def _cut(file: Path, audio, row: dict) -> None:
             f"{len(audio) / SAMPLE_RATE:.2f} s: correct the list, or fetch the recording again."
         )
     part = to_int16(audio[round(row["start"] * SAMPLE_RATE) : round(row["end"] * SAMPLE_RATE)])
+    if not len(part):  # it begins where the recording ends, or lasts less than a sample
+        raise CorpusError(
+            f"Utterance {row['utterance_id']!r} holds no sound, from {row['start']:g} s to {row['end']:g} s of "
+            f"{row['path']}, which lasts {len(audio) / SAMPLE_RATE:.2f} s: correct the list."
+        )
     file.parent.mkdir(parents=True, exist_ok=True)
     replace(file, lambda temporary: soundfile.write(temporary, part, SAMPLE_RATE, format="FLAC", subtype="PCM_16"))

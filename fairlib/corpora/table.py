@@ -38,6 +38,7 @@ RESERVED_COLUMNS = (
 
 # Reading a header is a little decoding and much waiting for the disk, so a few more threads than cores pay.
 _THREADS = 8
+_OFF_S = 0.25  # by which a list may miss how long a file lasts: decoders differ on the padding of an mp3
 
 
 class CorpusError(ValueError):
@@ -194,7 +195,7 @@ def audio_by_stem(folder: Path) -> dict[str, str]:
     form, since a Mac writes another one than most lists.
     """
     found: dict[str, str] = {}
-    if folder.is_dir():
+    if os.path.isdir(folder):
         with os.scandir(folder) as entries:
             files = (entry.name for entry in entries if entry.is_file())
             names = [name for name in files if PurePath(name).suffix.lower() in EXTENSIONS]
@@ -212,7 +213,7 @@ class AudioFinder:
 
     def __init__(self) -> None:
         self._stems = cache(audio_by_stem)
-        self._names = cache(lambda folder: {_nfc(name): name for name in os.listdir(folder)} if folder.is_dir() else {})
+        self._names = cache(lambda at: {_nfc(name): name for name in os.listdir(at)} if os.path.isdir(at) else {})
         self._folder = cache(self._as_spelled)
 
     def find(self, listed: Path, listing: str, advice: str = "fetch the corpus again, or correct the list") -> str:
@@ -221,11 +222,11 @@ class AudioFinder:
         Raises:
             CorpusError: there is none.
         """
-        if listed.is_file():
+        if os.path.isfile(listed):
             return str(listed)
         folder = self._folder(listed.parent)
         named = folder / self._names(folder).get(_nfc(listed.name), listed.name)
-        if named.is_file():
+        if os.path.isfile(named):
             return str(named)
         path = self._stems(folder).get(_nfc(stem(listed.name)))
         if path is None:
@@ -237,13 +238,13 @@ class AudioFinder:
 
     def _as_spelled(self, folder: Path) -> Path:
         """The folder as the disk spells its name, whichever Unicode form the list has."""
-        if folder.is_dir() or folder.parent == folder:
+        if os.path.isdir(folder) or folder.parent == folder:
             return folder
         parent = self._folder(folder.parent)
         return parent / self._names(parent).get(_nfc(folder.name), folder.name)
 
     def _other_case(self, folder: Path, name: str) -> str:
-        while not folder.is_dir() and folder.parent != folder:
+        while not os.path.isdir(folder) and folder.parent != folder:
             folder, name = folder.parent, folder.name
         near = [there for there in self._names(folder) if there.casefold() == name.casefold() and there != name]
         return f"; there is {str(folder / near[0])!r}, in other capitals" if near else ""
@@ -255,7 +256,7 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
     Args:
         rows: one dict per utterance with utterance_id, path, speaker_id, text, split and the speaker columns;
             columns beyond these are kept, last. A row may bring its own duration_s: then its audio is not
-            opened.
+            opened; or ``lasts``, the seconds that its audio must last.
         corpus: the corpus's name.
         speaker_columns: those of `SPEAKER_COLUMNS` that the corpus records (they may still be missing for
             some speakers).
@@ -277,6 +278,10 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
             if isinstance(header, AudioError):
                 raise header
             duration, rate = header
+            lasts = row.pop("lasts", duration)
+            if abs(lasts - duration) > _OFF_S:
+                told = f"{row['path']} lasts {duration:.2f} s, and {lasts:.2f} s by its list"
+                raise CorpusError(f"{told}: fetch that recording again, or correct the list.")
             if row["utterance_id"] in seen:
                 raise CorpusError(
                     f"Utterance {row['utterance_id']!r} comes twice, as {seen[row['utterance_id']]} and "
@@ -314,17 +319,11 @@ def finish_table(rows: list[dict], corpus: str, speaker_columns: tuple[str, ...]
 def checked(table: pd.DataFrame, stacklevel: int = 3) -> pd.DataFrame:
     """A corpus table with its speakers and what is recorded of them checked (`fairlib.corpora.labels`), and said."""
     name = table["corpus"].iloc[0]
-    from fairlib.corpora.labels import settle, tidy
+    from fairlib.corpora.labels import odd_speakers, settle, tidy
 
     speakers = table["speaker_id"].map(lambda speaker: tidy(str(speaker)))
     table, remarks = settle(table.assign(speaker_id=speakers.astype("str")), described(table))
-    spellings: dict[str, list[str]] = {}
-    for speaker in speakers.unique():
-        spellings.setdefault(speaker.casefold(), []).append(speaker)
-    near = [" and ".join(names) for names in spellings.values() if len(names) > 1]
-    if near:
-        remarks.append(f"Speakers that may be one person: {'; '.join(near[:5])}; write their speaker_id alike if so.")
-    for remark in remarks:
+    for remark in [*remarks, *odd_speakers(speakers)]:
         warnings.warn(f"Corpus {name!r}: {remark}", CorpusWarning, stacklevel=stacklevel)
     return table
 

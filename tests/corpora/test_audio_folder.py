@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ import soundfile
 from own_speech import complaint, in_folders_of_their_own  # noqa: F401 (a fixture)
 
 import fairlib
+from fairlib.book.check import check_corpus, written
 from fairlib.corpora import load_corpus, own_groups
+from fairlib.corpora.audio import AudioError, read_audio
 
 PEOPLE = {"anna": "north", "ben": "north", "cleo": "south", "dan": "south"}
 RULE = "the first folder level names the speaker (below folders such as train and test, the next one), unless metadata"
@@ -85,6 +90,30 @@ def test_below_train_and_test_the_next_level_is_the_speaker(voices: Path) -> Non
         "cleo": "test",
         "dan": "test",
     }
+
+
+def test_splits_are_never_taken_for_speakers(voices: Path) -> None:
+    for split, who in (("train", "anna"), ("train", "ben"), ("test", "cleo")):
+        (voices / split).mkdir(exist_ok=True)
+        (voices / who).rename(voices / split / who)
+    assert f"{voices} has test, train beside dan: the first are splits and no speakers" in complaint(voices)
+    # Where a list names the speakers, what it does not list changes no split; nor do a Windows list's backslashes.
+    for mark in ("/", "\\"):
+        for split in ("train", "test"):
+            listed = [name for name in names(voices / split) if name.endswith(".flac")]
+            rows = [{"file_name": name.replace("/", mark), "speaker_id": name.split("/")[0]} for name in listed]
+            write(voices / split / "metadata.csv", rows)
+        with pytest.warns(UserWarning, match="7 audio files that its metadata do not list are left out"):
+            table = load_corpus(str(voices))
+        splits = table.groupby("speaker_id")["split"].first().to_dict()
+        assert splits == {"anna": "train", "ben": "train", "cleo": "test"}
+    for split in ("train", "test"):
+        (voices / split / "metadata.csv").unlink()
+    (voices / "dan" / "0.wav").rename(voices / "noise.wav")
+    shutil.rmtree(voices / "dan")
+    with pytest.warns(UserWarning, match="1 left out of 13 utterances"):
+        table = load_corpus(str(voices), on_error="skip")
+    assert set(table["speaker_id"]) == {"anna", "ben", "cleo"} and set(table["split"]) == {"train", "test"}
 
 
 def test_what_is_recorded_of_the_speakers_stands_in_a_list_of_its_own(voices: Path) -> None:
@@ -162,6 +191,20 @@ def test_where_nobody_says_who_speaks_the_rule_is_told(voices: Path, tmp_path: P
     assert f"{voices / 'noise.wav'} lies in no speaker's folder: {RULE}" in complaint(voices)
     with pytest.warns(UserWarning, match="1 left out of 17 utterances"):
         assert len(load_corpus(str(voices), on_error="skip")) == 16
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems give no file such a name")
+def test_a_name_whose_bytes_are_no_utf8_costs_its_file_alone(voices: Path, capsys) -> None:
+    for name in (b"anna/4\xfc.flac", b"M\xfcller/0.flac"):
+        os.makedirs(os.path.dirname(os.fsencode(voices) + b"/" + name), exist_ok=True)
+        shutil.copy(voices / "anna" / "2.flac", os.fsencode(voices) + b"/" + name)
+    assert r"M\xfcller/0.flac has a name that is not UTF-8: rename it, or leave it out" in complaint(voices)
+    with pytest.warns(UserWarning, match=r"4 folders are taken as speakers"):
+        assert len(load_corpus(str(voices), on_error="skip")) == 16
+    with pytest.raises(AudioError, match=r"4\\xfc.flac has a name that is not UTF-8"):
+        read_audio(os.fsdecode(os.fsencode(voices) + b"/anna/4\xfc.flac"))
+    print(written(check_corpus(str(voices))))
+    assert "Cannot be read: 2 utterances" in capsys.readouterr().out
 
 
 def test_a_folder_that_holds_none_of_the_formats_is_told_which_there_are(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from fairlib.corpora import CORPORA, CorpusError, load_corpus
+from fairlib.corpora.published import read_table
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,13 @@ def sound(path: Path, seconds: float = 0.5, rate: int = 16_000) -> None:
 def write(path: Path, *lines: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_a_line_s_end_within_quotation_marks_parts_two_words(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('who,"Which\r\naccent?"\r\na,"Scottish\n\nEnglish"\r\nb,none\r\n')
+    rows = list(read_table(tmp_path / "list.csv", ("who", "Which\naccent?"), ","))
+    assert [tuple(row.values()) for _, row in rows] == [("a", "Scottish\nEnglish"), ("b", "none")]
+    assert [where.rsplit(" ", 1)[1] for where, _ in rows] == ["5", "6"]
 
 
 def fair_speech(root: Path) -> None:

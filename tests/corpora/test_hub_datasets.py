@@ -146,6 +146,8 @@ def test_of_a_dataset_only_what_can_be_read_is_chosen():
     assert _chosen("n/n", "en", ["en/train-00000-of-00001.parquet", "train-00000-of-00001.parquet"]) == [
         "en/train-00000-of-00001.parquet"
     ]
+    hashed = [f"data/{split}-00000-of-00001-0123456789abcdef.parquet" for split in ("test", "train")]
+    assert _chosen("n/n", "", hashed) == hashed
     audio = ["metadata.csv", "train/anna/1.wav", "train/anna/1.txt", "x.zip"]
     assert _chosen("n/n", "", audio) == ["metadata.csv", "train/anna/1.wav"]
     for files, words in (

@@ -117,6 +117,18 @@ def test_cuts_hold_the_same_utterances_and_what_is_no_single_recording_is_counte
     assert "lists no utterance that can be used: left out are cuts of type MixedCut" in complaint(path)
 
 
+@pytest.mark.parametrize("lasts", [0.5, 2.0])
+def test_a_file_that_is_not_the_recording_that_was_transcribed_is_left_out(tmp_path: Path, lasts: float) -> None:
+    for who in ("anna", "ben"):
+        sound(tmp_path / f"{who}.wav", [200])
+    recordings = [recording("anna", "anna.wav"), recording("ben", "ben.wav", duration=lasts)]
+    said = [supervision("anna-0", "anna", 0, 1, "anna"), supervision("ben-0", "ben", 0, lasts, "ben")]
+    folder = manifests(tmp_path, recordings, said)
+    assert f"ben.wav lasts 1.00 s, and {lasts:.2f} s by its list: fetch that recording" in complaint(folder)
+    with pytest.warns(UserWarning, match="1 left out of 2 utterances"):
+        assert load_corpus(str(folder), on_error="skip")["speaker_id"].tolist() == ["anna"]
+
+
 def test_a_channel_of_its_own_is_read_alone(tmp_path: Path) -> None:
     sound(tmp_path / "call.wav", [200, 900])
     sound(tmp_path / "far.wav", [400])

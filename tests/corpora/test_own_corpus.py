@@ -158,6 +158,16 @@ def test_ids_come_once_and_halves_share_no_speaker(voices: Path) -> None:
     assert "line 3 lists utterance 'u1' a second time" in complaint(voices)
     voices.write_text(text.replace("microphone", "split").replace("near", "train").replace("far", "test"))
     assert "4 speakers stand in both train and test, anna first" in complaint(voices)
+    voices.write_text(text.replace("audio/ben/0.wav", "audio/ben/../anna/0.wav"))  # anna's
+    assert "anna/0.wav' a second time, after " in complaint(voices)
+
+
+def test_a_sentence_in_the_place_of_a_path_costs_its_row_alone(voices: Path) -> None:
+    edit(voices, "audio/anna/0.wav", "well " * 60)
+    edit(voices, "audio/anna/1.wav", "well " * 60 + "/1.wav")
+    assert "well is listed in " in complaint(voices) and "line 2 but is not there" in complaint(voices)
+    with pytest.warns(CorpusWarning, match="2 left out of 16 utterances"):
+        assert len(load_corpus("csv", root=voices, on_error="skip")) == 14
 
 
 def test_encodings_and_files_that_cannot_be_read(voices: Path) -> None:
@@ -320,14 +330,33 @@ def test_a_kaldi_folder_with_segments_and_maps_becomes_a_corpus(tmp_path: Path, 
         part = tmp_path / "data" / split
         kaldi(part, wav_scp=f"{who} {tmp_path}/{who}.wav", segments=f"{who}1 {who} 0 0.2; {who}2 {who} 0.25 0.5")
         kaldi(part, text=f"{who}1 well; {who}2 yes", utt2spk=f"{who}1 {who}; {who}2 {who}")
-        kaldi(part, spk2gender=f"{who} f", spk2region=f"{who} {region}")
+        kaldi(part, spk2gender=f"{who} {'f' if who == 'a' else 'F'}", spk2region=f"{who} {region}")
     corpus = load_corpus(str(tmp_path / "data"))
     assert corpus["utterance_id"].tolist() == ["a1", "a2", "b1", "b2"]
     assert corpus["text"].tolist() == ["well", "yes"] * 2 and corpus["duration_s"].tolist() == [0.2, 0.25] * 2
     assert corpus["split"].tolist() == ["train"] * 2 + ["test"] * 2
     assert set(corpus["sex"]) == {"female"} and own_groups(tmp_path / "data") == {"region": ["north", "south"]}
+    kaldi(tmp_path / "data" / "train", spk2text="a well")
+    assert "has a file spk2text, a name that means something else here: rename it." in complaint(tmp_path / "data")
+    (tmp_path / "data" / "train" / "spk2text").unlink()
     kaldi(tmp_path / "data" / "train", wav_scp="a sph2pipe -f wav one.sph |")
     assert "as a command (sph2pipe -f wav one.sph |...), which is not run here" in complaint(tmp_path / "data")
+
+
+@pytest.mark.parametrize("recorded", ["train", "test"])
+def test_what_is_recorded_in_one_part_of_a_kaldi_folder_is_kept(tmp_path: Path, recorded: str) -> None:
+    for place, split in enumerate(("train", "test")):
+        lines = {"wav_scp": "", "utt2spk": ""} | ({"spk2region": ""} if split == recorded else {})
+        for number, who in enumerate(("north", "south")):
+            sound(200 + 40 * place + number, file=str(tmp_path / f"{split}{who}.wav"))
+            said = {"wav_scp": f"{tmp_path}/{split}{who}.wav", "utt2spk": f"{split}{who}", "spk2region": who}
+            lines = {name: text + f"{split}{who} {said[name]}; " for name, text in lines.items()}
+        kaldi(tmp_path / "data" / split, **lines)
+    assert load_corpus(str(tmp_path / "data")).set_index("utterance_id")["region"].dropna().to_dict() == {
+        f"{recorded}north": "north",
+        f"{recorded}south": "south",
+    }
+    assert own_groups(tmp_path / "data") == {"region": ["north", "south"]}
 
 
 def test_a_line_of_a_kaldi_folder_that_cannot_be_used_costs_its_utterance_alone(tmp_path: Path, monkeypatch) -> None:
@@ -366,3 +395,6 @@ def test_a_csv_may_name_parts_of_a_recording(tmp_path: Path, monkeypatch) -> Non
         assert f"end '{wrong}' must be seconds" in complaint(listed)
     with pytest.warns(CorpusWarning, match="1 left out of 2 utterances"):
         assert load_corpus(str(listed), on_error="skip")["speaker_id"].tolist() == ["a"]
+    for part in ("0.5,0.55", "0.25,0.25001"):
+        edit(listed, written, written := part)
+        assert f"holds no sound, from {' s to '.join(part.split(','))} s of {tmp_path / 'one.wav'}" in complaint(listed)

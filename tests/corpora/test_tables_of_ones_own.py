@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,9 @@ def test_audio_in_a_parquet_file_is_read_as_from_a_saved_dataset(voices: pd.Data
     nameless = [{"bytes": sound["bytes"], "path": None} for sound in sounds]
     pyarrow.parquet.write_table(table.set_column(table.num_columns - 1, "audio", pyarrow.array(nameless)), path)
     assert load_corpus(str(path))["utterance_id"][0] == "train-00000-of-00001-000000"
+    rated = [sound | {"sampling_rate": 16_000} for sound in sounds]
+    pyarrow.parquet.write_table(table.set_column(table.num_columns - 1, "audio", pyarrow.array(rated)), path)
+    assert load_corpus(str(path))["path"].tolist() == plain["path"].tolist()
 
 
 def test_a_folder_as_the_hugging_face_hub_keeps_it_is_read_with_its_splits(
@@ -105,6 +109,18 @@ def test_a_folder_as_the_hugging_face_hub_keeps_it_is_read_with_its_splits(
     table = load_corpus(str(tmp_path / "hub"))
     assert table.groupby("speaker_id")["split"].first().to_dict() == {"anna": "train", "ben": "train", "cleo": "test"}
     assert len(table) == 12 and own_groups(tmp_path / "hub") == {"region": ["north", "south"]}
+
+    # As older versions of datasets named them, with a hash.
+    data = tmp_path / "hub" / "data"
+    for file in list(data.iterdir()):
+        file.rename(file.with_name(f"{file.stem}-0123456789abcdef.parquet"))
+    assert load_corpus(str(tmp_path / "hub")).equals(table)
+    first, second = sorted(data.glob("train*"))
+    first.rename(tmp_path / first.name)
+    with pytest.warns(UserWarning, match="of the 2 Parquet files of train, 1 are not there, nor are their utterances"):
+        assert set(load_corpus(str(tmp_path / "hub"))["speaker_id"]) == {"ben", "cleo"}
+    shutil.copy(second, data / "train-00000-of-00001.parquet")
+    assert "holds train more than once (train-00000-of-00001.parquet and train-00001-of" in complaint(tmp_path / "hub")
 
 
 BROKEN = {
