@@ -37,6 +37,8 @@ KEPT = (
     nodes.caption,
     nodes.citation,
 )
+# What sphinx-exercise calls every exercise of a page, though an id may stand on a page but once; nothing asks for it.
+REPEATED_ID = re.compile(r' id="(?:exercise|solution)-content"')
 CHAPTER = re.compile(r"notebooks/0*(\d+)_")
 # Sphinx writes a long signature as a list of definitions that define nothing.
 SIGNATURE = re.compile(r'<dl>(\s*<dd><em class="sig-param">.*?)</dl>', re.S)
@@ -61,7 +63,7 @@ def finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
     """Number the figures, and load Vega where there are any: deferred, so that the page is read and drawn first."""
     # docutils calls the entries of a list of references what a list may not hold any more (ARIA 1.3).
     body = context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
-    body = context["body"] = SIGNATURE.sub(_as_list, body)
+    body = context["body"] = REPEATED_ID.sub("", SIGNATURE.sub(_as_list, body))
     if "fairlib-chart" in body:
         context["body"] = numbered(body, pagename)
         app.add_js_file("vega.js", loading_method="defer")

@@ -221,6 +221,8 @@ def _numbered(name: str) -> Iterable[str]:
 
 def _index(said: Mapping[str, Any]) -> str:
     """The list of what an export holds, with captions; figures are shown in it."""
+    from fairlib.display.words import plain
+
     lines = [
         f"# {said['chapter']['title'] or said['chapter']['name']}",
         "",
@@ -234,7 +236,8 @@ def _index(said: Mapping[str, Any]) -> str:
     if said["without_reference"]:
         lines.append(f"  (no entry for {listing(said['without_reference'])}: see what its publisher asks for)")
     lines += ["", "## Findings", ""]
-    lines += [f"- *{each['verdict']}*: {each['claim']} {each['sentence']}" for each in said["findings"]]
+    # Groups may be called anything: what a name holds is no markup here, as on the book's own pages.
+    lines += [f"- *{each['verdict']}*: {plain(each['claim'])} {plain(each['sentence'])}" for each in said["findings"]]
     if not said["findings"]:
         lines.append("This chapter judges no claim.")
     lines += ["", "## Tables", ""]
@@ -246,15 +249,15 @@ def _index(said: Mapping[str, Any]) -> str:
         ]
     for table in said["tables"]:
         kept = "" if table["unrounded"] else " (as shown only)"
-        lines.append(f"- {table['caption']}{kept} ({_links(table['files'])})")
+        lines.append(f"- {plain(table['caption'])}{kept} ({_links(table['files'])})")
     lines += ["", "## Figures", ""]
     if any(name.endswith(".pdf") for figure in said["figures"] for name in figure["files"]):
         lines += ["[figures.tex](figures.tex) includes them with their captions.", ""]
     for figure in said["figures"]:
         picture = next((name for name in figure["files"] if not name.endswith((".pdf", ".csv"))), "")
         if picture:
-            lines += [f"![{figure['description']}]({picture})", ""]
-        caption = " ".join(filter(None, [f"**{figure['caption']}**", figure["notes"]]))
+            lines += [f"![{plain(figure['description'])}]({picture})", ""]
+        caption = " ".join(filter(None, [f"**{plain(figure['caption'])}**", plain(figure["notes"])]))
         lines += [f"Figure {figure['number']}: {caption} ({_links(figure['files'])})", ""]
     return "\n".join(lines).rstrip() + "\n"
 

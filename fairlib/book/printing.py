@@ -118,6 +118,10 @@ def _for_print(article: Tag, path: Path, pages: set[Path], beside: Path) -> None
         folded["open"] = ""
     for named in article.select("[id]"):
         named["id"] = f"{path.stem}--{named['id']}"
+    for name in ("aria-labelledby", "aria-describedby", "for"):  # by which a chart, say, is called by its title
+        for called in article.select(f"[{name}]"):
+            ids = called[name] if isinstance(called[name], list) else str(called[name]).split()
+            called[name] = " ".join(f"{path.stem}--{one}" for one in ids)
     for link in article.select("a[href]"):
         address, anchor = urldefrag(str(link["href"]))
         target = (path.parent / address).resolve() if address else path

@@ -292,16 +292,17 @@ def three_scales(
 
     Args: as `bias_by_layer`, with one title for each scale; by default, at which layer the gap is largest on it.
     """
+    described = {scale: f"{description} Scale: {look['title']}." for scale, look in drawing.SCALES.items()}
     if titles is None or description is None:
         encoder = encoder or the_encoder(bias)
         contrast = contrast or main_contrast(bias, encoder)
         titles = titles or scale_titles(bias, encoder, contrast)
-        description = description or describe_gaps(bias, encoder, contrast)
+        if description is None:  # each in its own scale's numbers
+            described = {scale: describe_gaps(bias, encoder, contrast, scale) for scale in drawing.SCALES}
     charts = [
-        bias_by_layer(bias, scale, title=titles[scale], description=f"{description} Scale: {look['title']}.",
-                      contrast=contrast, height=190)
-        for scale, look in drawing.SCALES.items()
-    ]  # fmt: skip
+        bias_by_layer(bias, scale, title=titles[scale], description=described[scale], contrast=contrast, height=190)
+        for scale in drawing.SCALES
+    ]
     for chart in charts[1:]:
         chart.title.subtitle = []  # said once
     return charts

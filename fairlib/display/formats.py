@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import textwrap
 from collections.abc import Sequence
 
 from fairlib.display.tables import ReadTable
+from fairlib.display.words import plain
 
 PACKAGES = "booktabs, longtable, graphicx"  # of LaTeX, that the tables need
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"  # a table wider than its page is shrunk
@@ -85,11 +85,10 @@ def as_markdown(table: ReadTable) -> str:
     """A table of pipes below its caption."""
 
     def line(cells: Sequence[str]) -> str:
-        escaped = [re.sub(r"([\\|*<`])", r"\\\1", in_line(cell)) for cell in cells]
-        return f"| {' | '.join(escaped)} |"
+        return f"| {' | '.join(plain(in_line(cell)) for cell in cells)} |"
 
     lines = [line(table.columns), "|" + "---|" * len(table.columns), *map(line, table.rows)]
-    return f"{table.caption}\n\n" + "\n".join(lines) + "\n"
+    return f"{plain(table.caption)}\n\n" + "\n".join(lines) + "\n"
 
 
 def as_latex(table: ReadTable, label: str) -> str:

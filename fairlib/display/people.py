@@ -25,10 +25,10 @@ def ages_chart(speakers: pd.DataFrame, by: str) -> alt.LayerChart:
     # The widest gap in age with one person in ten or more on either side.
     years = rows["age"].sort_values(ignore_index=True)
     steps = years.diff()[len(years) // 10 : len(years) - len(years) // 10]
-    after = steps.idxmax()
+    after = steps.idxmax() if steps.max() > 3 else 0  # of one person alone there is no step
     facts = {
         "people": len(rows), "least": years.min(), "most": years.max(),
-        "hole": [years[after - 1], years[after]] if steps.max() > 3 else [],
+        "hole": [years[after - 1], years[after]] if after else [],
         "groups": list(spans.itertuples(name=None)),
     }  # fmt: skip
     return charts.strips(rows, value_title="age in years", format="d", means=False, **of_chart("ages_chart", **facts))

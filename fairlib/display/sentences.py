@@ -11,10 +11,12 @@ from fairlib.base.tasks import task_named, unit_named
 from fairlib.bias import layer_order
 from fairlib.bias.contrasts import SCALE_WORDS, contrast_groups
 from fairlib.corpora import CORPORA
+from fairlib.display.tables import written
 from fairlib.encoders import our_encoders
 from fairlib.encoders.names import without_random
 from fairlib.findings import Finding, gaps, mean_error
-from fairlib.findings.wording import estimate_of, say, unbound
+from fairlib.findings.cells import Cell, with_interval
+from fairlib.findings.wording import say, unbound
 
 
 def errors_title(bias: pd.DataFrame, encoder: str, contrast: str, counted: str = "") -> str:
@@ -78,7 +80,8 @@ def in_one_sentence(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, cont
         return say("in_one_sentence.none", **facts)
     ratio = rate[one] / rate[other]
     times = ratio.loc[encoder][facts["biased"]]
-    if (biased["estimate"] > 0).nunique() > 1 or (times < 1).any():
+    # Where the other group makes no error, no number of times can be given.
+    if (biased["estimate"] > 0).nunique() > 1 or not times.between(1, np.inf, inclusive="left").all():
         return say("in_one_sentence.both_ways", **facts)
     plain = "logmel" in set(bias["encoder"]) and gaps(bias, "logmel", contrast).iloc[0]["biased"]
     points = 100 * (rate[one] - rate[other])
@@ -106,13 +109,17 @@ def describe_errors(errors: pd.DataFrame, encoder: str) -> str:
 
 
 def describe_gaps(bias: pd.DataFrame, encoder: str, contrast: str, scale: str = "log_odds") -> str:
-    """For screen readers: the gap at the first and last layer and where its interval excludes no gap, with
-    the controls."""
-    lines = []
+    """For screen readers: the gap at the first and last layer, on the scale and in the unit that the chart shows, and
+    where its interval excludes no gap, with the controls."""
+    kind, lines = {"log_odds": "log odds"}.get(scale, scale), []
     for name in [name for name in dict.fromkeys([encoder, *bias["encoder"]]) if name in set(bias["encoder"])]:
         rows = gaps(bias, name, contrast, scale)
-        lines.append(_about(rows) | {"gaps": [estimate_of(row) for row in rows.to_dict("records")]})
-    return say("describe.gaps", scale=scale, lines=lines, by=lines[0]["by"], contrast=contrast)
+        ends = rows.iloc[[0, -1]].to_dict("records")
+        lines.append(_about(rows) | {"gaps": [written(Cell(with_interval(kind, row))) for row in ends]})
+    points = scale == "difference"
+    return say(
+        "describe.gaps", scale=SCALE_WORDS[scale], points=points, lines=lines, by=lines[0]["by"], contrast=contrast
+    )
 
 
 def layer_sentences(errors: pd.DataFrame, bias: pd.DataFrame, encoder: str, contrast: str) -> list[str]:

@@ -31,6 +31,13 @@ def browser():
         yield opened
 
 
+@built
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_an_id_stands_on_a_page_but_once(page):
+    ids = re.findall(r'<(?!meta)\w[^>]*? id="([^"]+)"', page.read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids)), sorted({one for one in ids if ids.count(one) > 1})
+
+
 # ---- links ----
 
 

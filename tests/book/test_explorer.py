@@ -187,3 +187,72 @@ def test_what_is_shown_can_be_taken_away(page, browser):
     made = browser.evaluate(kept)
     assert made[1].endswith(".csv") and made[0].startswith("text/csv ") and int(made[0].split()[1]) > 1000
     assert made[3].endswith(".svg") and made[2].startswith("image/svg+xml ") and int(made[2].split()[1]) > 3000
+
+
+def test_a_picture_says_what_its_lines_and_axes_are(page, browser):
+    browser.open(page, 390)
+    svg = browser.evaluate(
+        """new Promise((done) => { URL.createObjectURL = (blob) => { blob.text().then(done); return 'blob:x'; };
+        HTMLAnchorElement.prototype.click = function () {};
+        [...document.querySelectorAll('.explorer-downloads button')][1].click(); })"""
+    )
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert {"misidentified utterances (%):", "children (122)", "adults (128)", "log-mel", "untrained twin"} <= set(
+        texts
+    )
+    assert 'fill="#d55e00"/><text x="20"' in svg  # a key in its line's colour
+    assert max(map(len, texts)) <= 390 / 7  # a long title is broken, not cut
+
+
+def test_an_age_that_is_chosen_by_keys_keeps_the_focus(page, browser):
+    browser.open(page, 1280)
+    browser.evaluate("document.querySelector('.explorer-ages input').focus()")
+    focused = "document.activeElement.getAttribute('aria-label')"
+
+    def press(key, code):
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    press("ArrowUp", 38)
+    press("ArrowUp", 38)
+    assert browser.evaluate(focused) == "youngest age" and "a.age=2-" in browser.evaluate("location.hash")
+    press("Tab", 9)
+    assert browser.evaluate(focused) == "oldest age"
+
+
+def test_a_copied_link_leads_to_the_layer_that_is_shown(page, browser):
+    browser.open(page, 1280)
+    browser.evaluate(f"location.hash = {QUESTION!r}")
+    said = "document.querySelector('.explorer-said').textContent"
+    assert browser.wait(f"{said}.includes('Layer 5 of pocket-wav2vec2')")
+    pointed = "new PointerEvent('pointerenter', { pointerType: 'mouse' })"
+    browser.evaluate(f"document.querySelectorAll('.explorer-chart .hit')[2].dispatchEvent({pointed})")
+    assert "Layer 1 of" in browser.evaluate(said)
+    browser.evaluate("[...document.querySelectorAll('.explorer-downloads button')].at(-1).click()")
+    assert "layer=1" in browser.evaluate("location.hash")
+
+
+@pytest.mark.parametrize("bad", ["corpus=__proto__", "corpus=constructor", "scale=constructor", "layer=99&encoder=x"])
+def test_an_address_that_names_nothing_shows_what_there_is(page, browser, bad):
+    browser.open(page, 1280, query=f"?{bad}#{bad}&a.sex=female&b.sex=male")
+    assert "Log odds ratio of error: " in browser.evaluate("document.querySelector('.explorer-said').textContent")
+
+
+def test_what_cannot_be_estimated_is_unknown_and_no_p_is_zero(page, browser):
+    """Two people who err alike leave no interval; and a layer without one shows no gap, as in the chapters."""
+    browser.open(page, 1280)
+    shown = """[document.querySelector('.explorer-said').textContent, ...[...document.querySelectorAll('#explorer td')]
+        .map((one) => one.textContent)].join(' | ')"""
+    two = {"a.sex": "female", "a.age": "30-30", "b.sex": "male", "encoder": "mini-hubert", "scale": "ratio"}
+    assert browser.evaluate(f"Explorer.analysed({two!r})")["sizes"] == [2, 125]
+    assert "[unknown, unknown]" in browser.evaluate(shown) and "NaN" not in browser.evaluate(shown)
+    assert "female, aged 30 (2 speakers)" in browser.evaluate(shown)
+    assert browser.evaluate("Explorer.analysed({'a.age_group': 'child', 'b.age_group': 'adult'})")
+    assert "| < 0.001 |" in browser.evaluate(shown) and "0.000" not in browser.evaluate(shown)
+    few = {"a.sex": "female", "a.age": "10-10", "b.sex": "female", "b.age": "22-", "scale": "difference"}
+    rows = browser.evaluate(f"Explorer.analysed({few!r})")["rows"]
+    beyond, biased = ([row for row in rows if row["pFamilywise"] < 0.05 and keep(row)]
+                      for keep in (lambda row: True, lambda row: row["low"] > 0 or row["high"] < 0))  # fmt: skip
+    assert len(beyond) > len(biased)
+    title = browser.evaluate("document.querySelectorAll('.explorer-figure strong')[1].textContent")
+    assert title == f"A gap beyond chance is shown at {len(biased)} of {len(rows)} layers"

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import altair as alt
 import jsonschema
@@ -12,6 +13,7 @@ import nbformat
 import pandas as pd
 import pybtex.database
 import pytest
+from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from fairlib import cli
@@ -22,8 +24,10 @@ from fairlib.book.export import CHARTS, SCHEMA, TABLES, ExportError, export
 from fairlib.book.runs import RunError
 from fairlib.book.show import shown
 from fairlib.corpora import CORPORA
+from fairlib.display.formats import as_markdown
 from fairlib.display.rendering import mimebundle
-from fairlib.display.tables import table, written
+from fairlib.display.tables import ReadTable, table, written
+from fairlib.display.words import plain
 from fairlib.encoders.checkpoints import CITE, SUPPORTED
 from fairlib.findings.cells import Cell, Number
 
@@ -124,7 +128,7 @@ def test_every_table_and_chart_comes_in_every_format(exported):
     assert there == {"findings.json", *said["files"]} and not any("solved" in name for name in there)
     index = (folder / "index.md").read_text()
     for each in [*said["tables"], *said["figures"]]:
-        assert each["caption"] in index and all(f"({name})" in index for name in each["files"])
+        assert plain(each["caption"]) in index and all(f"({name})" in index for name in each["files"])
 
 
 def test_a_csv_holds_what_is_shown_and_the_same_unrounded(exported):
@@ -136,8 +140,8 @@ def test_a_csv_holds_what_is_shown_and_the_same_unrounded(exported):
     assert numbers.loc[0, ["gap: value", "gap: low", "gap: high"]].tolist() == [-0.5, -0.75, -0.25]
     assert numbers["gap: value"].isna().tolist() == [False, True, True]
     assert numbers["view: value"][0] == 7.0 and "view: low" not in numbers
-    plain = pd.read_csv(folder / "table-05-errors-gaps-2.csv", dtype=str, keep_default_na=False)
-    assert list(plain) == list(GAPS), "of an older run only what is shown is known"
+    older = pd.read_csv(folder / "table-05-errors-gaps-2.csv", dtype=str, keep_default_na=False)
+    assert list(older) == list(GAPS), "of an older run only what is shown is known"
     assert pd.read_csv(folder / "figure-5.1.csv")["gap"].tolist() == [3, 1, 2]
 
 
@@ -146,8 +150,18 @@ def test_a_markdown_table_has_as_many_cells_in_each_row(exported):
     caption, blank, *lines = (folder / "table-05-errors-gaps.md").read_text().splitlines()
     assert caption == "Errors & gaps, with intervals" and blank == ""
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    unescaped = [[re.sub(r"\\([\\|*<`])", r"\1", cell) for cell in row] for row in cells]
+    unescaped = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in cells]
     assert unescaped == [list(GAPS), ["---"] * 5, *_as_shown(GAPS)]
+
+
+def test_names_of_groups_are_no_markup_in_markdown(exported):
+    """Whatever Markdown could read in a name, a reader of the file sees the name."""
+    names = ["_all_", "*b*", "<b>", "a|b", "[x](y)", "~~old~~", "`c`", "\\\\d"]
+    text = as_markdown(ReadTable("Of _all_ *groups*", ["group"], [[name] for name in names], {}))
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
+    assert [unescape(cell) for cell in re.findall("<td>(.*?)</td>", html)] == names
+    assert "<p>Of _all_ *groups*</p>" in html
+    assert r"**A gap\_at 2 of 3 layers**" in (exported[1] / "index.md").read_text()
 
 
 def test_latex_is_balanced_and_escaped(exported):

@@ -19,6 +19,7 @@ def built(tmp_path):
         "book/introduction": """<a href="../notebooks/02_x.html#end">to the end</a>
           <a href="../notebooks/02_x.html">x</a>""",
         "notebooks/02_x": """<details class="hide">code</details><details class="dropdown">solution</details>
+          <figure id="c" aria-labelledby="c-title end"><b id="c-title">A chart</b></figure>
           <div id="end">End</div><a href="#end">here</a><a href="x.csv">data</a><script>alert(1)</script>
           <a href="https://example.org/">out</a><img src="../_static/a.png">""",
     }
@@ -39,6 +40,11 @@ def test_pages_are_merged_in_order_with_links_that_lead_there(built):
     assert page.count('href="#02_x--end"') == 2 and page.count('id="02_x--end"') == 1
     assert page.count('href="#page-02_x"') == 2  # in the text and in the contents
     assert 'src="html/_static/a.png"' in page and "https://example.org/" in page
+
+
+def test_a_chart_is_still_called_by_its_title(built):
+    page = printing.merged_page(built)
+    assert 'aria-labelledby="02_x--c-title 02_x--end"' in page and 'id="02_x--c-title"' in page
 
 
 def test_what_belongs_to_a_screen_is_left_out_and_what_is_folded_is_open(built):

@@ -13,9 +13,10 @@ import pytest
 import vl_convert
 
 from fairlib.bias import SCALES, group_bias, group_errors
+from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display import charts, comparisons, drawing, rendering, sentences
 from fairlib.display.words import short
-from fairlib.findings import mark_saturated
+from fairlib.findings import gaps, mark_saturated
 from fairlib.findings.layers import layer_errors
 
 LAYERS = ["10", "2", "cnn", "0", "1"]
@@ -88,6 +89,34 @@ def test_every_chart_is_valid_titled_described_and_as_wide_as_the_page(every):
         assert spec["title"]["text"] and spec["description"].strip()
         assert spec["width"] == "container"
         vl_convert.vegalite_to_vega(spec)  # refuses what Vega-Lite cannot compile
+
+
+@pytest.mark.parametrize(
+    ("scale", "begins"),
+    [
+        ("difference", "difference of error in percentage points with"),
+        ("ratio", "ratio of error with"),
+        ("log_odds", "log odds ratio of error with"),
+    ],
+)
+def test_a_gap_is_described_in_the_numbers_of_its_scale(bias, scale, begins):
+    """Whoever cannot see the charts of the three scales is read three gaps, not one under three names."""
+    contrast = bias["contrast"].iloc[0]
+    drawn = charts.three_scales(bias, encoder="pocket", contrast=contrast)[list(drawing.SCALES).index(scale)]
+    first = gaps(bias, "pocket", contrast, scale).iloc[0]
+    number = {"difference": f"{100 * first['estimate']:+.1f}", "ratio": f"{first['estimate']:.2f}"}
+    number = number.get(scale, f"{first['estimate']:+.2f}").replace("-", "−")
+    assert f", {begins} 95 percent" in drawn.description
+    assert f"pocket: {number} [" in drawn.description
+
+
+def test_one_layer_is_told_once():
+    one = simulate_outcomes({"child": [0.4], "adult": [0.2]}, by="age_group", seed=1)
+    errors, bias = group_errors(one, by="age_group"), group_bias(one, by="age_group")
+    contrast = bias["contrast"].iloc[0]
+    assert sentences.errors_title(bias, "simulated", contrast).endswith("at 1 of 1 layer")
+    assert sentences.describe_errors(errors, "simulated").count("at 0") == 2  # one for each group
+    assert sentences.describe_gaps(bias, "simulated", contrast).count("at 0") == 1
 
 
 def said(chart) -> str:

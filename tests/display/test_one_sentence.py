@@ -7,6 +7,7 @@ from fairlib.bias import group_bias, group_errors
 from fairlib.bias.simulation import simulate_outcomes
 from fairlib.display.sentences import in_one_sentence
 from fairlib.findings import Finding
+from fairlib.findings.wording import say
 
 MISTAKEN = "are misidentified"
 
@@ -53,3 +54,19 @@ def test_where_the_ratio_and_the_difference_point_opposite_ways_both_are_told():
     own = sorted(points.loc["simulated"])
     assert "though fewer percentage points apart" in said
     assert f"({points.loc[('logmel', 'logmel')]:.1f} against {own[0]:.1f} to {own[1]:.1f})" in said
+
+
+def test_where_the_other_group_makes_no_error_no_number_of_times_is_told():
+    _, errors = told([0.4, 0.3], [0.1, 0.1])
+    errors.loc[(errors["group"] == "adult") & (errors["layer"] == "1"), "error"] = 0.0
+    outcomes = simulate_outcomes({"child": [0.4, 0.3], "adult": [0.1, 0.1]}, speakers=60, units=1, by="age_group")
+    where = Finding("c", "r", "inconclusive", "s")
+    said = in_one_sentence(errors, group_bias(outcomes, by="age_group"), "simulated", "child vs adult", where)
+    assert said == "At layers 0 and 1 the errors of children and adults differ."
+
+
+@pytest.mark.parametrize(("biased", "words"), [(["1"], "1 of 2 layers shows a gap"), (["0", "1"], "Every layer shows")])
+def test_one_layer_shows_and_several_show(biased, words):
+    facts = {"by": "age_group", "contrast": "child vs adult", "layers": ["0", "1"], "biased": biased, "best": "0"}
+    facts |= {"error": 0.3, "other_error": 0.2, "plainly": "are misidentified in {}", "wrong": False}
+    assert words in say("in_plain_words.contradicted", **facts)

@@ -28,6 +28,12 @@ def test_a_hole_in_the_ages_is_named(speakers):
     assert ages_chart(speakers, "accent").description.endswith("people: 6 to 44 years")
 
 
+def test_one_person_who_gives_an_age_is_drawn(speakers):
+    """As where, of two who do, one is in no recorded group."""
+    chart = ages_chart(speakers[:1], "sex")
+    assert title(chart) == "1 person of 6 years" and chart.description.endswith("female: 6 years")
+
+
 def test_lengths_are_named_by_group_and_those_of_many_groups_as_a_span(speakers):
     assert title(lengths_chart(speakers, "age_group")) == "An utterance lasts 4.0 s with adults and 2.0 s with children"
     many = speakers.assign(accent=[f"accent {number % 8}" for number in range(41)])

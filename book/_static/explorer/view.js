@@ -6,7 +6,7 @@
   const SCALES = {
     log_odds: { title: "log odds ratio of error", neutral: 0, show: (v) => signed(v, 2) },
     difference: { title: "difference in error (percentage points)", neutral: 0, show: (v) => signed(100 * v, 1) },
-    ratio: { title: "ratio of error rates", neutral: 1, show: (v) => v.toFixed(2) },
+    ratio: { title: "ratio of error rates", neutral: 1, show: (v) => fixed(v, 2) },
   };
   const DEFAULT = {
     corpus: "speechocean762", task: "sid", encoder: DATA?.lead, scale: "log_odds", layer: "", controls: "1",
@@ -16,9 +16,11 @@
   const root = document.getElementById("explorer");
   if (!root || !DATA) return;
 
+  const fixed = (v, digits) => (Number.isFinite(v) ? v.toFixed(digits) : "unknown");
   const signed = (v, digits) => (Number.isFinite(v) ? (v < 0 ? "−" : "+") + Math.abs(v).toFixed(digits) : "unknown");
   const tickOf = (text) => (/[1-9]/.test(text) ? text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "") : "0");
-  const percent = (v) => (Number.isFinite(v) ? (100 * v).toFixed(1) + " %" : "unknown");
+  const percent = (v) => (Number.isFinite(v) ? fixed(100 * v, 1) + " %" : "unknown");
+  const pOf = (p) => (p < 0.001 ? "< 0.001" : fixed(p, 3)); // none of so many resamples is no probability of zero
   const name = (column) => column.replace(/_/g, " ");
   const make = (tag, attributes = {}, ...children) => {
     const svg = ["svg", "g", "path", "line", "circle", "rect", "text", "title"].includes(tag) && attributes.ns !== 0;
@@ -37,9 +39,11 @@
   }
   function choose(changes) {
     chosen = { ...chosen, ...changes };
-    const kept = Object.entries(chosen).filter(([, value]) => value !== "");
-    history.replaceState(null, "", "#" + new URLSearchParams(kept));
+    keep();
     draw();
+  }
+  function keep() {
+    history.replaceState(null, "", "#" + new URLSearchParams(Object.entries(chosen).filter(([, value]) => value !== "")));
   }
 
   // ---- data ----
@@ -82,7 +86,7 @@
       if (!wanted) return "";
       if (column !== "age") return (people[column] || {})[wanted] || wanted;
       const [least, most] = wanted.split("-");
-      return least && most ? `aged ${least} to ${most}` : least ? `aged ${least} or more` : `aged up to ${most}`;
+      return least && least === most ? `aged ${least}` : least && most ? `aged ${least} to ${most}` : least ? `aged ${least} or more` : `aged up to ${most}`;
     }).filter(Boolean);
     return parts.length ? parts.join(", ") : "all speakers";
   }
@@ -255,22 +259,24 @@
       const spread = ((n * 0.618034) % 1) * 30 - 15; // a fixed scatter
       svg.append(make("circle", { cx: x(rate(speaker)), cy: 24 + 44 * row + spread, r: 4, fill: COLOURS[side], "fill-opacity": 0.55 }));
     }));
-    for (let part = 0; part <= 4; part++) svg.append(make("text", { x: x((most * part) / 4), y: 112, "text-anchor": "middle" }, Math.round((100 * most * part) / 4) + " %"));
+    for (let part = 0; part <= 4; part++) svg.append(make("text", { x: x((most * part) / 4), y: 112, "text-anchor": "middle" }, Math.round((1000 * most * part) / 4) / 10 + " %"));
     return make("figure", { class: "explorer-figure" }, make("figcaption", {}, make("strong", {}, `Each speaker’s error at layer ${layer}: one dot a person, ${called("a")} above, ${called("b")} below`)), svg);
   }
 
   // ---- what is found, drawn and said ----
 
-  let shown = null;
+  let shown = null, filled = "";
   function draw() {
-    const corpus = DATA.corpora[chosen.corpus] ? chosen.corpus : "speechocean762";
+    const corpus = Object.hasOwn(DATA.corpora, chosen.corpus) ? chosen.corpus : "speechocean762";
     if (!setsOf(corpus, chosen.task).length) chosen.task = DATA.corpora[corpus].sets[0].task;
     chosen.corpus = corpus;
     const sets = setsOf(corpus, chosen.task);
     const set = sets.find((one) => one.encoder === chosen.encoder) || sets[0];
     chosen.encoder = set.encoder;
-    if (!SCALES[chosen.scale]) chosen.scale = "log_odds";
-    fill(document.activeElement && document.activeElement.name);
+    if (!Object.hasOwn(SCALES, chosen.scale)) chosen.scale = "log_odds";
+    // Made anew only where it offers something else: who types an age keeps the field that has the focus.
+    if (filled !== `${corpus} ${chosen.task}`) fill(document.activeElement && document.activeElement.name);
+    filled = `${corpus} ${chosen.task}`;
     const why = refusal(set);
     output.replaceChildren();
     shown = null;
@@ -299,16 +305,17 @@
     const onLayer = (layer, hover) => {
       if (layer === chosen.layer) return;
       chosen.layer = layer;
-      if (!hover) history.replaceState(null, "", "#" + new URLSearchParams(Object.entries(chosen).filter(([, value]) => value !== "")));
+      if (!hover) keep();
       render();
     };
     const error = (side) => (row, key) => row.errors[side][key === "value" ? "error" : key];
     const gap = (row, key) => row[key === "value" ? "estimate" : key];
     const task = DATA.tasks[found.set.task];
-    const shownAt = found.rows.filter((row) => row.pFamilywise < 0.05).length;
+    // As fairlib.findings.gaps has it: beyond chance over all layers, and an interval that excludes no gap.
+    const shownAt = found.rows.filter((row) => row.pFamilywise < 0.05 && (row.low > scale.neutral || row.high < scale.neutral)).length;
     output.replaceChildren(
       chart({
-        title: `${task.title}, ${found.set.label}: the error of ${called("a")} and of ${called("b")}`, axis: task.axis,
+        title: `${task.title}, ${found.set.label}: the error of ${called("a")} and of ${called("b")}`, axis: `${task.axis} (%)`,
         layers, onLayer, active: chosen.layer, format: (v) => Math.round(1000 * v) / 10 + "",
         lines: [
           lineOf(found, layers, error(1), { name: `${called("b")} (${found.other.length})`, colour: COLOURS.b }),
@@ -340,7 +347,7 @@
     const heard = found.set.heard ? " This encoder heard some of this corpus’s speakers in its own training." : "";
     said.textContent = `Layer ${chosen.layer} of ${found.set.label}, ${task.axis}: ${called("a")} (${found.one.length} speakers) ${of(a)}, `
       + `${called("b")} (${found.other.length}) ${of(b)}. ${scale.title[0].toUpperCase() + scale.title.slice(1)}: ${scale.show(row.estimate)} [${scale.show(row.low)}, ${scale.show(row.high)}], `
-      + `p ${row.p < 0.001 ? "< 0.001" : row.p.toFixed(3)}, over all layers ${row.pFamilywise < 0.001 ? "< 0.001" : row.pFamilywise.toFixed(3)}.${few}${heard}`;
+      + `p ${pOf(row.p)}, over all layers ${pOf(row.pFamilywise)}.${few}${heard}`;
   }
 
   function layerButtons(layers, onLayer) {
@@ -358,10 +365,10 @@
 
   function table(found) {
     const head = ["layer", `${called("a")}, error %`, `${called("b")}, error %`, SCALES[chosen.scale].title, "p", "p over all layers"];
-    const cell = (text) => make("td", {}, text), of = (one) => `${(100 * one.error).toFixed(1)} [${(100 * one.low).toFixed(1)}, ${(100 * one.high).toFixed(1)}]`;
+    const cell = (text) => make("td", {}, text), of = (one) => `${fixed(100 * one.error, 1)} [${fixed(100 * one.low, 1)}, ${fixed(100 * one.high, 1)}]`;
     const { show } = SCALES[chosen.scale];
     const body = found.rows.map((row, at) => make("tr", {}, cell(found.set.layers[at]), ...row.errors.map((one) => cell(of(one))),
-      cell(`${show(row.estimate)} [${show(row.low)}, ${show(row.high)}]`), cell(row.p.toFixed(3)), cell(row.pFamilywise.toFixed(3))));
+      cell(`${show(row.estimate)} [${show(row.low)}, ${show(row.high)}]`), cell(pOf(row.p)), cell(pOf(row.pFamilywise))));
     return make("details", {}, make("summary", {}, "All layers as a table"), make("div", { class: "fairlib-table", tabindex: "0", role: "region", "aria-label": "all layers" },
       make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...body))));
   }
@@ -384,16 +391,28 @@
     return lines.join("\n") + "\n";
   }
 
-  function picture() { // both charts, one below the other, with colours that stand by themselves
+  function picture() { // both charts, one below the other, with their keys, and colours that stand by themselves
     const charts = [...output.querySelectorAll("figure")].slice(0, 2), style = getComputedStyle(root);
     const colour = (text) => text.replace(/var\((--[\w-]+)\)/g, (_, variable) => style.getPropertyValue(variable).trim());
-    let top = 0, inside = "", width = 0;
+    const safe = (text) => text.replace(/[&<]/g, (c) => (c === "&" ? "&amp;" : "&lt;"));
+    let top = 4, inside = "", width = 0;
     for (const figure of charts) {
       const svg = figure.querySelector("svg").cloneNode(true), [, , w, h] = svg.getAttribute("viewBox").split(" ").map(Number);
       svg.querySelectorAll(".hit").forEach((hit) => hit.remove());
-      const title = figure.querySelector("strong").textContent.replace(/[&<]/g, (c) => (c === "&" ? "&amp;" : "&lt;"));
-      inside += `<text x="4" y="${top + 18}" font-weight="600">${title}</text><g transform="translate(0 ${top + 24})">${colour(svg.innerHTML)}</g>`;
-      top += h + 34; width = w;
+      width = w;
+      const write = (text, more = "", x = 4) => { // in lines as long as the picture is wide
+        const lines = safe(text.trim()).match(new RegExp(`\\S.{0,${Math.floor((w - x) / 7) - 1}}(?=\\s|$)|\\S+`, "g")) || [];
+        for (const line of lines) inside += `<text x="${x}" y="${(top += 16) - 2}"${more}>${line}</text>`;
+      };
+      write(figure.querySelector("strong").textContent, ' font-weight="600"');
+      write(figure.querySelector(".axis").textContent);
+      for (const key of figure.querySelectorAll(".key")) {
+        const fill = colour(key.firstChild.style.background) || "#8886"; // the swatch's, or that of shuffled labels
+        inside += `<rect x="4" y="${top + 5}" width="10" height="10" fill="${fill}"/>`;
+        write(key.textContent, "", 20);
+      }
+      inside += `<g transform="translate(0 ${top})">${colour(svg.innerHTML)}</g>`;
+      top += h + 12;
     }
     const ink = style.getPropertyValue("--explorer-ink").trim();
     return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}" font-family="sans-serif" font-size="12" fill="${ink}">`
@@ -419,12 +438,15 @@
       };
       image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(source);
     });
-    button("Copy link", () => navigator.clipboard && navigator.clipboard.writeText(location.href));
+    button("Copy link", () => {
+      keep(); // the layer may be one that was pointed at, of which the address does not know
+      navigator.clipboard?.writeText(location.href);
+    });
     return box;
   }
 
-  window.Explorer = { analysed: (changes) => { chosen = { ...DEFAULT, "a.age_group": "", "b.age_group": "", ...changes }; draw(); return shown && { layers: shown.found.set.layers, sizes: [shown.found.one.length, shown.found.other.length], rows: shown.found.rows }; } };
-  window.addEventListener("hashchange", () => { chosen = read(); draw(); });
+  window.Explorer = { analysed: (changes) => { chosen = { ...DEFAULT, "a.age_group": "", "b.age_group": "", ...changes }; filled = ""; draw(); return shown && { layers: shown.found.set.layers, sizes: [shown.found.one.length, shown.found.other.length], rows: shown.found.rows }; } };
+  window.addEventListener("hashchange", () => { chosen = read(); filled = ""; draw(); });
   let narrow = root.clientWidth;
   window.addEventListener("resize", () => { if (shown && Math.abs(root.clientWidth - narrow) > 20) { narrow = root.clientWidth; render(); } });
   draw();
