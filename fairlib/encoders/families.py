@@ -14,6 +14,7 @@ from fairlib.encoders.checkpoints import BATCHED, LOGMEL, LOGMEL_COSINES, Encode
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PretrainedConfig
 
     Layers = dict[str, list[torch.Tensor]]
     Run = Callable[[list[np.ndarray]], Layers]
@@ -52,7 +53,7 @@ def convolutional(model, folder: Path) -> tuple[tuple[str, ...], Run]:
 
     convolve = _convolutions(model)
 
-    normalise = _normalises(folder, model.config)
+    normalise = normalises(folder, model.config)
     blocks = model.encoder.layers
     layers = ("cnn", "0", *(str(n) for n in range(1, len(blocks) + 1)))
     kept: dict[str, torch.Tensor] = {}
@@ -78,7 +79,7 @@ def convolutional(model, folder: Path) -> tuple[tuple[str, ...], Run]:
         return {layer: [h[:n] for h, n in zip(kept[layer].float(), lengths)] for layer in layers[1:]}
 
     def run(utterances: list[np.ndarray]) -> Layers:
-        cnn = convolve([_normalised(audio) if normalise else audio for audio in utterances])
+        cnn = convolve([normalised(audio) if normalise else audio for audio in utterances])
         projected = [project(features[None])[0] for features in cnn]
         batches = [projected] if batches_exactly(model.config) else [[one] for one in projected]
         try:
@@ -272,16 +273,26 @@ def _sent(values: torch.Tensor, model) -> torch.Tensor:
     return pinned.to(model.device, non_blocking=True).to(model.dtype)
 
 
-def _normalised(audio: np.ndarray) -> np.ndarray:
-    """Zero mean and unit variance, as wav2vec 2.0's feature extractor does it."""
+def normalised(audio: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance, as wav2vec 2.0's feature extractor does it.
+
+    Example:
+        >>> normalised(np.array([0.1, 0.3], np.float32)).round(2)
+        array([-1.,  1.], dtype=float32)
+    """
     return ((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)).astype(np.float32)
 
 
-def _normalises(folder: Path, config) -> bool:
+def normalises(folder: Path, config: PretrainedConfig) -> bool:
     """Whether a checkpoint wants normalised waveforms.
 
     Where none of its files says so, the rule of wav2vec 2.0's authors is followed: with layer norm in the convolutions
     yes, with group norm no.
+
+    Example:
+        >>> from fairlib.encoders import configuration, encoder_folder
+        >>> normalises(encoder_folder("pocket-hubert"), configuration("pocket-hubert"))
+        False
     """
     settings = preprocessing(folder)
     if settings:

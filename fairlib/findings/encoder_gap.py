@@ -180,9 +180,7 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     pretrained = str(apart["encoder_b"].iloc[0])
     before, after = (gaps(bias, name, contrast).set_index("layer") for name in (pretrained, tuned))
     layers = list(before.index)
-    # A frozen layer has the same errors. Where those of one group alone are the same there is no interval, and yet a
-    # change.
-    touched = (apart["high"] - apart["low"] > 1e-9) | (apart["estimate"] != 0)
+    touched = errs_otherwise(apart)
     changed = touched & (apart["p_holm"] < 0.05)
     biased = [layer for layer in layers if before.loc[layer, "biased"] and touched[layer]]
     sign = np.sign(before["estimate"])
@@ -205,6 +203,22 @@ def after_fine_tuning(bias: pd.DataFrame, differences: pd.DataFrame, tuned: str,
     if not biased:
         return judged("tuned", "inconclusive", facts, evidence, before, said="no_gap")
     return judged("tuned", verdict, facts, evidence, before)
+
+
+def errs_otherwise(apart: pd.DataFrame) -> pd.Series:
+    """By layer, whether any error differs before and after; a frozen layer has the very same.
+
+    Where those of one group alone are the same there is no interval, and yet a change.
+
+    Args:
+        apart: rows of `fairlib.bias.bias_differences`.
+
+    Example:
+        >>> rows = {"estimate": [0.0, 0.2, 0.1], "low": [0.0, np.nan, -0.1], "high": [0.0, np.nan, 0.3]}
+        >>> errs_otherwise(pd.DataFrame(rows)).tolist()
+        [False, True, True]
+    """
+    return (apart["high"] - apart["low"] > 1e-9) | (apart["estimate"] != 0)
 
 
 def tuned_table(found: Mapping[str, Finding]) -> pd.DataFrame:

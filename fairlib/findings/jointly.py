@@ -18,7 +18,7 @@ from fairlib.base.writing import interval
 from fairlib.bias import bias_differences, group_bias, holm, layer_order
 from fairlib.bias.association import error_slopes
 from fairlib.encoders.names import untrained_twin
-from fairlib.findings.encoder_gap import FIRST_LAYERS, after_fine_tuning, where_bias_begins, whose_gap
+from fairlib.findings.encoder_gap import FIRST_LAYERS, after_fine_tuning, errs_otherwise, where_bias_begins, whose_gap
 from fairlib.findings.finding import Finding
 from fairlib.findings.gap_tables import control_differences, gaps, mark_saturated, mean_error
 from fairlib.findings.opposite import MARGIN as SLOPE_MARGIN
@@ -147,8 +147,7 @@ def _tuned(outcomes: pd.DataFrame, bias: pd.DataFrame, encoder: str, pretrained:
     finding = after_fine_tuning(bias, differences, encoder, contrast)
     apart = differences[(differences["contrast"] == contrast) & (differences["scale"] == "log_odds")].set_index("layer")
     before = gaps(bias, pretrained, contrast).set_index("layer")
-    touched = (apart["high"] - apart["low"] > 1e-9) | (apart["estimate"] != 0)  # as `after_fine_tuning`
-    looked_at = apart[before["biased"].reindex(apart.index) & touched]
+    looked_at = apart[before["biased"].reindex(apart.index) & errs_otherwise(apart)]
     p, said = 1.0, "no layer to compare"
     if looked_at["estimate"].notna().any():
         most = looked_at.loc[looked_at["estimate"].abs().idxmax()]

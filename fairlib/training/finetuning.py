@@ -25,7 +25,7 @@ from fairlib.encoders import check_folder, encoder_fingerprint, encoder_folder, 
 from fairlib.encoders.checkpoints import read_json
 from fairlib.encoders.devices import attention, best_device, exact_grouped_convolutions
 from fairlib.encoders.extraction import length_batches
-from fairlib.encoders.families import _normalised, _normalises
+from fairlib.encoders.families import normalised, normalises
 from fairlib.encoders.names import is_logmel, is_untrained
 from fairlib.probes.text import count_errors, greedy_text
 from fairlib.probes.transcripts import transcripts
@@ -101,7 +101,7 @@ def finetune(encoder: str, corpus: str, output: str | Path, seed: int = 0, sched
     table = load_corpus(corpus)
     require_text(table)
     texts = _spelt(table)
-    usable, normalise = texts != "", _normalises(folder, config)
+    usable, normalise = texts != "", normalises(folder, config)
     fingerprint = encoder_fingerprint(encoder)
     run = {"finetuned_from": encoder, "finetuned_from_fingerprint": fingerprint, "corpus": corpus, "seed": seed}
     run |= {"corpus_fingerprint": corpus_fingerprint(table), "schedule": schedule.model_dump()}
@@ -217,7 +217,7 @@ def _convolve(model: torch.nn.Module, paths: pd.Series, texts: np.ndarray, path:
             with temporary.open("wb") as file, torch.inference_mode():
                 for audio in tqdm(paths, desc="convolutions", mininterval=5, unit="utt", disable=None):
                     samples = read_audio(audio)
-                    samples = torch.from_numpy(_normalised(samples) if normalise else samples)[None].to(model.device)
+                    samples = torch.from_numpy(normalised(samples) if normalise else samples)[None].to(model.device)
                     features = model.base_model.feature_extractor(samples)[0].T.half().cpu().numpy()
                     features.tofile(file)
                     lengths.append(len(features))

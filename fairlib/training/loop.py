@@ -22,7 +22,7 @@ from transformers import Wav2Vec2FeatureExtractor
 from fairlib.base.files import replace
 from fairlib.base.progress import stage
 from fairlib.encoders import quiet_transformers
-from fairlib.encoders.devices import half_precision
+from fairlib.encoders.devices import half_precision_of_gradients
 
 LOG_EVERY = 100  # steps
 CHECKPOINT_EVERY = 100
@@ -101,8 +101,7 @@ def train(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = _optimizer(trained, schedule)
     device = next(model.parameters()).device
-    # Not in float16, in which small gradients vanish unless the loss is scaled, and nothing here scales it.
-    in_half = half_precision(device.type) == torch.bfloat16
+    half = half_precision_of_gradients(device.type)
     checkpoint = output / "checkpoint.pt"
     done, log, heard = _resume(checkpoint, model, optimizer, device)
     kept = set(snapshot_steps(schedule.steps))
@@ -117,7 +116,7 @@ def train(
             due = step % LOG_EVERY == 0 or step % CHECKPOINT_EVERY == 0 or step == schedule.steps
             read = due or device.type == "cpu"  # a GPU would stand still until its numbers are read
             for batch in range((step - 1) * batches_per_step + 1, step * batches_per_step + 1):
-                with torch.autocast(device.type, torch.bfloat16, enabled=in_half):
+                with torch.autocast(device.type, half, enabled=half is not None):
                     loss, seconds, figures = loss_of(batch)
                 if read:
                     _require_finite(loss.item(), f"{name}: the loss at step {step}", checkpoint)

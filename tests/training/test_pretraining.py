@@ -11,7 +11,7 @@ import soundfile
 import torch
 from transformers import AutoModel
 
-from fairlib.encoders import EncoderError, load_encoder
+from fairlib.encoders import EncoderError, devices, load_encoder
 from fairlib.training import loop, pretraining
 from fairlib.training import speech as speech_module
 from fairlib.training.batches import batch_plan, crop, mix, noise_under, span_mask
@@ -352,7 +352,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_checkpoint_takes_it(tmp_p
 
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16, None])
 def test_half_precision_is_used_only_where_small_gradients_survive_it(half, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "half_precision", lambda kind: half)
+    monkeypatch.setattr(devices, "half_precision", lambda kind: half)
     model, seen = torch.nn.Linear(1, 1), []
 
     def loss_of(step):
