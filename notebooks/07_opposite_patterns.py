@@ -177,7 +177,7 @@ if own:
 # This is the mean slope over published encoders, one of each family and depth.
 # The same people are resampled for all of them, and differences between the encoders are part of the interval.
 # They share these people, and some learnt from the features of others, so they are not independent studies.
-# How much encoders differ is estimated from these few alone, so the intervals may be too narrow.
+# How much encoders differ is estimated from these few alone, which makes the intervals wider.
 
 # %% tags=["remove-input"]
 together = opposite.families_together(corpus, group)

@@ -106,7 +106,8 @@ def mean_slopes(
     """`error_slopes`' mean over the encoders that have a twin: what holds for encoders of their kind.
 
     The same speakers are resampled for all encoders. Where the encoders differ by more than that noise explains, the
-    variance between them, by the method of moments (DerSimonian and Laird 1986), is added: encoders are a sample too.
+    variance between them, by the method of moments (DerSimonian and Laird 1986), is added: encoders are a sample, too;
+    it is small, so Student's quantiles have the degrees of freedom of Satterthwaite (1946) for the sum of both.
 
     Returns:
         One row per task, unit, probe, contrast, scale and ``layers``, without and with the twins subtracted (``twin``:
@@ -135,7 +136,7 @@ def mean_slopes(
         beside = [one.less(_twin_of(one, twins[one.about["encoder"]], found)) for one in alone]
         for members, twin in ((alone, None), (beside, "untrained")):
             mean, between = _mean(members)
-            told = _row(mean, confidence, between / np.sqrt(len(members)))
+            told = _row(mean, confidence, between, len(members))
             rows.append(told | {"encoder": "mean", "twin": twin, "encoders": len(members), "between": between})
     return pd.DataFrame(rows)
 
@@ -157,23 +158,34 @@ class _Slope:
         )  # fmt: skip
 
 
-def _row(one: _Slope, confidence: float, more: float = 0.0) -> dict:
-    """A slope with its interval, its null and its p; ``more`` is a standard error beside that of the resamples."""
-    error = np.hypot(one.moved.std(), more)
-    # Student's quantiles: the noise is known from so many people only.
-    freedom = one.about["n_speakers_a"] + one.about["n_speakers_b"] - 2
+def _row(one: _Slope, confidence: float, between: float = 0.0, encoders: int = 1) -> dict:
+    """A slope with its interval, its null and its p; ``between`` is the standard deviation between the encoders that it
+    is a mean of."""
+    people = one.about["n_speakers_a"] + one.about["n_speakers_b"]
+    error, freedom = _noise(one.moved, people, between, encoders)
+    null_error, null_freedom = _noise(one.moved_null, people, between, encoders)
     quantile = stats.t.ppf((1 + confidence) / 2, freedom)
     reach = quantile * error
-    excess, null_error = one.slope - one.null, np.hypot(one.moved_null.std(), more)
+    excess = one.slope - one.null
     p = np.nan
     if np.isfinite(excess):
-        p = float(2 * stats.t.sf(abs(excess) / null_error, freedom)) if null_error > 0 else float(excess == 0)
+        p = float(2 * stats.t.sf(abs(excess) / null_error, null_freedom)) if null_error > 0 else float(excess == 0)
     return {
         **one.about, "slope": one.slope, "low": one.slope - reach, "high": one.slope + reach, "null": one.null,
         "excess": excess, "excess_low": excess - reach, "excess_high": excess + reach,
         "p": p,
         "detectable": (quantile + stats.t.ppf(POWER, freedom)) * error,
     }  # fmt: skip
+
+
+def _noise(moved: np.ndarray, people: int, between: float, encoders: int) -> tuple[float, float]:
+    """Standard error of a mean over encoders, and its degrees of freedom: the noise is known from so many people only,
+    and how much encoders differ from so few of them."""
+    of_people, of_encoders = moved.var(), between**2 / encoders
+    if not of_encoders:
+        return float(np.sqrt(of_people)), people - 2
+    weighed = of_people**2 / (people - 2) + of_encoders**2 / (encoders - 1)
+    return float(np.sqrt(of_people + of_encoders)), float((of_people + of_encoders) ** 2 / weighed)
 
 
 def _all_slopes(outcomes, by, resamples: int, min_speakers: int) -> Iterable[_Slope]:

@@ -7,6 +7,7 @@ out of an archive: one that holds anything else (a link, a path that leads elsew
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -20,6 +21,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+import filelock
 from tqdm import tqdm
 
 from fairlib.base.files import write_text
@@ -52,7 +54,7 @@ def fetch(corpus: str, parts: Sequence[str] = (), root: str | Path | None = None
     Raises:
         FetchRequestError: no such corpus or part, no folder to put it in, too little room, or it must be asked for.
         FetchError: the publisher does not answer, the file is not what it should be, or the archive holds what it
-            should not.
+            should not; or another process is fetching the same.
 
     Example:
         >>> fetch("librispeech", ["dev-clean"])  # doctest: +SKIP
@@ -95,6 +97,23 @@ def _root(root: str | Path | None) -> Path:
 def _fetch_one(archive: Archive, part: str, folder: Path, top: Path, base: Path, source: str) -> None:
     work = base / ".fetch"
     work.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(work / f"{part}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:  # both would write the same file
+        raise FetchError(f"another process is fetching {part} into {base}: wait for it, or stop it.") from None
+    try:
+        if not folder.exists():
+            _fetch_here(archive, part, folder, top, base, source)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+    with contextlib.suppress(OSError):  # another part's is still there
+        work.rmdir()
+
+
+def _fetch_here(archive: Archive, part: str, folder: Path, top: Path, base: Path, source: str) -> None:
+    work = base / ".fetch"
     file, unpacked = work / f"{part}.tar.gz", work / part
     needed = archive.megabytes * 1_000_000 * 5 // 2  # the archive, and what is in it
     if shutil.disk_usage(base).free < needed - (file.stat().st_size if file.exists() else 0):
@@ -115,8 +134,6 @@ def _fetch_one(archive: Archive, part: str, folder: Path, top: Path, base: Path,
         shutil.rmtree(unpacked, ignore_errors=True)
     file.unlink()
     Path(f"{file}.version").unlink(missing_ok=True)
-    if not any(work.iterdir()):
-        work.rmdir()
 
 
 def _download(address: str, file: Path) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -148,6 +150,23 @@ def test_a_command_that_was_stopped_goes_on_with_the_next(server, tmp_path, monk
     server.asked.clear()
     fetch("librispeech", ["dev-clean"], tmp_path, server.address)
     assert [wanted for _, wanted in server.asked] == [f"bytes={5_000 * fetching.TRIES}-"]
+
+
+def test_a_part_that_another_process_fetches_is_left_to_it_until_that_one_ends(server, tmp_path, monkeypatch):
+    publish(server, monkeypatch, "dev-clean", packed(librispeech("dev-clean", "14", "F")))
+    wait = "import sys; from fairlib.corpora import download; from fairlib.corpora.download import fetch\n"
+    wait += "download._download = lambda *_: (print('in', flush=True), sys.stdin.read())\n"
+    wait += "fetch('librispeech', ['dev-clean'], sys.argv[1])"
+    with subprocess.Popen(
+        [sys.executable, "-c", wait, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(FetchError, match="another process is fetching dev-clean"):
+            fetch("librispeech", ["dev-clean"], tmp_path, server.address)
+        assert not server.asked
+        other.kill()  # a lock is not left behind by one that dies
+    fetch("librispeech", ["dev-clean"], tmp_path, server.address)
+    assert not (tmp_path / ".fetch").exists()
 
 
 @pytest.mark.parametrize("how", ["another file since", "no ranges"])
