@@ -122,8 +122,8 @@ charts.table(layers.knowledge_table(errors), "Errors at every layer, with 95 % i
 # %% [markdown]
 # ## Every encoder of this book
 #
-# We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, at
-# three sizes, and once for much longer), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`.
+# We pretrain encoders of three families: HuBERT (step by step, with and without speech of the corpus that is tested, and at
+# three sizes), WavLM and wav2vec 2.0 {cite}`hsu2021,chen2022,baevski2020`; HuBERT and WavLM once for much longer, too.
 # Some were then fine-tuned for speech recognition.
 # Each is tested on people whom it has not heard.
 # A chart’s title compares the best encoder with the worst, picked after the fact, which overstates the difference a
@@ -255,14 +255,15 @@ else:
 # - **Trained as data2vec and wav2vec 2.0**, the blocks had hardly begun to learn.
 #
 # Three of the last six were kept, and two of them measured again with the probes of this chapter, on two corpora. Of the
-# seven marks below, mini-hubert meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert, one of the first encoders,
-# {glue:text}`marks_first`. Two changes to mini-hubert brought more: mini-hubert-long, which heard the same speech nearly
+# seven marks below, mini-hubert meets {glue:text}`marks_shorter`, mini-wavlm {glue:text}`marks_wavlm`, and pocket-hubert,
+# one of the first encoders, {glue:text}`marks_first`. Two changes to mini-hubert brought more: mini-hubert-long, which heard the same speech nearly
 # four times as often, meets {glue:text}`marks_lead`; midi-hubert, which has three times as many weights,
-# {glue:text}`marks_largest`.
+# {glue:text}`marks_largest`. mini-wavlm-long, which was trained for as long as the lead, meets {glue:text}`marks_wavlm_long`.
 #
 # So mini-hubert-long leads the following chapters: it identifies speakers best at layer {glue:text}`lead_speakers`, and
 # classifies phones best at layer {glue:text}`lead_phones`. Fine-tuned for speech recognition, it meets
 # {glue:text}`marks_tuned`, and these layers are {glue:text}`tuned_speakers` and {glue:text}`tuned_phones`.
+# mini-wavlm-long, fine-tuned, meets {glue:text}`marks_wavlm_tuned`.
 #
 # When it was chosen, its gaps in speaker identification and in phones had been seen, too; mini-hubert led before.
 # [Chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
@@ -289,8 +290,10 @@ by_name = marks.set_index("encoder")
 for shown_as, name in {
     "lead": "mini-hubert-long",
     "tuned": "mini-hubert-long-asr-librispeech",
+    "wavlm_tuned": "mini-wavlm-long-asr-librispeech",
     "shorter": "mini-hubert",
     "wavlm": "mini-wavlm",
+    "wavlm_long": "mini-wavlm-long",
     "first": "pocket-hubert",
     "largest": "midi-hubert",
 }.items():

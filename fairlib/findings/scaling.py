@@ -43,7 +43,7 @@ def ladders(rule: str) -> list[list[str]]:
 
     Example:
         >>> ladders("hours")
-        [['mini-hubert', 'mini-hubert-long']]
+        [['mini-hubert', 'mini-hubert-long'], ['mini-wavlm', 'mini-wavlm-long']]
     """
 
     def amount(name: str) -> tuple[int, float]:
@@ -121,9 +121,9 @@ def step_named(task: str, finding: Finding) -> str:
 
 
 def errors_sentence(rule: str, task: str, outcomes: pd.DataFrame, names: Sequence[str]) -> str:
-    """What more of it buys: the error over all speakers at each encoder's best layer, in this order."""
+    """What more of it brings: the error over all speakers at each encoder's best layer, in this order."""
     lowest = mean_error(outcomes).groupby("encoder")["error"].min()
-    shares = [lowest[name] for name in names if name in lowest]
+    shares = {name: lowest[name] for name in names if name in lowest}
     return say(f"{rule}.errors", heading=TASKS[task].heading, shares=shares)
 
 

@@ -51,7 +51,10 @@ def test_every_layer_is_told_beside_log_mel_and_a_shared_twin_once():
 def test_side_by_side_stand_the_pretrained_with_one_twin():
     family = every_encoder("speechocean762")
     shown = side_by_side(family, "phone", "pocket-hubert", ", here")
-    minis = {"micro-hubert", "midi-hubert", "mini-hubert", "mini-hubert-learners", "mini-hubert-long", "mini-wavlm"}
+    minis = {
+        "micro-hubert", "midi-hubert", "mini-hubert", "mini-hubert-learners", "mini-hubert-long", "mini-wavlm",
+        "mini-wavlm-long",
+    }  # fmt: skip
     first = {"pocket-hubert", "pocket-hubert-children", "pocket-wav2vec2", "pocket-wavlm"}
     assert set(shown["errors"]["encoder"]) == {*first, *minis, "random:pocket-hubert", "logmel"}
     told, less = shown["title"].split("; relative reduction ")

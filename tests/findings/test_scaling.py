@@ -123,4 +123,6 @@ def test_a_ladder_of_three_is_judged_step_by_step():
     sums = outcomes.groupby(["encoder", "layer"])[["errors", "length"]].sum()
     shares = [(sums.loc[name, "errors"] / sums.loc[name, "length"]).min() for name in made_of]
     told = scaling.errors_sentence("size", "sid", outcomes, list(made_of)).replace("\N{NO-BREAK SPACE}", " ")
-    assert told.endswith(" is {:.0f} %, {:.0f} % and {:.0f} %.".format(*(100 * share for share in shares)))
+    assert told.endswith(
+        " is {:.0f} % (small), {:.0f} % (middle) and {:.0f} % (large).".format(*(100 * share for share in shares))
+    )
