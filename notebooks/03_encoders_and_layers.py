@@ -40,7 +40,7 @@ from fairlib.display import charts, sentences, trajectories, words
 from fairlib.encoders import pretraining_log
 from fairlib.findings import layers, pretraining, questions
 from fairlib.findings.marks import marks_in_context, marks_table
-from fairlib.findings.survey import SHOWN, encoders_table, every_encoder, layers_table, side_by_side
+from fairlib.findings.survey import SHOWN, by_depth, encoders_table, every_encoder, layers_table, side_by_side
 
 charts.use_book_renderer()
 
@@ -131,12 +131,13 @@ charts.table(layers.knowledge_table(errors), "Errors at every layer, with 95 % i
 
 # %% tags=["hide-input"]
 family = every_encoder(corpus)
-of_all = {} if not family else {unit: side_by_side(family, unit, encoder) for unit in SHOWN}
-of_all = {unit: chart for unit, chart in of_all.items() if chart}
+of_all = {}
+for unit in SHOWN:
+    each = [side_by_side(some, unit, encoder, f" with {blocks} blocks") for blocks, some in by_depth(family).items()]
+    of_all[unit] = [charts.encoders_by_layer(**chart, height=260) for chart in each if chart]
 if not family:
     display(Markdown("Outcomes on this corpus are not published."))
-for unit in list(of_all)[:1]:
-    display(charts.encoders_by_layer(**of_all[unit], height=260))
+display(*of_all[SHOWN[0]])
 
 # %% [markdown]
 # <details class="more"><summary>The other tasks, and every encoder’s best layer</summary>
@@ -145,8 +146,8 @@ for unit in list(of_all)[:1]:
 # the recording and more of the voice is recognised.
 
 # %% tags=["remove-input"]
-for unit in list(of_all)[1:]:
-    display(charts.encoders_by_layer(**of_all[unit], height=260))
+for unit in SHOWN[1:]:
+    display(*of_all[unit])
 if family:
     display(
         charts.table(
@@ -174,8 +175,9 @@ for other in corpora.CORPORA:
     elsewhere[other] = spoken
     n_people = len({person for mine in spoken.values() for person in mine["speaker_id"]})
     for unit in ("phone", "char"):
-        if chart := side_by_side(spoken, unit, encoder, f", on {other}"):
-            display(charts.encoders_by_layer(**chart, height=260))
+        for blocks, some in by_depth(spoken).items():
+            if chart := side_by_side(some, unit, encoder, f" with {blocks} blocks, on {other}"):
+                display(charts.encoders_by_layer(**chart, height=260))
     display(charts.table(encoders_table(spoken), f"The same on {other}: {n_people} people whom none of them has heard"))
 
 # %% [markdown]

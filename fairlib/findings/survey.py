@@ -106,6 +106,23 @@ def by_speaker(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes.loc[~pd.Series(place).duplicated().to_numpy(), described].assign(**sums)
 
 
+def by_depth(family: dict[str, pd.DataFrame]) -> dict[int, dict[str, pd.DataFrame]]:
+    """Encoders of as many blocks together, by that number, the deepest first: a chart of all would have too many lines.
+
+    Args:
+        family: from `every_encoder`.
+
+    Example:
+        >>> {blocks: len(some) for blocks, some in by_depth(every_encoder("planted")).items()}
+        {12: 2, 6: 1}
+    """
+    depths: dict[int, dict[str, pd.DataFrame]] = {}
+    for name, outcomes in family.items():
+        last = layer_order(outcomes.loc[outcomes["encoder"] == name, "layer"].unique())[-1]
+        depths.setdefault(int(last), {})[name] = outcomes
+    return dict(sorted(depths.items(), reverse=True))
+
+
 def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", where: str = "") -> dict | None:
     """What `fairlib.display.charts.encoders_by_layer` draws of the pretrained encoders and log-mel, and the words for
     it.
@@ -113,8 +130,8 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
     Args:
         family: from `every_encoder`.
         unit: one of `SHOWN`.
-        encoder: whose untrained twin is drawn too.
-        where: ends the title, such as ", on LibriSpeech".
+        encoder: whose untrained twin is drawn too; where it is not among them, the first one's.
+        where: of what, in the title, such as ", on LibriSpeech".
 
     Returns:
         ``errors, title, description``; None where nothing is published of that unit.
@@ -124,11 +141,13 @@ def side_by_side(family: dict[str, pd.DataFrame], unit: str, encoder: str = "", 
         Phone error rate
     """
     drawn: dict[str, pd.DataFrame] = {}
-    for name, outcomes in family.items():
-        if finetuned_from(name) is None:
-            shown = [name, "logmel", *([untrained_twin(name)] if name == encoder else [])]
-            here = outcomes[(outcomes["unit"] == unit) & outcomes["encoder"].isin(shown)]
-            drawn |= {one: table for one, table in here.groupby("encoder")}
+    pretrained = [name for name in family if finetuned_from(name) is None]
+    beside = encoder if encoder in pretrained else next(iter(pretrained), "")
+    for name in pretrained:
+        outcomes = family[name]
+        shown = [name, "logmel", *([untrained_twin(name)] if name == beside else [])]
+        here = outcomes[(outcomes["unit"] == unit) & outcomes["encoder"].isin(shown)]
+        drawn |= {one: table for one, table in here.groupby("encoder")}
     trained = [name for name in drawn if name in family]
     if not trained:
         return None

@@ -301,6 +301,7 @@ PUBLISHED = {
     "mini-hubert-learners": ("cbbb90ada11a0b37", "2ad13baa3476541f"),
     "mini-wavlm": ("65a5c1584e99d03f", "2ad13baa3476541f"),
     "mini-wavlm-long": ("f6f7521d8e3bd087", "2ad13baa3476541f"),
+    "mini-wavlm-long-asr-librispeech": ("c7e391df70086bb5", "a06b699fc7373ccc"),
     "pocket-hubert": ("78f1e061e4bfedea", "9fcde509303f5fac"),
     "pocket-hubert-asr-librispeech": ("baa2240fb27ba702", "8b92ef571efcd930"),
     "pocket-hubert-asr-speechocean762": ("41c5ec2b1e6c3c87", "8b92ef571efcd930"),

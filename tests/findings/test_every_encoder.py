@@ -8,6 +8,7 @@ from fairlib.base.tasks import TASKS
 from fairlib.display.tables import written
 from fairlib.encoders import encoder_fingerprint, heard
 from fairlib.findings.survey import (
+    by_depth,
     encoders_table,
     every_encoder,
     layers_table,
@@ -46,6 +47,16 @@ def test_every_layer_is_told_beside_log_mel_and_a_shared_twin_once():
     assert table.loc["a", "1"].value == sums["errors"] / sums["length"]
     assert set(table.loc["b", ["cnn", "0", "1", "2"]].map(written)) == {"0.0"}
     assert layers_table(family, "char").empty
+
+
+def test_encoders_of_one_depth_stand_together_the_deepest_first():
+    family = every_encoder("speechocean762")
+    depths = by_depth(family)
+    assert list(depths) == [12, 6] and sum(map(len, depths.values())) == len(family)
+    assert "midi-hubert" in depths[12] and "pocket-hubert" in depths[6]
+    shown = side_by_side(depths[6], "phone", "mini-hubert-long", " with 6 blocks")
+    assert "random:pocket-hubert" in set(shown["errors"]["encoder"])
+    assert shown["title"].startswith("Phone error rate with 6 blocks, at each pretrained encoder")
 
 
 def test_side_by_side_stand_the_pretrained_with_one_twin():
