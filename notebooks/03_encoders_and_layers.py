@@ -265,9 +265,10 @@ else:
 # So mini-hubert-long leads the following chapters: it identifies speakers best at layer {glue:text}`lead_speakers`, and
 # classifies phones best at layer {glue:text}`lead_phones`. Fine-tuned for speech recognition, it meets
 # {glue:text}`marks_tuned`, and these layers are {glue:text}`tuned_speakers` and {glue:text}`tuned_phones`.
-# mini-wavlm-long, fine-tuned, meets {glue:text}`marks_wavlm_tuned`.
+# mini-wavlm-long, fine-tuned, meets {glue:text}`marks_wavlm_tuned`, with layers {glue:text}`wavlm_tuned_speakers` and
+# {glue:text}`wavlm_tuned_phones`.
 #
-# When it was chosen, its gaps in speaker identification and in phones had been seen, too; mini-hubert led before.
+# When mini-hubert-long was chosen, its gaps in speaker identification and in phones had been seen, too; mini-hubert led before.
 # [Chapter 11](11_robustness.ipynb) judges every encoder by the same rules.
 # Some questions are asked of pocket-hubert instead. It alone was trained on other speech from two seeds, which shows whether
 # it helps an encoder to have heard such people ([chapter 9](09_along_pretraining.ipynb)); and stronger character probes were

@@ -72,7 +72,7 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
     # The last of one that heard half of the people, and of the one that errs least.
     some = {"depends on the scale", "contradicted", "inconclusive"}
     of_speakers = verdicts[(verdicts["claim"] == "whose") & (verdicts["instrument"] == unequal[0])]["verdict"]
-    assert (of_speakers == "depends on the scale").mean() > 2 / 3 and (of_speakers == "inconclusive").sum() == 2
+    assert (of_speakers == "depends on the scale").mean() > 2 / 3 and (of_speakers == "inconclusive").sum() == 3
     for words, claim, instruments, verdicts_found in [
         ("served unequally from the first layers on", "begins", unequal, {"supported"}),
         ("The plain spectrogram shows these gaps too", "whose", ["phone classification"], {"contradicted"}),
@@ -92,8 +92,8 @@ def test_the_readme_says_what_was_found_for_every_encoder(table):
         assert all(found[claim][instrument] == verdicts_found for instrument in instruments), (claim, found[claim])
     alone = [found.facts["without_cnn"] for found in verdicts.loc[verdicts["claim"] == "pattern", "finding"]]
     slopes = [without["excess"][0] for without in alone if without]
-    assert "without the convolutions, it does in a few encoders, in either direction" in readme
-    assert len(slopes) < len(alone) / 4 and min(slopes) < 0 < max(slopes)
+    assert "without the convolutions, it does in some encoders, in either direction" in readme
+    assert len(slopes) <= len(alone) / 4 and min(slopes) < 0 < max(slopes)
     # Encoders whose errors fall by half from the first layer to the last, and yet no layer's gap differs.
     for name in ("midi-hubert", "mini-hubert", "mini-hubert-long", "mini-wavlm", "mini-wavlm-long"):
         errors = mean_error(fairlib.probe_speakers(name, "speechocean762")).set_index("layer")["error"]
