@@ -151,6 +151,7 @@ charts.table(opening, "The gap's log odds ratio before and after pretraining, wi
 # A *second seed* is the same training again, from other random numbers.
 # The convolutions of wav2vec 2.0 began as those of the first HuBERT, whose hours are counted too. Its untrained twin stands
 # for the beginning, and nothing was measured between the two.
+# mini-hubert-long and mini-wavlm-long began with the same weights, as their shape and their seed are the same.
 
 # %% tags=["hide-input"]
 told = []
