@@ -174,10 +174,6 @@ for other in corpora.CORPORA:
         continue
     elsewhere[other] = spoken
     n_people = len({person for mine in spoken.values() for person in mine["speaker_id"]})
-    for unit in ("phone", "char"):
-        for blocks, some in by_depth(spoken).items():
-            if chart := side_by_side(some, unit, encoder, f" with {blocks} blocks, on {other}"):
-                display(charts.encoders_by_layer(**chart, height=260))
     display(charts.table(encoders_table(spoken), f"The same on {other}: {n_people} people whom none of them has heard"))
 
 # %% [markdown]

@@ -283,7 +283,7 @@ Markdown(words.bullets(scaled) or "Of encoders that differ in scale alone no out
 for (rule, task), of_rule in ladders.items():
     every = pd.concat([outcomes for outcomes, _, _ in of_rule], ignore_index=True)
     bias = group_bias(every, by=group)
-    for _, least, most in of_rule if task in list(asked.outcomes)[:1] else ():
+    for _, least, most in of_rule[:1] if task in list(asked.outcomes)[:1] else ():
         display(charts.gaps_of_task(task, bias, contrast, most, least))
     display(charts.captioned(f"by_{rule}", scaling.scaling_table(every, bias, contrast), heading=TASKS[task].heading))
 

@@ -333,7 +333,7 @@ def curves(
         description: what a person who cannot see the chart should know.
         format, x_format: of the numbers on the axes, as in D3.
         reference: a level to draw a rule at, and what it is called.
-        log_x: steps of equal factors are equally long.
+        log_x: steps of equal factors are equally long; where a line begins at zero, from the next point on.
         span: of the vertical axis; by default what the values need.
         looks: colour, dash and marker of each line; by default ink, then the palette's.
         notes: a line under the title.
@@ -350,10 +350,7 @@ def curves(
     y = drawing.vertical_axis(
         alt.Scale(domain=list(span), nice=False, zero=False), drawing.level_axis(y_title, format=format)
     )
-    marks = sorted(rows["x"].unique())
-    ticks = {"values": marks} if len(marks) <= 8 else {"tickCount": 6}
-    x_axis = alt.Axis(title=x_title, grid=False, labelAngle=0, format=x_format, **ticks)
-    x_scale = alt.Scale(type="log" if log_x else "linear", nice=False, padding=14, zero=False)
+    x = _growing(sorted(rows["x"].unique()), x_title, x_format, log_x)
     names = dict.fromkeys(rows["line"])
     looks = looks or {name: drawing.look_of((drawing.INK, *drawing.PALETTE), at) for at, name in enumerate(names)}
     parts: list[alt.Chart] = []
@@ -367,9 +364,21 @@ def curves(
         alt.Tooltip("x:Q", title=x_title, format=x_format),
         alt.Tooltip("value:Q", title=y_title, format=format),
     ]
-    parts += drawing.drawn_lines(rows, alt.X("x:Q", scale=x_scale, axis=x_axis), y, looks, tooltip)
+    parts += drawing.drawn_lines(rows, x, y, looks, tooltip)
     parts.append(drawing.end_labels(rows.groupby("line", sort=False)["value"].last(), span, y, looks, height))
     return drawing.finish(parts, title, notes, description, rows, height)
+
+
+def _growing(marks: list[float], title: str, format: str, log: bool) -> alt.X:
+    """The axis of a number that grows, with ticks at its values where these are few."""
+    ticks: dict[str, Any] = {"values": marks} if len(marks) <= 8 else {"tickCount": 6}
+    kind: dict[str, Any] = {"type": "log" if log else "linear"}
+    if log and marks[0] == 0 and len(marks) > 1:
+        kind = {"type": "symlog", "constant": marks[1]}  # whose own ticks would be those of a linear axis
+        round_ones = (step * 10**power for power in range(-3, 7) for step in (1, 3))
+        ticks = {"values": [0, *(tick for tick in round_ones if marks[1] < tick < marks[-1])]}
+    axis = alt.Axis(title=title, grid=False, labelAngle=0, format=format, **ticks)
+    return alt.X("x:Q", scale=alt.Scale(**kind, nice=False, padding=14, zero=False), axis=axis)
 
 
 def captioned(name: str, frame: pd.DataFrame, folded: bool = False, **facts: Any) -> HTML:

@@ -123,10 +123,11 @@ def families(task: str, maps: Mapping[str, pd.DataFrame], contrast: str) -> alt.
 
 def _over_hours(rows: pd.DataFrame, contrast: str, said: Mapping[str, Any]) -> alt.LayerChart:
     return charts.curves(
-        rows,
+        rows.drop(columns="layer"),  # each line is of one, but has many points
         x_title="hours of speech heard in training",
         y_title=f"log odds ratio of error, {contrast}",
         format="+~f",
+        log_x=True,
         reference=(0, "no gap"),
         **said,
     )
@@ -185,6 +186,7 @@ def best_errors(paths: Mapping[str, pd.DataFrame], corpus: str) -> alt.LayerChar
         x_title="hours of speech heard in training",
         y_title="misclassified frames (%)",
         format="%",
+        log_x=True,
         height=240,
         **of_chart(
             "best_errors",

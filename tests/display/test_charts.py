@@ -400,6 +400,15 @@ def test_curves_are_named_at_their_ends_and_have_bands_where_there_are_intervals
         charts.curves(GROWING.iloc[:0], x_title="people", y_title="share", **WORDS)
 
 
+def test_curves_that_begin_at_zero_have_equal_factors_equally_long_from_there():
+    rows = GROWING.assign(x=[0, 7, 400] * 2)
+    spec = charts.curves(rows, x_title="hours", y_title="share", log_x=True, **WORDS).to_dict()
+    vl_convert.vegalite_to_vega(spec)
+    x = next(part["encoding"]["x"] for part in parts(spec) if part.get("mark", {}).get("type") == "line")
+    assert (x["scale"]["type"], x["scale"]["constant"]) == ("symlog", 7)
+    assert x["axis"]["values"] == [0, 10, 30, 100, 300]
+
+
 def test_strips_draw_every_person_once_and_each_groups_mean():
     people = pd.DataFrame({"group": ["a"] * 3 + ["b"] * 2, "value": [0.1, 0.2, 0.3, 0.4, 0.6]})
     spec = charts.strips(people, value_title="error", **WORDS).to_dict()
