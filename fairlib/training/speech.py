@@ -62,9 +62,12 @@ def frame_count(samples):
 def prepare_speech(recipe: Recipe, output: Path) -> Speech:
     """Decode the recipe's corpora into one file and give every 20 ms frame its cluster. Done once per ``output``.
 
+    The folder is made if need be.
+
     Raises:
         RecipeError: a corpus is not there, or holds nothing to train on.
     """
+    output.mkdir(parents=True, exist_ok=True)
     audio, starts, targets = (output / name for name in ("audio.int16", "starts.npy", "targets.npy"))
     teacher = None
     if recipe.targets and recipe.targets.features != "mfcc" and not targets.exists():
